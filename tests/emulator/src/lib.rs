@@ -1,0 +1,1 @@
+//! An emulator of IBM Key Protect and IBM Cloud IAM.
