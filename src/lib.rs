@@ -1,1 +1,9 @@
-//! key-protect-operator
+//! Keeps Kubernetes Secrets equal to keys held in IBM Key Protect.
+//!
+//! The way of one change: watch event → gather what is known → [`domain`]: resolve, need →
+//! fetch → project, plan → execute → status. Everything in [`domain`] is a function of plain
+//! values; [`keyprotect`] talks to IBM Cloud, [`cluster`] to Kubernetes, [`controller`] stands
+//! between them, and [`runtime`] is the process.
+
+pub mod api;
+pub mod domain;

@@ -1,0 +1,31 @@
+//! The wire contract with Kubernetes: both kinds, their conditions and reasons, and every
+//! name that the operator writes into the cluster. Nothing here decides or talks to anyone.
+
+pub mod condition;
+pub mod instance;
+pub mod key;
+pub mod schema;
+
+pub use condition::{ConditionType, Reason};
+pub use instance::{KeyProtectInstance, KeyProtectInstanceSpec, KeyProtectInstanceStatus};
+pub use key::{KeyProtectKey, KeyProtectKeySpec, KeyProtectKeyStatus};
+
+/// API group of both kinds.
+pub const GROUP: &str = "keyprotect.dev";
+/// `apiVersion` of both kinds, as owner references name it.
+pub const API_VERSION: &str = "keyprotect.dev/v1alpha1";
+/// Field manager of every Secret and status that the operator writes.
+pub const FIELD_MANAGER: &str = "keyprotect.dev/operator";
+
+/// Label that decides what the operator may touch (design: "Marks").
+pub const TARGET_LABEL: &str = "keyprotect.dev/target";
+/// Value of [`TARGET_LABEL`] on a Secret that the operator made.
+pub const TARGET_OWNED: &str = "owned";
+/// Annotation with the record of the inputs from which an owned Secret was made.
+pub const RECORD_ANNOTATION: &str = "keyprotect.dev/record";
+/// Annotation on an owned Secret that outlives its object (`deletionPolicy: Retain`).
+pub const RETAIN_ANNOTATION: &str = "keyprotect.dev/retain";
+/// Annotation on either kind that asks for one look now; its value is echoed in status.
+pub const SYNC_REQUESTED_ANNOTATION: &str = "keyprotect.dev/sync-requested-at";
+/// Annotation on a CRD that lets it be deleted.
+pub const ALLOW_DELETE_ANNOTATION: &str = "keyprotect.dev/allow-delete";

@@ -1,0 +1,7 @@
+//! Everything that decides, as functions of plain values: no clock, no cluster, no network.
+
+pub mod failure;
+pub mod ids;
+pub mod material;
+pub mod metadata;
+pub mod reference;
