@@ -7,4 +7,6 @@ pub mod ids;
 pub mod material;
 pub mod metadata;
 pub mod reference;
+pub mod schedule;
 pub mod secret;
+pub mod status;

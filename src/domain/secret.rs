@@ -105,7 +105,10 @@ impl SecretView {
 }
 
 fn is_key(owner: &OwnerReference) -> bool {
-    let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+    let group = owner
+        .api_version
+        .split_once('/')
+        .map_or("", |(group, _)| group);
     owner.kind == api::KEY_KIND && group == api::GROUP
 }
 
