@@ -4,4 +4,7 @@ pub mod failure;
 pub mod ids;
 pub mod material;
 pub mod metadata;
+pub mod record;
 pub mod reference;
+pub mod render;
+pub mod target;
