@@ -6,4 +6,5 @@
 //! between them, and [`runtime`] is the process.
 
 pub mod api;
+pub mod cluster;
 pub mod domain;

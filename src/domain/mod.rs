@@ -2,11 +2,20 @@
 
 pub mod access;
 pub mod catalogue;
+mod conclude;
+pub mod decide;
 pub mod failure;
+pub mod identify;
 pub mod ids;
 pub mod material;
 pub mod metadata;
+pub mod observed;
+pub mod plan;
+pub mod record;
 pub mod reference;
+pub mod render;
+pub mod request;
 pub mod schedule;
 pub mod secret;
 pub mod status;
+pub mod target;
