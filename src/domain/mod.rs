@@ -1,6 +1,10 @@
 //! Everything that decides, as functions of plain values: no clock, no cluster, no network.
 
+pub mod backoff;
+pub mod crn;
+pub mod endpoint;
 pub mod failure;
+pub mod hosts;
 pub mod ids;
 pub mod material;
 pub mod metadata;
