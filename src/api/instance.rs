@@ -1,8 +1,8 @@
+//! `KeyProtectInstance`: where keys come from and who may use them.
 #![allow(
     unreachable_pub,
     reason = "the schema derives repeat the type inside a function"
 )]
-//! `KeyProtectInstance`: where keys come from and who may use them.
 
 use std::collections::BTreeMap;
 

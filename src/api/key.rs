@@ -1,8 +1,8 @@
+//! `KeyProtectKey`: one Secret's worth of keys.
 #![allow(
     unreachable_pub,
     reason = "the schema derives repeat the type inside a function"
 )]
-//! `KeyProtectKey`: one Secret's worth of keys.
 
 use std::collections::BTreeMap;
 

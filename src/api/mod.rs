@@ -14,6 +14,8 @@ pub use key::{KeyProtectKey, KeyProtectKeySpec, KeyProtectKeyStatus};
 pub const GROUP: &str = "keyprotect.dev";
 /// `apiVersion` of both kinds, as owner references name it.
 pub const API_VERSION: &str = "keyprotect.dev/v1alpha1";
+/// Kind of the object that one Secret is made for, as owner references name it.
+pub const KEY_KIND: &str = "KeyProtectKey";
 /// Field manager of every Secret and status that the operator writes.
 pub const FIELD_MANAGER: &str = "keyprotect.dev/operator";
 

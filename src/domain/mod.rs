@@ -1,6 +1,8 @@
 //! Everything that decides, as functions of plain values: no clock, no cluster, no network.
 
+pub mod access;
 pub mod backoff;
+pub mod catalogue;
 pub mod crn;
 pub mod endpoint;
 pub mod failure;
@@ -9,3 +11,4 @@ pub mod ids;
 pub mod material;
 pub mod metadata;
 pub mod reference;
+pub mod secret;

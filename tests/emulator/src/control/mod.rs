@@ -1,0 +1,267 @@
+//! Control: what tests do to the emulator behind the service's back.
+//!
+//! The admin port is a thin skin over this, and [`crate::Emulator`] lends it
+//! to Rust tests directly.
+
+mod keys;
+pub mod types;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::access::Grant;
+use crate::domain::instance::Instance;
+use crate::domain::modes::{Modes, after};
+use crate::domain::refusal::Refusal;
+use crate::faults::Fault;
+use crate::iam::ServiceId;
+use crate::journal::{Served, Wanted};
+use crate::world::{Shared, World, random_bytes};
+use types::{NewApiKey, NewInstance, NewServiceId, Seed};
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum ControlError {
+    /// What the order names does not exist.
+    #[error("there is no {0}")]
+    Missing(String),
+    /// What the order would make exists.
+    #[error("there is already {0}")]
+    Exists(String),
+    /// The order makes no sense.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl From<Refusal> for ControlError {
+    fn from(refusal: Refusal) -> Self {
+        let reason = refusal.reasons.first();
+        Self::Wrong(reason.map_or(refusal.message, |reason| {
+            format!("{}: {}", reason.code, reason.message)
+        }))
+    }
+}
+
+/// Orders to the emulator.
+#[derive(Debug, Clone)]
+pub struct Control {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Control {
+    /// Makes everything that a seed file holds.
+    pub fn seed(&self, seed: Seed) -> Result<(), ControlError> {
+        for instance in seed.instances {
+            self.create_instance(instance)?;
+        }
+        for service in seed.service_ids {
+            self.create_service_id(service)?;
+        }
+        if let Some(modes) = seed.modes {
+            self.set_modes(modes);
+        }
+        for (name, fault) in seed.faults {
+            self.put_fault(&name, fault);
+        }
+        Ok(())
+    }
+
+    /// Makes an instance.
+    pub fn create_instance(&self, new: NewInstance) -> Result<(), ControlError> {
+        let mut instance = Instance::new(&new.id, new.crn);
+        instance.cloud_foundry = new.bluemix_org.zip(new.bluemix_space);
+        for ring in &new.rings {
+            instance.create_ring(ring, "seed", self.shared.now())?;
+        }
+        {
+            let mut world = self.shared.world();
+            if world.instances.contains_key(&new.id) {
+                return Err(ControlError::Exists(format!("an instance {}", new.id)));
+            }
+            world.instances.insert(new.id.clone(), instance);
+        }
+        for key in new.keys {
+            self.create_key(&new.id, key)?;
+        }
+        Ok(())
+    }
+
+    /// Ends an instance with all that is in it.
+    pub fn delete_instance(&self, id: &str) -> Result<(), ControlError> {
+        let gone = self.shared.world().instances.remove(id);
+        gone.map(drop).ok_or_else(|| missing_instance(id))
+    }
+
+    /// Makes a service ID.
+    pub fn create_service_id(&self, new: NewServiceId) -> Result<(), ControlError> {
+        let mut world = self.shared.world();
+        let identities = &mut world.identities;
+        if identities.services.contains_key(&new.name) {
+            return Err(ControlError::Exists(format!("a service ID {}", new.name)));
+        }
+        if let Some(key) = new.api_key {
+            identities.api_keys.insert(key, new.name.clone());
+        }
+        identities
+            .services
+            .insert(new.name, ServiceId::new(new.roles));
+        Ok(())
+    }
+
+    /// Makes an API key.
+    pub fn create_api_key(&self, new: NewApiKey) -> Result<(), ControlError> {
+        let mut world = self.shared.world();
+        if !world.identities.services.contains_key(&new.service_id) {
+            return Err(ControlError::Missing(format!(
+                "service ID {}",
+                new.service_id
+            )));
+        }
+        world
+            .identities
+            .api_keys
+            .insert(new.api_key, new.service_id);
+        Ok(())
+    }
+
+    /// Deletes an API key. Tokens that were had with it live on.
+    pub fn delete_api_key(&self, key: &str) -> Result<(), ControlError> {
+        let gone = self.shared.world().identities.api_keys.remove(key);
+        gone.map(drop)
+            .ok_or_else(|| ControlError::Missing("such API key".to_owned()))
+    }
+
+    /// Changes what a service ID may do, for live tokens too.
+    pub fn set_roles(&self, service: &str, roles: Vec<Grant>) -> Result<(), ControlError> {
+        let now = self.shared.now();
+        let mut world = self.shared.world();
+        let from = after(now, world.modes.role_change_delay_seconds);
+        let Some(known) = world.identities.services.get_mut(service) else {
+            return Err(ControlError::Missing(format!("service ID {service}")));
+        };
+        known.change(roles, from, now);
+        Ok(())
+    }
+
+    /// Makes every token that is out worthless.
+    pub fn revoke_tokens(&self) {
+        self.shared.world().signer.revoke_all(&random_bytes());
+    }
+
+    /// Sets how long tokens live that are made from now on.
+    pub fn set_token_lifetime(&self, seconds: i64) {
+        self.shared.world().token_lifetime_seconds = seconds;
+    }
+
+    /// Sets all modes.
+    pub fn set_modes(&self, modes: Modes) {
+        self.shared.world().modes = modes;
+    }
+
+    /// Returns the modes.
+    pub fn modes(&self) -> Modes {
+        self.shared.world().modes.clone()
+    }
+
+    /// Puts a fault in force.
+    pub fn put_fault(&self, name: &str, fault: Fault) {
+        self.shared.world().faults.put(name, fault);
+    }
+
+    /// Ends a fault.
+    pub fn remove_fault(&self, name: &str) -> Result<(), ControlError> {
+        if self.shared.world().faults.remove(name) {
+            return Ok(());
+        }
+        Err(ControlError::Missing(format!("fault {name}")))
+    }
+
+    /// Ends all faults.
+    pub fn clear_faults(&self) {
+        self.shared.world().faults.clear();
+    }
+
+    /// Returns the faults in force, each with how many requests it matched.
+    pub fn faults(&self) -> Vec<(String, Fault, u32)> {
+        let world = self.shared.world();
+        world
+            .faults
+            .all()
+            .map(|(name, fault, matched)| (name.clone(), fault.clone(), matched))
+            .collect()
+    }
+
+    /// Sets how far the emulator's clock is ahead of the real one.
+    pub fn set_clock_offset(&self, seconds: i64) {
+        self.shared.clock.set_offset(seconds);
+    }
+
+    /// Returns how far the emulator's clock is ahead of the real one.
+    pub fn clock_offset(&self) -> i64 {
+        self.shared.clock.offset()
+    }
+
+    /// Returns the requests that were served.
+    pub fn requests(&self, wanted: &Wanted) -> Vec<Served> {
+        self.shared.journal.find(wanted)
+    }
+
+    /// Returns the number of the last request that was served.
+    pub fn last_request(&self) -> u64 {
+        self.shared.journal.last()
+    }
+
+    /// Waits for so many requests. Returns those that there are by then, and
+    /// whether they are enough.
+    pub async fn wait_for_requests(
+        &self,
+        wanted: &Wanted,
+        count: usize,
+        timeout: Duration,
+    ) -> (Vec<Served>, bool) {
+        self.shared.journal.wait(wanted, count, timeout).await
+    }
+
+    /// Forgets the requests that were served.
+    pub fn clear_requests(&self) {
+        self.shared.journal.clear();
+    }
+
+    /// Keeps an instance as it is now, under a name.
+    pub fn take_snapshot(&self, instance: &str, name: &str) -> Result<(), ControlError> {
+        let mut world = self.shared.world();
+        let copy = known_instance(&mut world, instance)?.clone();
+        world
+            .snapshots
+            .insert((instance.to_owned(), name.to_owned()), copy);
+        Ok(())
+    }
+
+    /// Rolls an instance back to what it was under a name, as a failover does
+    /// to a region whose copy is old.
+    pub fn restore_snapshot(&self, instance: &str, name: &str) -> Result<(), ControlError> {
+        let mut world = self.shared.world();
+        let kept = world
+            .snapshots
+            .get(&(instance.to_owned(), name.to_owned()))
+            .cloned();
+        let Some(kept) = kept else {
+            return Err(ControlError::Missing(format!(
+                "snapshot {name} of instance {instance}"
+            )));
+        };
+        world.instances.insert(instance.to_owned(), kept);
+        Ok(())
+    }
+}
+
+fn known_instance<'w>(world: &'w mut World, id: &str) -> Result<&'w mut Instance, ControlError> {
+    world
+        .instances
+        .get_mut(id)
+        .ok_or_else(|| missing_instance(id))
+}
+
+fn missing_instance(id: &str) -> ControlError {
+    ControlError::Missing(format!("instance {id}"))
+}

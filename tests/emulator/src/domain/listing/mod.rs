@@ -1,0 +1,229 @@
+//! Lists: which keys a list has, in which order, and which page of them.
+
+pub mod filter;
+pub mod search;
+pub mod sort;
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use self::filter::Filter;
+use self::search::Search;
+use self::sort::Sort;
+use super::access::Rights;
+use super::instance::Instance;
+use super::key::{KEY_TYPE, Key};
+use super::modes::{Modes, after};
+use super::refusal::Refusal;
+use super::state::{KeyClass, KeyState};
+
+/// How many keys may be searched.
+pub const SEARCHABLE: usize = 5000;
+
+/// What a list was asked for.
+#[derive(Debug, Clone)]
+pub struct ListQuery {
+    /// How many rows at most.
+    pub limit: usize,
+    /// How many rows to skip.
+    pub offset: usize,
+    /// The states to show.
+    pub states: BTreeSet<KeyState>,
+    /// Standard or root keys only.
+    pub extractable: Option<bool>,
+    /// A search.
+    pub search: Option<Search>,
+    /// The order.
+    pub sort: Sort,
+    /// A filter.
+    pub filter: Filter,
+    /// The ring that the header names.
+    pub ring: Option<String>,
+}
+
+impl ListQuery {
+    /// Reads the query of a list or of a count.
+    pub fn parse(query: &[(String, String)], ring: Option<String>) -> Result<Self, Refusal> {
+        let get = |name: &str| {
+            query
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        let filter = get("filter")
+            .map(Filter::parse)
+            .transpose()?
+            .unwrap_or_default();
+        let state = get("state").filter(|text| !text.is_empty());
+        let extractable = get("extractable").filter(|text| !text.is_empty());
+        if (state.is_some() && filter.states.is_some())
+            || (extractable.is_some() && filter.extractable.is_some())
+        {
+            return Err(Refusal::field(
+                "filter",
+                "A property is in the query and in the filter.",
+            ));
+        }
+        let states = match state {
+            Some(text) => parse_states(text)?,
+            None => filter.states.clone().unwrap_or_else(live_states),
+        };
+        let extractable = match extractable.map(str::to_ascii_lowercase).as_deref() {
+            None => filter.extractable,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(_) => return Err(Refusal::field("extractable", "Either true or false.")),
+        };
+        Ok(Self {
+            limit: number(get("limit"), "limit", 200, Some(5000))?,
+            offset: number(get("offset"), "offset", 0, None)?,
+            states,
+            extractable,
+            search: get("search")
+                .filter(|text| !text.is_empty())
+                .map(Search::parse),
+            sort: get("sort")
+                .map(Sort::parse)
+                .transpose()?
+                .unwrap_or_default(),
+            filter,
+            ring,
+        })
+    }
+
+    fn admits(&self, key: &Key, modes: &Modes) -> bool {
+        self.states.contains(&key.shown_state(modes))
+            && self
+                .extractable
+                .is_none_or(|yes| yes == (key.class == KeyClass::Standard))
+            && self.ring.as_ref().is_none_or(|ring| *ring == key.ring)
+    }
+}
+
+/// Reads a number in a query.
+pub fn number(
+    text: Option<&str>,
+    name: &str,
+    default: usize,
+    max: Option<usize>,
+) -> Result<usize, Refusal> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(default);
+    };
+    match text.parse::<usize>() {
+        Ok(value) if max.is_none_or(|max| value <= max) => Ok(value),
+        _ => Err(Refusal::field(
+            name,
+            format!("{text} is not a fit value for {name}."),
+        )),
+    }
+}
+
+/// Reads `0,1,2,3,5`.
+pub fn parse_states(text: &str) -> Result<BTreeSet<KeyState>, Refusal> {
+    let wrong = || Refusal::field("state", "A list of states is numbers and commas only.");
+    text.split(',')
+        .map(|part| {
+            let number: u8 = part.parse().map_err(|_| wrong())?;
+            // 4 is within the documented range, and no key is ever in it.
+            if number == 4 {
+                Ok(None)
+            } else {
+                KeyState::try_from(number).map(Some).map_err(|_| wrong())
+            }
+        })
+        .filter_map(Result::transpose)
+        .collect()
+}
+
+fn live_states() -> BTreeSet<KeyState> {
+    use KeyState::{Active, Deactivated, PreActivation, Suspended};
+    BTreeSet::from([PreActivation, Active, Suspended, Deactivated])
+}
+
+/// Counts the keys that a list would have, over all of its pages.
+pub fn total(instance: &Instance, rights: &Rights, query: &ListQuery, modes: &Modes) -> usize {
+    instance
+        .keys
+        .values()
+        .filter(|key| rights.lists_key(&key.id, &key.ring, modes.list_shows_single_grants))
+        .filter(|key| query.admits(key, modes) && query.filter.admits(key))
+        .count()
+}
+
+/// Makes a page of a list.
+pub fn page(
+    instance: &mut Instance,
+    rights: &Rights,
+    query: &ListQuery,
+    modes: &Modes,
+    now: Timestamp,
+) -> Result<Value, Refusal> {
+    instance.lists += 1;
+    let mut metadata = json!({ "collectionType": KEY_TYPE });
+    let mut visible: Vec<&Key> = instance
+        .keys
+        .values()
+        .filter(|key| rights.lists_key(&key.id, &key.ring, modes.list_shows_single_grants))
+        .filter(|key| query.admits(key, modes) && query.filter.admits(key))
+        .filter(|key| !modes.list_omit_keys.contains(&key.id))
+        .filter(|key| now >= after(key.creation_date, modes.new_key_hidden_seconds))
+        .collect();
+    query.sort.apply(&mut visible);
+    if let Some(search) = &query.search {
+        metadata["searchQuery"] = search.echo();
+        let first = search.looked_up(&visible, instance);
+        if visible.len() > SEARCHABLE {
+            let Some(found) = first else {
+                return Err(search::too_broad());
+            };
+            metadata["incompleteSearch"] = json!(true);
+            visible = vec![found];
+        } else {
+            metadata["incompleteSearch"] = json!(false);
+            visible.retain(|key| search.matches(key));
+            if let Some(found) = first {
+                visible.retain(|key| key.id != found.id);
+                visible.insert(0, found);
+            }
+        }
+    }
+    if modes.list_half || (modes.list_disagrees && instance.lists.is_multiple_of(2)) {
+        visible.truncate(visible.len() / 2);
+    }
+    if modes.list_empty {
+        visible.clear();
+    }
+    let rows: Vec<Value> = visible
+        .into_iter()
+        .skip(query.offset)
+        .take(query.limit)
+        .map(|key| row(key, &instance.crn, modes, now))
+        .collect();
+    metadata["collectionTotal"] = json!(rows.len());
+    if rows.is_empty() {
+        // An empty list has no `resources` member at all.
+        return Ok(json!({ "metadata": metadata }));
+    }
+    Ok(json!({ "metadata": metadata, "resources": rows }))
+}
+
+fn row(key: &Key, crn: &str, modes: &Modes, now: Timestamp) -> Value {
+    let mut row = key.metadata(crn, modes, now);
+    if let Some(fields) = row.as_object_mut() {
+        if modes.list_omits_aliases {
+            fields.remove("aliases");
+        }
+        if modes.list_omits_rings {
+            fields.remove("keyRingID");
+        }
+    }
+    row
+}
+
+/// The list that a caller gets who may not list.
+pub fn nothing() -> Value {
+    json!({ "metadata": { "collectionType": KEY_TYPE, "collectionTotal": 0 } })
+}

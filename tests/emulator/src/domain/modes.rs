@@ -1,0 +1,123 @@
+//! Modes: where the service's behaviour is not known for certain, or is worse
+//! on some days than on others, a mode says which behaviour the emulator shows.
+//!
+//! The defaults are what IBM documents, and where that leaves a choice, what
+//! its reference pages make the likeliest.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The switches; each has a default, and the admin port sets any of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Modes {
+    /// List rows have no `aliases`.
+    pub list_omits_aliases: bool,
+    /// List rows have no `keyRingID`.
+    pub list_omits_rings: bool,
+    /// These key IDs are missing from lists.
+    pub list_omit_keys: BTreeSet<String>,
+    /// Lists are empty: 200, no `resources`.
+    pub list_empty: bool,
+    /// Lists have only the first half of the keys.
+    pub list_half: bool,
+    /// Every second list has only the first half of the keys.
+    pub list_disagrees: bool,
+    /// How long a new key is missing from lists.
+    pub new_key_hidden_seconds: i64,
+    /// Without the right to list: 200 and nothing (else 401).
+    pub list_forbidden_as_empty200: bool,
+    /// Keys that are granted singly show in lists.
+    pub list_shows_single_grants: bool,
+    /// How long each page of a list takes.
+    pub page_delay_ms: u64,
+    /// Deleted keys read as Deactivated (3).
+    pub deleted_reads_as3: bool,
+    /// What reading a deleted key answers: 200 without payload, or 410.
+    pub deleted_get: u16,
+    /// What an instance that does not exist answers: 404 or 401.
+    pub unknown_instance: u16,
+    /// What a key in another ring than the header's answers: 404 or 401.
+    pub other_ring: u16,
+    /// What a key outside the caller's grants answers: 401 or 404.
+    pub no_access: u16,
+    /// How long a deleted alias lingers.
+    pub alias_deletion_delay_seconds: i64,
+    /// How long a key stays in its old ring after a move.
+    pub ring_move_delay_seconds: i64,
+    /// How long changed roles take to count.
+    pub role_change_delay_seconds: i64,
+    /// How often expired keys are turned to Deactivated.
+    pub expiry_pass_seconds: i64,
+    /// `correlation-id` is echoed in answers.
+    pub echo_correlation_id: bool,
+    /// A 401 has a `WWW-Authenticate` header.
+    pub www_authenticate: bool,
+    /// Reads answer the resource's media type, not `application/json`.
+    pub read_media_type: bool,
+    /// All writes are refused (503), as after a regional failover.
+    pub read_only: bool,
+    /// GET of a key without a payload for so long after its creation.
+    pub payload_delay_seconds: i64,
+    /// Payloads are sent with line breaks every 76 characters.
+    pub payload_line_breaks: bool,
+    /// Token answers say this `expires_in` instead of the truth.
+    pub token_expires_in: Option<i64>,
+    /// Token answers have no `access_token`.
+    pub token_omits_access_token: bool,
+    /// How far `expiration` in token answers is off.
+    pub token_expiration_skew_seconds: i64,
+}
+
+impl Default for Modes {
+    fn default() -> Self {
+        Self {
+            list_omits_aliases: false,
+            list_omits_rings: false,
+            list_omit_keys: BTreeSet::new(),
+            list_empty: false,
+            list_half: false,
+            list_disagrees: false,
+            new_key_hidden_seconds: 0,
+            list_forbidden_as_empty200: true,
+            list_shows_single_grants: false,
+            page_delay_ms: 0,
+            deleted_reads_as3: false,
+            deleted_get: 200,
+            unknown_instance: 404,
+            other_ring: 404,
+            no_access: 401,
+            alias_deletion_delay_seconds: 0,
+            ring_move_delay_seconds: 0,
+            role_change_delay_seconds: 0,
+            expiry_pass_seconds: 3600,
+            echo_correlation_id: true,
+            www_authenticate: false,
+            read_media_type: false,
+            read_only: false,
+            payload_delay_seconds: 0,
+            payload_line_breaks: false,
+            token_expires_in: None,
+            token_omits_access_token: false,
+            token_expiration_skew_seconds: 0,
+        }
+    }
+}
+
+impl Modes {
+    /// Returns when the last background pass over expired keys was: at each
+    /// whole interval of the clock, so that moving the clock is enough.
+    pub fn last_expiry_pass(&self, now: Timestamp) -> Timestamp {
+        let every = self.expiry_pass_seconds.max(1);
+        let second = now.as_second();
+        Timestamp::from_second(second - second.rem_euclid(every)).unwrap_or(now)
+    }
+}
+
+/// Adds seconds to a time, staying put at the end of time.
+pub fn after(time: Timestamp, seconds: i64) -> Timestamp {
+    time.checked_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,87 @@
+//! Answers, before faults have been at them.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::domain::refusal::Refusal;
+
+/// The plain media type.
+pub const JSON: &str = "application/json";
+
+/// An answer of the service.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The media type, when there is a body.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Bytes,
+    /// Further headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// The reason code of a refusal, for the journal.
+    pub code: Option<String>,
+}
+
+impl Answer {
+    /// An answer with a JSON body.
+    pub fn json(status: u16, content_type: &'static str, body: &Value) -> Self {
+        Self {
+            content_type,
+            body: Bytes::from(body.to_string()),
+            ..Self::empty(status)
+        }
+    }
+
+    /// An answer without a body.
+    pub fn empty(status: u16) -> Self {
+        Self {
+            status,
+            content_type: JSON,
+            body: Bytes::new(),
+            headers: Vec::new(),
+            code: None,
+        }
+    }
+
+    /// The answer of a status that a fault asks for.
+    pub fn fault(status: u16, code: Option<&str>) -> Self {
+        let mut body = Refusal::bare(status, "A fault was injected.").body();
+        if let Some(code) = code {
+            body["resources"][0]["reasons"] = json!([{
+                "code": code,
+                "message": "A fault was injected.",
+                "status": status,
+                "moreInfo": "https://cloud.ibm.com/apidocs/key-protect",
+            }]);
+        }
+        Self {
+            code: code.map(str::to_owned),
+            ..Self::json(status, JSON, &body)
+        }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code().map(str::to_owned),
+            ..Self::json(refusal.status, JSON, &refusal.body())
+        }
+    }
+}
+
+/// An envelope around resources of a media type.
+pub fn envelope(media_type: &str, resources: &[Value]) -> Value {
+    json!({
+        "metadata": { "collectionType": media_type, "collectionTotal": resources.len() },
+        "resources": resources,
+    })
+}

@@ -1,0 +1,258 @@
+//! A call of the Key Protect API: what its headers say, and who makes it.
+//!
+//! Decides whether a call gets as far as an operation: the token, then the
+//! instance, then the ring and the key, then the right. The order is the
+//! service's, and shows in which of several errors a caller gets.
+
+use http::HeaderMap;
+use jiff::Timestamp;
+
+use super::answer::Answer;
+use super::route::{Operation, Route};
+use super::{keys, rings};
+use crate::domain::access::{Action, Rights};
+use crate::domain::instance::{Instance, Random};
+use crate::domain::modes::Modes;
+use crate::domain::refusal::Refusal;
+use crate::iam::token::Unfit;
+use crate::world::World;
+
+/// A request, read.
+#[derive(Debug)]
+pub struct Call {
+    /// The operation and what the path names.
+    pub route: Route,
+    /// The query.
+    pub query: Vec<(String, String)>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: bytes::Bytes,
+    /// The present.
+    pub now: Timestamp,
+    /// Randomness for what the call may make.
+    pub random: Random,
+}
+
+/// What became known of a call on the way, for the journal.
+#[derive(Debug, Default, Clone)]
+pub struct Trace {
+    /// The instance.
+    pub instance: Option<String>,
+    /// The service ID.
+    pub service_id: Option<String>,
+    /// The key's ID.
+    pub key_id: Option<String>,
+}
+
+/// A call that has got as far as its operation.
+#[derive(Debug)]
+pub struct Admitted<'w> {
+    /// The call.
+    pub call: &'w Call,
+    /// The instance.
+    pub instance: &'w mut Instance,
+    /// The switches.
+    pub modes: &'w Modes,
+    /// The caller's rights on the instance.
+    pub rights: Rights,
+    /// The caller, as `createdBy` shows it.
+    pub caller: String,
+}
+
+impl Call {
+    /// Returns a header's text; an empty one counts as none.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .get(name)?
+            .to_str()
+            .ok()
+            .filter(|text| !text.is_empty())
+    }
+
+    /// Returns a member of the query.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Says whether the answer is to hold the resource: `Some(false)` when the
+    /// caller prefers none.
+    pub fn wants_representation(&self) -> Option<bool> {
+        let prefer = self.header("prefer")?.to_ascii_lowercase();
+        if prefer.contains("return=representation") {
+            return Some(true);
+        }
+        prefer.contains("return=minimal").then_some(false)
+    }
+
+    /// Returns the item of the path that a route of this kind has.
+    pub fn item(&self) -> &str {
+        self.route.item.as_deref().unwrap_or_default()
+    }
+
+    fn bearer(&self) -> Option<&str> {
+        let (scheme, token) = self.header("authorization")?.split_once(' ')?;
+        let token = token.trim();
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    }
+}
+
+/// Serves a call of the Key Protect API.
+pub fn serve(world: &mut World, call: &Call, trace: &mut Trace) -> Answer {
+    let mut answer = match admit(world, call, trace) {
+        Ok(admitted) => perform(admitted, trace).unwrap_or_else(Answer::from),
+        Err(refusal) => Answer::from(refusal),
+    };
+    if answer.status == 401 && world.modes.www_authenticate {
+        answer = answer.header("www-authenticate", "Bearer realm=\"IAM\"");
+    }
+    answer
+}
+
+fn admit<'w>(
+    world: &'w mut World,
+    call: &'w Call,
+    trace: &mut Trace,
+) -> Result<Admitted<'w>, Refusal> {
+    let token = call.bearer().ok_or_else(Refusal::bad_token)?;
+    let claims = world
+        .signer
+        .verify(token, call.now)
+        .map_err(|unfit| match unfit {
+            Unfit::NoJwt => Refusal::because(
+                400,
+                "BEARER_SUB_EXTRACTION_ERR",
+                "The subject could not be extracted from the bearer token.",
+            ),
+            Unfit::Forged | Unfit::Expired => Refusal::bad_token(),
+        })?;
+    let service = claims.service();
+    trace.service_id = Some(service.to_owned());
+    let id = named_instance(world, call)?;
+    trace.instance = id.clone();
+    let unknown = || match world.modes.unknown_instance {
+        401 => Refusal::no_access(),
+        status => Refusal::because(
+            status,
+            "INSTANCE_NOT_FOUND_ERR",
+            "The service instance does not exist.",
+        ),
+    };
+    let Some(id) = id.filter(|id| world.instances.contains_key(id)) else {
+        return Err(unknown());
+    };
+    let grants = world
+        .identities
+        .services
+        .get(service)
+        .map(|service| service.grants(call.now))
+        .unwrap_or_default();
+    let rights = Rights::on_instance(grants, &id);
+    let Some(instance) = world.instances.get_mut(&id) else {
+        return Err(Refusal::no_access());
+    };
+    instance.advance(&world.modes, call.now);
+    Ok(Admitted {
+        call,
+        instance,
+        modes: &world.modes,
+        rights,
+        caller: claims.iam_id.clone(),
+    })
+}
+
+/// Finds the instance that the headers name: `bluemix-instance`, or in its
+/// place a Cloud Foundry organisation and space.
+fn named_instance(world: &World, call: &Call) -> Result<Option<String>, Refusal> {
+    if let Some(id) = call.header("bluemix-instance") {
+        return Ok(Some(id.to_owned()));
+    }
+    let (Some(org), Some(space)) = (call.header("bluemix-org"), call.header("bluemix-space"))
+    else {
+        return Err(Refusal::field(
+            "bluemix-instance",
+            "The header Bluemix-Instance is missing.",
+        ));
+    };
+    let home = (org.to_owned(), space.to_owned());
+    Ok(world
+        .instances
+        .values()
+        .find(|instance| instance.cloud_foundry.as_ref() == Some(&home))
+        .map(|instance| instance.id.clone()))
+}
+
+fn perform(mut admitted: Admitted<'_>, trace: &mut Trace) -> Result<Answer, Refusal> {
+    use Operation as Op;
+    let operation = admitted.call.route.operation;
+    let writes = !matches!(
+        operation,
+        Op::List | Op::Count | Op::Get | Op::Metadata | Op::Rings
+    );
+    if writes && admitted.modes.read_only {
+        return Err(Refusal::bare(
+            503,
+            "The service is read-only after a failover.",
+        ));
+    }
+    match operation {
+        Op::List => keys::list(&mut admitted),
+        Op::Count => keys::count(&admitted),
+        Op::Create => keys::create(&mut admitted, trace),
+        Op::Rings => rings::list(&admitted),
+        Op::CreateRing => rings::create(&mut admitted),
+        Op::DeleteRing => rings::delete(&mut admitted),
+        Op::NotEmulated => Err(Refusal::bare(501, "This part of the API is not emulated.")),
+        Op::Token | Op::Unknown => Err(Refusal::bare(404, "Not Found: no such operation.")),
+        _ => {
+            let id = find_key(&mut admitted, trace)?;
+            keys::on_key(&mut admitted, operation, &id)
+        }
+    }
+}
+
+/// Finds the key that the path names, where the caller may know of it.
+fn find_key(admitted: &mut Admitted<'_>, trace: &mut Trace) -> Result<String, Refusal> {
+    if admitted.rights.is_empty() {
+        return Err(Refusal::no_access());
+    }
+    let name = admitted.call.route.key.clone().unwrap_or_default();
+    let id = admitted
+        .instance
+        .resolve(&name)
+        .ok_or_else(|| Refusal::key_not_found(&name))?;
+    trace.key_id = Some(id.clone());
+    let ring = admitted.instance.key(&id)?.ring.clone();
+    if admitted
+        .call
+        .header("x-kms-key-ring")
+        .is_some_and(|header| header != ring)
+    {
+        return Err(match admitted.modes.other_ring {
+            401 => Refusal::no_access(),
+            _ => Refusal::key_not_found(&name),
+        });
+    }
+    let action = needed(admitted.call.route.operation);
+    if admitted.rights.on_key(action, &id, &ring) {
+        return Ok(id);
+    }
+    let hidden = !admitted.rights.on_key(Action::Read, &id, &ring);
+    if hidden && admitted.modes.no_access == 404 {
+        return Err(Refusal::key_not_found(&name));
+    }
+    Err(Refusal::no_access())
+}
+
+fn needed(operation: Operation) -> Action {
+    match operation {
+        Operation::Metadata => Action::Read,
+        Operation::Get => Action::ReadPayload,
+        Operation::CreateAlias | Operation::DeleteAlias => Action::Write,
+        Operation::Purge => Action::Purge,
+        _ => Action::Manage,
+    }
+}

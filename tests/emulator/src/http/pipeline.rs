@@ -1,0 +1,261 @@
+//! The way of a request through the emulator: read, struck by faults, served,
+//! written down, answered.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+
+use super::answer::Answer;
+use super::calls::{self, Call, Trace};
+use super::identity;
+use super::route::{Operation, route};
+use crate::faults::{BodyEffect, Cut, Effect, Target};
+use crate::journal::Served;
+use crate::world::{Shared, draw};
+
+const MAX_BODY: usize = 1 << 20;
+
+/// The connection is to be cut instead of answered.
+#[derive(Debug, thiserror::Error)]
+#[error("a fault cuts the connection")]
+pub struct Cutting;
+
+/// Writes the request down even when the caller leaves before the answer.
+struct Entry {
+    shared: Arc<Shared>,
+    served: Option<Served>,
+}
+
+impl Entry {
+    fn finish(mut self, change: impl FnOnce(&mut Served)) {
+        if let Some(mut served) = self.served.take() {
+            served.at = self.shared.now().to_string();
+            served.abandoned = false;
+            change(&mut served);
+            self.shared.journal.record(served);
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(mut served) = self.served.take() {
+            served.at = self.shared.now().to_string();
+            self.shared.journal.record(served);
+        }
+    }
+}
+
+/// Serves a request.
+pub async fn serve(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Cutting> {
+    let (head, body) = request.into_parts();
+    let raw_query = head.uri.query().unwrap_or_default().to_owned();
+    let query: Vec<(String, String)> = form_urlencoded::parse(raw_query.as_bytes())
+        .into_owned()
+        .collect();
+    let route = route(&head.method, head.uri.path(), &query);
+    let random = draw();
+    // The service makes a correlation ID for a request that has none.
+    let correlation_id =
+        text(&head.headers, "correlation-id").unwrap_or_else(|| draw().id.to_string());
+    let served = Served {
+        operation: route.operation.name().to_owned(),
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: raw_query.clone(),
+        version: format!("{:?}", head.version),
+        instance: text(&head.headers, "bluemix-instance"),
+        correlation_id: Some(correlation_id.clone()),
+        key_ring: text(&head.headers, "x-kms-key-ring"),
+        abandoned: true,
+        headers: visible(&head.headers),
+        ..Served::default()
+    };
+    let mut entry = Entry {
+        shared: Arc::clone(&shared),
+        served: Some(served),
+    };
+    let body = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => Bytes::new(),
+    };
+    let mut call = Call {
+        route,
+        query,
+        headers: head.headers,
+        body,
+        now: shared.now(),
+        random,
+    };
+    let path = format!("{}?{raw_query}", head.uri.path());
+    let (faults, effect, page_delay) = strike(&shared, &call, &path);
+    if let Some(served) = &mut entry.served {
+        served.faults.clone_from(&faults);
+    }
+    wait(effect.delay_ms).await;
+    wait(page_delay).await;
+    call.now = shared.now();
+    let mut trace = Trace::default();
+    let answer = match effect.status {
+        Some(status) => Answer::fault(status, effect.code.as_deref()),
+        None => perform(&shared, &call, &mut trace),
+    };
+    let echo = shared.world().modes.echo_correlation_id;
+    let answer = if echo {
+        answer.header("correlation-id", correlation_id)
+    } else {
+        answer
+    };
+    let cut = effect.cut == Some(Cut::BeforeResponse);
+    entry.finish(|served| {
+        served.status = (!cut).then_some(answer.status);
+        served.code.clone_from(&answer.code);
+        served.instance = trace.instance.or_else(|| served.instance.take());
+        served.service_id = trace.service_id;
+        served.key_id = trace.key_id;
+    });
+    tracing::debug!(
+        operation = call.route.operation.name(),
+        path,
+        status = answer.status,
+        ?faults
+    );
+    if cut {
+        return Err(Cutting);
+    }
+    Ok(respond(answer, &effect))
+}
+
+/// Chooses what goes wrong, and how long a list takes.
+fn strike(shared: &Shared, call: &Call, path: &str) -> (Vec<String>, Effect, Option<u64>) {
+    let mut world = shared.world();
+    let instance = call.header("bluemix-instance");
+    // Faults are matched by the key's ID even when the request has its alias.
+    let key = call.route.key.as_deref();
+    let key_id = instance
+        .and_then(|id| world.instances.get(id))
+        .and_then(|instance| {
+            let alias = key.and_then(|key| instance.aliases.get(key));
+            alias.map(|alias| alias.key.clone())
+        });
+    let target = Target {
+        operation: call.route.operation.name(),
+        key_id: key_id.as_deref().or(key),
+        path,
+        instance,
+    };
+    let (names, effect) = world.faults.choose(target);
+    let delay = world.modes.page_delay_ms;
+    let listing = call.route.operation == Operation::List && delay > 0;
+    (names, effect, listing.then_some(delay))
+}
+
+async fn wait(milliseconds: Option<u64>) {
+    if let Some(milliseconds) = milliseconds {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+}
+
+fn perform(shared: &Shared, call: &Call, trace: &mut Trace) -> Answer {
+    let mut world = shared.world();
+    match call.route.operation {
+        Operation::Token => identity::token(&mut world, call, trace),
+        Operation::Unknown => Answer::fault(404, None),
+        _ => calls::serve(&mut world, call, trace),
+    }
+}
+
+fn text(headers: &http::HeaderMap, name: &str) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+fn visible(headers: &http::HeaderMap) -> BTreeMap<String, String> {
+    headers
+        .iter()
+        .filter(|(name, _)| *name != http::header::AUTHORIZATION)
+        .map(|(name, value)| {
+            (
+                name.to_string(),
+                String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            )
+        })
+        .collect()
+}
+
+/// Makes the response, spoilt as the effect says.
+fn respond(answer: Answer, effect: &Effect) -> Response<Body> {
+    let mut content_type = answer.content_type;
+    let mut bytes = answer.body;
+    let mut cut = effect.cut == Some(Cut::MidBody);
+    match &effect.body {
+        None => {}
+        Some(BodyEffect::Raw(raw)) => bytes = Bytes::from(raw.clone()),
+        Some(BodyEffect::Html) => {
+            content_type = "text/html";
+            let status = answer.status;
+            bytes = Bytes::from(format!(
+                "<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>"
+            ));
+        }
+        Some(BodyEffect::Empty) => bytes = Bytes::new(),
+        Some(BodyEffect::TruncatedJson) => bytes.truncate(bytes.len() / 2),
+        Some(BodyEffect::WrongContentType) => content_type = "text/html",
+        Some(BodyEffect::HalfBody) => cut = true,
+    }
+    let length = bytes.len();
+    let mut response = if cut {
+        let half = bytes.slice(..length / 2);
+        let broken = stream::iter([Ok(half), Err(io::Error::other("a fault cuts the body"))]);
+        Response::new(Body::from_stream(broken))
+    } else {
+        Response::new(Body::from(bytes))
+    };
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut set = |name: &str, value: &str| {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(value),
+        ) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    if length > 0 {
+        set("content-type", content_type);
+    }
+    if cut {
+        set("content-length", &length.to_string());
+    }
+    for (name, value) in &answer.headers {
+        set(name, value);
+    }
+    if let Some(after) = &effect.retry_after {
+        let text = after
+            .as_str()
+            .map_or_else(|| after.to_string(), str::to_owned);
+        set("retry-after", &text);
+    }
+    for (name, value) in &effect.headers {
+        set(name, value);
+    }
+    response
+}
+
+/// Says that a server that only fails by cutting has no other failure.
+impl From<Infallible> for Cutting {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}

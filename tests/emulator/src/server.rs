@@ -1,0 +1,116 @@
+//! Listeners: they take connections and hand requests on.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::http::pipeline;
+use crate::world::Shared;
+
+/// Serves the API until the returned future is dropped.
+pub(crate) async fn serve_api(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    shared: Arc<Shared>,
+) {
+    let acceptor = tls.map(TlsAcceptor::from);
+    accept(listener, move |stream| {
+        let acceptor = acceptor.clone();
+        let shared = Arc::clone(&shared);
+        async move {
+            match acceptor {
+                None => api_connection(stream, shared).await,
+                Some(acceptor) => match acceptor.accept(stream).await {
+                    Ok(stream) => api_connection(stream, shared).await,
+                    Err(error) => tracing::debug!(%error, "no TLS session"),
+                },
+            }
+        }
+    })
+    .await;
+}
+
+/// Serves the admin port until the returned future is dropped.
+pub(crate) async fn serve_admin(listener: TcpListener, router: Router) {
+    accept(listener, move |stream| {
+        let service = TowerToHyperService::new(router.clone());
+        async move {
+            let served = Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            if let Err(error) = served {
+                tracing::debug!(error, "admin connection ended");
+            }
+        }
+    })
+    .await;
+}
+
+async fn api_connection<S>(stream: S, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let shared = Arc::clone(&shared);
+        async move {
+            let response: Result<Response<Body>, pipeline::Cutting> =
+                pipeline::serve(shared, request).await;
+            response
+        }
+    });
+    let served = Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(error, "connection ended");
+    }
+}
+
+/// Takes connections for ever. The tasks end with the set that holds them.
+async fn accept<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    // Small answers go out at once. Without it they only do so later.
+                    stream.set_nodelay(true).unwrap_or_default();
+                    connections.spawn(serve(stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            },
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a connection's task failed");
+                }
+            }
+        }
+    }
+}
+
+/// Binds a port.
+pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
