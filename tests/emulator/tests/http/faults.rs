@@ -46,10 +46,10 @@ async fn connections_are_cut_before_and_within_answers() {
     for tls in [None, Some(Tls::Make { names: Vec::new() })] {
         let world = World::start(tls).await;
         world.key(json!({ "name": "key" }));
-        world.fault("f", json!({ "effect": { "cut": "beforeResponse" } }));
+        world.fault("f", &json!({ "effect": { "cut": "beforeResponse" } }));
         assert!(world.request(Method::GET, "keys").send().await.is_err());
         for effect in [json!({ "cut": "midBody" }), json!({ "body": "halfBody" })] {
-            world.fault("f", json!({ "effect": effect }));
+            world.fault("f", &json!({ "effect": effect }));
             let answer = world.request(Method::GET, "keys").send().await.unwrap();
             assert_eq!(answer.status(), 200);
             assert!(answer.bytes().await.is_err(), "{effect}");
@@ -72,7 +72,7 @@ async fn bodies_are_broken_in_every_way_that_is_asked_for() {
     let with = async |effect: serde_json::Value| {
         world.fault(
             "f",
-            json!({ "match": { "operation": ["list", "get"] }, "effect": effect }),
+            &json!({ "match": { "operation": ["list", "get"] }, "effect": effect }),
         );
         world.get("keys").await
     };
@@ -112,7 +112,7 @@ async fn faults_know_a_key_by_its_id_even_under_an_alias() {
     let other = world.key(json!({ "name": "other" }));
     world.fault(
         "f",
-        json!({ "match": { "keyId": key }, "effect": { "status": 500 } }),
+        &json!({ "match": { "keyId": key }, "effect": { "status": 500 } }),
     );
     assert_eq!(world.get("keys/name").await.status, 500);
     assert_eq!(world.get(&format!("keys/{other}")).await.status, 200);
