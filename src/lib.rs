@@ -7,5 +7,7 @@
 
 pub mod api;
 pub mod cluster;
+pub mod controller;
 pub mod domain;
 pub mod keyprotect;
+pub mod runtime;

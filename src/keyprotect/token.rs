@@ -18,9 +18,8 @@ impl Token {
     /// Takes a token that can stand in a header; anything else is none.
     pub(super) fn new(text: SecretString, serial: u64) -> Option<Self> {
         let chars = text.expose_secret().as_bytes();
-        let fits = !chars.is_empty()
-            && chars.len() <= LONGEST
-            && chars.iter().all(|b| b.is_ascii_graphic());
+        let fits =
+            !chars.is_empty() && chars.len() <= LONGEST && chars.iter().all(u8::is_ascii_graphic);
         fits.then_some(Self {
             secret: text,
             serial,
