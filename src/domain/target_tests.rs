@@ -139,6 +139,15 @@ fn sources_are_distinct_and_in_the_order_of_first_use() {
 }
 
 #[test]
+fn from_that_names_the_main_key_makes_it_no_other() {
+    let spec = spec(json!({"data": [
+        {"name": "a", "from": {"alias": "orders-db", "keyRing": "payments"}},
+        {"name": "b"},
+    ]}));
+    assert_eq!(source_entries(&spec), [None]);
+}
+
+#[test]
 fn from_takes_no_ring_of_the_main_key() {
     let spec = spec(json!({"data": [{"name": "a", "from": {"alias": "web"}}]}));
     assert_eq!(spec.sources[0].key, key(json!({"alias": "web"})));
@@ -378,6 +387,7 @@ fn templates_say_what_they_see_of_which_key() {
         {"name": "b", "template": "{{ payload }}"},
         {"name": "c", "template": "{{ key.alias }}", "from": {"id": ID}},
         {"name": "d", "template": "{{ key.alias }}", "from": {"alias": "web"}},
+        {"name": "e", "template": "{{ payload }}", "from": {"alias": "web"}},
     ]}));
     let uses = |name, alias| MetadataUse { name, alias };
     assert_eq!(spec.metadata_use(0), uses(true, true));

@@ -89,6 +89,7 @@ fn broken_escapes_are_refused() {
         r#""\ud800\n""#,
         r#""\ud800\u0041""#,
         r#""\ud800\ud800""#,
+        r#""\ud800\ue000""#,
         r#""\udc00""#,
         r#""\"#,
         r#""\u"#,

@@ -214,6 +214,16 @@ fn the_output_has_a_length() {
 }
 
 #[test]
+fn every_step_has_a_length() {
+    let payload = vec![b'x'; limits::OUTPUT_BYTES / 2];
+    let error = fails("{{ payload | hex | hex | hex }}", &payload);
+    assert_eq!(
+        (error.position, error.problem),
+        (20, Problem::OutputTooLong)
+    );
+}
+
+#[test]
 fn what_is_not_known_of_a_key_is_not_made_up() {
     let view = View {
         name: None,
