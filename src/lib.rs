@@ -7,4 +7,5 @@
 
 pub mod api;
 pub mod cluster;
+pub mod crds;
 pub mod domain;
