@@ -9,3 +9,4 @@ pub mod api;
 pub mod cluster;
 pub mod crds;
 pub mod domain;
+pub mod keyprotect;

@@ -1,10 +1,14 @@
 //! Everything that decides, as functions of plain values: no clock, no cluster, no network.
 
 pub mod access;
+pub mod backoff;
 pub mod catalogue;
 mod conclude;
+pub mod crn;
 pub mod decide;
+pub mod endpoint;
 pub mod failure;
+pub mod hosts;
 pub mod identify;
 pub mod ids;
 pub mod material;

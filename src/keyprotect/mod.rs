@@ -1,0 +1,24 @@
+//! I/O with IBM Cloud: tokens from IAM, keys from Key Protect. Whatever arrives is turned into
+//! the domain's values here, and whatever fails into a [`FetchFailure`] in the operator's own
+//! words.
+//!
+//! [`FetchFailure`]: crate::domain::failure::FetchFailure
+
+mod buffer;
+mod cause;
+pub mod client;
+pub mod credential;
+mod dns;
+mod exchange;
+mod http;
+pub mod iam;
+mod listing;
+mod retry;
+pub mod token;
+mod verdict;
+pub mod wire;
+
+pub use client::{Client, ClientError, ClientOptions};
+pub use credential::{CredentialError, CredentialFile};
+pub use iam::TokenSource;
+pub use token::Token;

@@ -1,0 +1,128 @@
+//! Which failures are tried again within one call, and how often. Trying again later is the
+//! caller's business.
+
+use std::time::Duration;
+
+use backon::Retryable;
+
+use crate::domain::backoff::FullJitter;
+use crate::domain::failure::{FailureKind, FetchFailure};
+
+/// A Retry-After up to this is slept on; a longer one is left to the caller.
+const SLEPT_ON: Duration = Duration::from_secs(5);
+/// Bound of the first wait.
+const FIRST: Duration = Duration::from_millis(200);
+/// Bound of every wait.
+const CAP: Duration = Duration::from_secs(4);
+
+/// How often a call is tried again, and with which randomness.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RetryPolicy {
+    /// Tries after the first.
+    pub(super) retries: usize,
+    /// Seed of the jitter, for tests; absent, it is random.
+    pub(super) seed: Option<u64>,
+}
+
+/// Connection errors, 429, and 5xx except 501, which says that it will never work. (IBM's own
+/// clients do the same.)
+pub(super) fn is_passing(failure: &FetchFailure) -> bool {
+    match failure.kind {
+        FailureKind::Unreachable => true,
+        FailureKind::Throttled => true,
+        FailureKind::ServiceError => failure
+            .status
+            .is_some_and(|status| status >= 500 && status != 501),
+        _ => false,
+    }
+}
+
+fn wait(failure: &FetchFailure, jitter: Option<Duration>) -> Option<Duration> {
+    let jitter = jitter?;
+    match failure.retry_after {
+        // On top of what was asked for, so that many callers are spread after it.
+        Some(after) if after <= SLEPT_ON => Some(after.saturating_add(jitter)),
+        Some(_) => None,
+        None => Some(jitter),
+    }
+}
+
+impl RetryPolicy {
+    /// Tries until it succeeds, fails for good, or was tried often enough.
+    pub(super) async fn run<T, F, R>(self, attempt: F) -> Result<T, FetchFailure>
+    where
+        F: FnMut() -> R,
+        R: Future<Output = Result<T, FetchFailure>>,
+    {
+        let seed = self.seed.unwrap_or_else(random_seed);
+        attempt
+            .retry(FullJitter::new(FIRST, CAP, self.retries, seed))
+            .sleep(tokio::time::sleep)
+            .when(is_passing)
+            .adjust(wait)
+            .await
+    }
+}
+
+/// Takes the low half of a random UUID: no further dependency is needed for jitter.
+pub(super) fn random_seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::failure::Operation;
+    use std::cell::Cell;
+
+    fn failure(kind: FailureKind, status: Option<u16>, after: Option<u64>) -> FetchFailure {
+        FetchFailure {
+            status,
+            retry_after: after.map(Duration::from_secs),
+            ..FetchFailure::new(Operation::ListKeys, kind, "…")
+        }
+    }
+
+    async fn tries(failure: FetchFailure) -> (u32, Duration) {
+        let policy = RetryPolicy {
+            retries: 3,
+            seed: Some(1),
+        };
+        let count = Cell::new(0);
+        let start = tokio::time::Instant::now();
+        let result: Result<(), _> = policy
+            .run(|| {
+                count.set(count.get() + 1);
+                let failure = failure.clone();
+                async move { Err(failure) }
+            })
+            .await;
+        assert_eq!(result, Err(failure));
+        (count.get(), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_passing_failures_are_tried_again() {
+        use FailureKind::*;
+        for (kind, status, after, expected) in [
+            (Unreachable, None, None, 4),
+            (Throttled, Some(429), None, 4),
+            (Throttled, Some(429), Some(5), 4),
+            (Throttled, Some(429), Some(6), 1),
+            (ServiceError, Some(500), None, 4),
+            (ServiceError, Some(503), Some(1), 4),
+            (ServiceError, Some(501), None, 1),
+            (ServiceError, Some(404), None, 1),
+            (ServiceError, Some(200), None, 1),
+            (Denied, Some(401), None, 1),
+            (Invalid, Some(400), None, 1),
+            (KeyGone, Some(410), None, 1),
+            (CredentialRejected, Some(400), None, 1),
+        ] {
+            let (count, took) = tries(failure(kind, status, after)).await;
+            assert_eq!(count, expected, "{kind:?} {status:?} {after:?}");
+            let asked = Duration::from_secs(after.unwrap_or(0)) * (count - 1);
+            assert!(took >= asked, "{kind:?} {status:?}: {took:?}");
+        }
+    }
+}
