@@ -8,6 +8,7 @@
 pub mod api;
 pub mod cluster;
 pub mod controller;
+pub mod crds;
 pub mod domain;
 pub mod keyprotect;
 pub mod runtime;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use key_protect_operator::controller::clock::now;
 use key_protect_operator::controller::context::Context;
+use key_protect_operator::crds::{self, CrdsArgs, CrdsError};
 use key_protect_operator::runtime::settings::RunArgs;
 use key_protect_operator::runtime::{health, process, telemetry};
 use key_protect_operator::{cluster, controller};
@@ -23,11 +24,15 @@ struct Cli {
 enum Command {
     /// Runs the operator.
     Run(Box<RunArgs>),
+    /// Prints the CRDs, or writes them to a folder.
+    Crds(CrdsArgs),
 }
 
 /// Why the operator could not run.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
+    #[error(transparent)]
+    Crds(#[from] CrdsError),
     #[error(transparent)]
     Filter(#[from] telemetry::InvalidFilter),
     #[error("no TLS provider could be set up: another one is installed already")]
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Run(args) => run(&args),
+        Command::Crds(args) => crds::run(&args).map_err(StartError::from),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
