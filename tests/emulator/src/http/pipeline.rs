@@ -13,6 +13,7 @@ use futures::{StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 
 use super::answer::Answer;
 use super::calls::{self, Call, Trace};
@@ -55,9 +56,10 @@ impl Drop for Entry {
     }
 }
 
-/// Serves a request.
+/// Serves a request. `hangup` ends the connection that it came by.
 pub async fn serve(
     shared: Arc<Shared>,
+    hangup: Arc<Notify>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Cutting> {
     let (head, body) = request.into_parts();
@@ -123,7 +125,7 @@ pub async fn serve(
     } else {
         answer
     };
-    let cut = effect.cut == Some(Cut::BeforeResponse);
+    let cut = matches!(effect.cut, Some(Cut::BeforeResponse | Cut::Connection));
     entry.finish(|served| {
         served.status = (!cut).then_some(answer.status);
         served.code.clone_from(&answer.code);
@@ -137,6 +139,9 @@ pub async fn serve(
         status = answer.status,
         ?faults
     );
+    if effect.cut == Some(Cut::Connection) {
+        hangup.notify_one();
+    }
     if cut {
         return Err(Cutting);
     }
