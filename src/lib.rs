@@ -6,5 +6,6 @@
 //! between them, and [`runtime`] is the process.
 
 pub mod api;
+pub mod cluster;
 pub mod domain;
 pub mod keyprotect;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::control::types::{
-    ClockOffset, NewApiKey, NewInstance, NewServiceId, Roles, TokenLifetime,
+    ClockOffset, NewApiKey, NewInstance, NewProfile, NewServiceId, Roles, TokenLifetime,
 };
 use crate::control::{Control, ControlError};
 use crate::domain::modes::Modes;
@@ -46,11 +46,12 @@ pub fn router(control: Control) -> Router {
         )
         .route("/service-ids", post(create_service_id))
         .route("/service-ids/{name}/roles", put(set_roles))
+        .route("/profiles", post(create_profile))
         .route("/api-keys", post(create_api_key))
         .route("/api-keys/{key}", delete(delete_api_key))
         .route("/tokens/revoke", post(revoke_tokens))
         .route("/tokens/lifetime", put(set_token_lifetime))
-        .route("/modes", get(modes).put(set_modes))
+        .route("/modes", get(modes).put(set_modes).patch(change_modes))
         .route("/clock", get(clock).put(set_clock))
         .route("/faults", get(faults).delete(clear_faults))
         .route("/faults/{name}", put(put_fault).delete(remove_fault))
@@ -112,6 +113,16 @@ async fn set_roles(
         .map(|()| StatusCode::NO_CONTENT)
 }
 
+async fn create_profile(
+    State(control): State<Control>,
+    Json(new): Json<NewProfile>,
+) -> Done<(StatusCode, Json<Value>)> {
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({ "id": control.create_profile(new)? })),
+    ))
+}
+
 async fn create_api_key(State(control): State<Control>, Json(new): Json<NewApiKey>) -> Done {
     control.create_api_key(new).map(|()| StatusCode::CREATED)
 }
@@ -143,6 +154,15 @@ async fn modes(State(control): State<Control>) -> Json<Modes> {
 async fn set_modes(State(control): State<Control>, Json(modes): Json<Modes>) -> Json<Modes> {
     control.set_modes(modes);
     Json(control.modes())
+}
+
+/// Sets the modes that are given, and leaves the others.
+async fn change_modes(
+    State(control): State<Control>,
+    Json(changes): Json<serde_json::Map<String, Value>>,
+) -> Done<Json<Modes>> {
+    control.change_modes(changes)?;
+    Ok(Json(control.modes()))
 }
 
 async fn clock(State(control): State<Control>) -> Json<Value> {

@@ -155,7 +155,7 @@ impl Control {
             if !instance.rings.contains_key(ring) {
                 instance.create_ring(ring, ADMIN, now)?;
             }
-            let key = instance.keys.get_mut(key).ok_or_else(|| missing_key(key))?;
+            let key = instance.key_mut(key).map_err(|_| missing_key(key))?;
             ring.clone_into(&mut key.ring);
             key.ring_move = None;
             key.last_update = now;
@@ -205,6 +205,7 @@ impl Control {
         let now = self.shared.now();
         self.on_instance(instance, |instance, modes| {
             instance.forced_expiry_pass = Some(now);
+            instance.touch();
             instance.advance(modes, now);
             Ok(())
         })
@@ -227,7 +228,7 @@ impl Control {
         act: impl FnOnce(&mut Key),
     ) -> Result<(), ControlError> {
         self.on_instance(instance, |instance, _| {
-            act(instance.keys.get_mut(key).ok_or_else(|| missing_key(key))?);
+            act(instance.key_mut(key).map_err(|_| missing_key(key))?);
             Ok(())
         })
     }

@@ -14,10 +14,10 @@ use crate::domain::instance::Instance;
 use crate::domain::modes::{Modes, after};
 use crate::domain::refusal::Refusal;
 use crate::faults::Fault;
-use crate::iam::ServiceId;
+use crate::iam::{Profile, ServiceId};
 use crate::journal::{Served, Wanted};
-use crate::world::{Shared, World, random_bytes};
-use types::{NewApiKey, NewInstance, NewServiceId, Seed};
+use crate::world::{Shared, World, draw, random_bytes};
+use types::{NewApiKey, NewInstance, NewProfile, NewServiceId, Seed};
 
 /// Why an order was not carried out.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
@@ -56,6 +56,9 @@ impl Control {
         }
         for service in seed.service_ids {
             self.create_service_id(service)?;
+        }
+        for profile in seed.profiles {
+            self.create_profile(profile)?;
         }
         if let Some(modes) = seed.modes {
             self.set_modes(modes);
@@ -108,6 +111,23 @@ impl Control {
         Ok(())
     }
 
+    /// Makes a trusted profile, or changes it; returns its ID.
+    pub fn create_profile(&self, new: NewProfile) -> Result<String, ControlError> {
+        let id = new.id.unwrap_or_else(|| format!("Profile-{}", draw().id));
+        let identity = ServiceId::new(new.roles);
+        let profile = Profile {
+            id: id.clone(),
+            trust: new.trust,
+            identity,
+        };
+        self.shared
+            .world()
+            .identities
+            .profiles
+            .insert(new.name, profile);
+        Ok(id)
+    }
+
     /// Makes an API key.
     pub fn create_api_key(&self, new: NewApiKey) -> Result<(), ControlError> {
         let mut world = self.shared.world();
@@ -156,6 +176,21 @@ impl Control {
     /// Sets all modes.
     pub fn set_modes(&self, modes: Modes) {
         self.shared.world().modes = modes;
+    }
+
+    /// Sets some modes, by their names on the admin port, and leaves the others.
+    pub fn change_modes(
+        &self,
+        changes: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), ControlError> {
+        let mut world = self.shared.world();
+        let wrong = |error: serde_json::Error| ControlError::Wrong(error.to_string());
+        let mut modes = serde_json::to_value(&world.modes).map_err(wrong)?;
+        if let Some(modes) = modes.as_object_mut() {
+            modes.extend(changes);
+        }
+        world.modes = serde_json::from_value(modes).map_err(wrong)?;
+        Ok(())
     }
 
     /// Returns the modes.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::access::Grant;
 use crate::domain::modes::Modes;
 use crate::faults::Fault;
+use crate::iam::profile::Trust;
 
 /// An instance to be.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -40,6 +41,22 @@ pub struct NewServiceId {
     /// An API key to begin with.
     #[serde(default)]
     pub api_key: Option<String>,
+    /// What it may do.
+    #[serde(default)]
+    pub roles: Vec<Grant>,
+}
+
+/// A trusted profile to be.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewProfile {
+    /// Its name.
+    pub name: String,
+    /// Its ID; `Profile-` and a UUID when absent.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// What it trusts.
+    pub trust: Trust,
     /// What it may do.
     #[serde(default)]
     pub roles: Vec<Grant>,
@@ -168,6 +185,8 @@ pub struct Seed {
     pub instances: Vec<NewInstance>,
     /// Service IDs with their roles.
     pub service_ids: Vec<NewServiceId>,
+    /// Trusted profiles.
+    pub profiles: Vec<NewProfile>,
     /// Modes.
     pub modes: Option<Modes>,
     /// Faults by name.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::modes::{Modes, after};
+use super::modes::{Modes, after, date};
 use super::state::{KeyClass, KeyState, PURGE_FROM_SECONDS, PURGED_SECONDS, RESTORE_SECONDS};
 
 /// The media type of a key.
@@ -93,13 +93,13 @@ impl Key {
             "crn": format!("{}key:{}", instance_crn.strip_suffix(':').unwrap_or(instance_crn), self.id),
             "imported": self.imported,
             "keyRingID": self.ring,
-            "creationDate": self.creation_date.to_string(),
+            "creationDate": date(self.creation_date),
             "createdBy": self.created_by,
             "algorithmType": "Deprecated",
             "algorithmMetadata": { "bitLength": "0", "mode": "Deprecated" },
             "algorithmBitSize": 0,
             "algorithmMode": "Deprecated",
-            "lastUpdateDate": self.last_update.to_string(),
+            "lastUpdateDate": date(self.last_update),
             "dualAuthDelete": { "enabled": false },
             "deleted": self.deletion.is_some(),
         });
@@ -110,11 +110,11 @@ impl Key {
             value["tags"] = json!(self.tags);
         }
         if let Some(expiration) = self.expiration {
-            value["expirationDate"] = json!(expiration.to_string());
+            value["expirationDate"] = json!(date(expiration));
         }
         if self.class == KeyClass::Root {
             value["keyVersion"] =
-                json!({ "id": self.version, "creationDate": self.creation_date.to_string() });
+                json!({ "id": self.version, "creationDate": date(self.creation_date) });
         }
         if self.state == KeyState::Deactivated {
             value["nonactiveStateReason"] = json!(3);
@@ -123,13 +123,13 @@ impl Key {
             let restore_until = after(deletion.at, RESTORE_SECONDS);
             let purge_from = after(deletion.at, PURGE_FROM_SECONDS);
             value["nonactiveStateReason"] = json!(2);
-            value["deletionDate"] = json!(deletion.at.to_string());
+            value["deletionDate"] = json!(date(deletion.at));
             value["deletedBy"] = json!(deletion.by);
-            value["restoreExpirationDate"] = json!(restore_until.to_string());
+            value["restoreExpirationDate"] = json!(date(restore_until));
             value["restoreAllowed"] = json!(now < restore_until && !self.has_expired(now));
             value["purgeAllowed"] = json!(now >= purge_from);
-            value["purgeAllowedFrom"] = json!(purge_from.to_string());
-            value["purgeScheduledOn"] = json!(after(deletion.at, PURGED_SECONDS).to_string());
+            value["purgeAllowedFrom"] = json!(date(purge_from));
+            value["purgeScheduledOn"] = json!(date(after(deletion.at, PURGED_SECONDS)));
         }
         value
     }
@@ -138,7 +138,12 @@ impl Key {
     pub fn with_payload(&self, instance_crn: &str, modes: &Modes, now: Timestamp) -> Value {
         let mut value = self.metadata(instance_crn, modes, now);
         if self.payload_is_readable(modes, now) {
-            value["payload"] = json!(encode(&self.payload, modes.payload_line_breaks));
+            let payload: &[u8] = if modes.payload_empty {
+                &[]
+            } else {
+                &self.payload
+            };
+            value["payload"] = json!(encode(payload, modes.payload_line_breaks));
         }
         value
     }
@@ -147,7 +152,10 @@ impl Key {
     fn payload_is_readable(&self, modes: &Modes, now: Timestamp) -> bool {
         let made = modes.payload_delay_seconds <= 0
             || now >= after(self.creation_date, modes.payload_delay_seconds);
-        self.class == KeyClass::Standard && self.state != KeyState::Destroyed && made
+        !modes.payload_missing
+            && self.class == KeyClass::Standard
+            && self.state != KeyState::Destroyed
+            && made
     }
 
     /// Says whether the expiration date has passed, whatever the state says.

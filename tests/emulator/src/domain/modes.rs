@@ -61,6 +61,10 @@ pub struct Modes {
     pub read_only: bool,
     /// GET of a key without a payload for so long after its creation.
     pub payload_delay_seconds: i64,
+    /// GET of a key has no payload, for no reason that shows.
+    pub payload_missing: bool,
+    /// Payloads are empty texts.
+    pub payload_empty: bool,
     /// Payloads are sent with line breaks every 76 characters.
     pub payload_line_breaks: bool,
     /// Token answers say this `expires_in` instead of the truth.
@@ -98,6 +102,8 @@ impl Default for Modes {
             read_media_type: false,
             read_only: false,
             payload_delay_seconds: 0,
+            payload_missing: false,
+            payload_empty: false,
             payload_line_breaks: false,
             token_expires_in: None,
             token_omits_access_token: false,
@@ -114,6 +120,12 @@ impl Modes {
         let second = now.as_second();
         Timestamp::from_second(second - second.rem_euclid(every)).unwrap_or(now)
     }
+}
+
+/// Renders a time as the API does: to the second, so that keys that were made
+/// one after the other can have the same date.
+pub fn date(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Adds seconds to a time, staying put at the end of time.

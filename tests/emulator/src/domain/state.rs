@@ -37,6 +37,13 @@ impl KeyState {
     }
 }
 
+impl KeyState {
+    /// Says whether an expiration date still matters in this state.
+    pub fn can_expire(self) -> bool {
+        !matches!(self, Self::Deactivated | Self::Destroyed)
+    }
+}
+
 impl From<KeyState> for u8 {
     fn from(state: KeyState) -> Self {
         state.number()

@@ -129,8 +129,7 @@ fn admit<'w>(
             ),
             Unfit::Forged | Unfit::Expired => Refusal::bad_token(),
         })?;
-    let service = claims.service();
-    trace.service_id = Some(service.to_owned());
+    trace.service_id = Some(claims.bearer().to_owned());
     let id = named_instance(world, call)?;
     trace.instance = id.clone();
     let unknown = || match world.modes.unknown_instance {
@@ -144,12 +143,7 @@ fn admit<'w>(
     let Some(id) = id.filter(|id| world.instances.contains_key(id)) else {
         return Err(unknown());
     };
-    let grants = world
-        .identities
-        .services
-        .get(service)
-        .map(|service| service.grants(call.now))
-        .unwrap_or_default();
+    let grants = world.identities.grants(&claims.iam_id, call.now);
     let rights = Rights::on_instance(grants, &id);
     let Some(instance) = world.instances.get_mut(&id) else {
         return Err(Refusal::no_access());

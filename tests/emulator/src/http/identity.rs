@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, JSON};
 use super::calls::{Call, Trace};
-use crate::iam::token::Claims;
+use crate::iam::profile::distrust;
+use crate::iam::token::{Bearer, Claims};
 use crate::world::World;
 
 const APIKEY_GRANT: &str = "urn:ibm:params:oauth:grant-type:apikey";
+const CR_TOKEN_GRANT: &str = "urn:ibm:params:oauth:grant-type:cr-token";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// An error of IAM.
@@ -27,14 +29,14 @@ fn denial(status: u16, code: &'static str, message: impl Into<String>) -> Denial
 }
 
 /// Serves a request for a token.
-pub fn token(world: &mut World, call: &Call, trace: &mut Trace) -> Answer {
+pub fn token(world: &World, call: &Call, trace: &mut Trace) -> Answer {
     match issue(world, call, trace) {
         Ok(body) => Answer::json(200, JSON, &body),
-        Err(denial) => refuse(call, &denial),
+        Err(denial) => refuse(call, denial.status, denial.code, &denial.message),
     }
 }
 
-fn issue(world: &mut World, call: &Call, trace: &mut Trace) -> Result<Value, Denial> {
+fn issue(world: &World, call: &Call, trace: &mut Trace) -> Result<Value, Denial> {
     // A key in the URL would be in every log on the way.
     if call
         .query
@@ -70,30 +72,61 @@ fn issue(world: &mut World, call: &Call, trace: &mut Trace) -> Result<Value, Den
             })
     };
     let grant_type = get("grant_type")?;
-    if grant_type != APIKEY_GRANT {
-        return Err(denial(
+    match grant_type {
+        APIKEY_GRANT => {
+            let key = get("apikey")?;
+            let service = world.identities.api_keys.get(key);
+            let Some(service) =
+                service.filter(|name| world.identities.services.contains_key(*name))
+            else {
+                return Err(denial(
+                    400,
+                    "BXNIM0415E",
+                    "Provided API key could not be found.",
+                ));
+            };
+            trace.service_id = Some(service.clone());
+            Ok(answer(world, call, &Bearer::ServiceId(service), grant_type))
+        }
+        CR_TOKEN_GRANT => {
+            let token = get("cr_token")?;
+            let (name, id) = (get("profile_name").ok(), get("profile_id").ok());
+            if name.is_none() && id.is_none() {
+                get("profile_id")?;
+            }
+            let profile = world.identities.profiles.iter().find(|(known, profile)| {
+                name.is_none_or(|name| name == *known) && id.is_none_or(|id| id == profile.id)
+            });
+            let Some((_, profile)) = profile else {
+                return Err(denial(
+                    400,
+                    "BXNIM0439E",
+                    "No matching trusted profile was found.",
+                ));
+            };
+            if let Some(why) = distrust(&profile.trust, token, call.now) {
+                return Err(denial(400, "BXNIM0137E", why));
+            }
+            trace.service_id = Some(profile.id.clone());
+            Ok(answer(
+                world,
+                call,
+                &Bearer::Profile(&profile.id),
+                grant_type,
+            ))
+        }
+        other => Err(denial(
             400,
             "BXNIM0100E",
-            format!("The grant type {grant_type} is unknown."),
-        ));
+            format!("The grant type {other} is unknown."),
+        )),
     }
-    let key = get("apikey")?;
-    let service = world.identities.api_keys.get(key).cloned();
-    let Some(service) = service.filter(|name| world.identities.services.contains_key(name)) else {
-        return Err(denial(
-            400,
-            "BXNIM0415E",
-            "Provided API key could not be found.",
-        ));
-    };
-    trace.service_id = Some(service.clone());
-    Ok(answer(world, call, &service, grant_type))
 }
 
-fn answer(world: &World, call: &Call, service: &str, grant_type: &str) -> Value {
+fn answer(world: &World, call: &Call, bearer: &Bearer<'_>, grant_type: &str) -> Value {
     let lifetime = world.token_lifetime_seconds;
     let jti = call.random.id.to_string();
-    let claims = Claims::new(service, grant_type, jti, call.now, lifetime);
+    let claims = Claims::new(bearer, grant_type, jti, call.now, lifetime);
     let modes = &world.modes;
     let mut body = json!({
         "refresh_token": "not_supported",
@@ -108,15 +141,25 @@ fn answer(world: &World, call: &Call, service: &str, grant_type: &str) -> Value 
     body
 }
 
+/// Answers a status that a fault asks for, as IAM would.
+pub fn fault(call: &Call, status: u16, code: Option<&str>) -> Answer {
+    refuse(
+        call,
+        status,
+        code.unwrap_or("BXNIM0500E"),
+        "A fault was injected.",
+    )
+}
+
 fn form(body: &Bytes) -> Vec<(String, String)> {
     form_urlencoded::parse(body).into_owned().collect()
 }
 
-fn refuse(call: &Call, denial: &Denial) -> Answer {
+fn refuse(call: &Call, status: u16, code: &str, message: &str) -> Answer {
     let time = call.now.to_string();
     let body = json!({
-        "errorCode": denial.code,
-        "errorMessage": denial.message,
+        "errorCode": code,
+        "errorMessage": message,
         "context": {
             "requestId": call.random.id.to_string(),
             "requestType": "incoming.Identity_Token",
@@ -133,7 +176,7 @@ fn refuse(call: &Call, denial: &Denial) -> Answer {
         },
     });
     Answer {
-        code: Some(denial.code.to_owned()),
-        ..Answer::json(denial.status, JSON, &body)
+        code: Some(code.to_owned()),
+        ..Answer::json(status, JSON, &body)
     }
 }

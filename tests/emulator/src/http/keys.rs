@@ -9,6 +9,7 @@ use super::route::Operation;
 use crate::domain::access::Action;
 use crate::domain::key::KEY_TYPE;
 use crate::domain::listing::{self, ListQuery};
+use crate::domain::modes::date;
 use crate::domain::refusal::Refusal;
 use crate::domain::rings::{self, DEFAULT_RING};
 use crate::domain::state::KeyState;
@@ -139,7 +140,7 @@ pub fn on_key(
                 "keyId": id,
                 "alias": call.item(),
                 "createdBy": caller,
-                "creationDate": now.to_string(),
+                "creationDate": date(now),
             });
             Ok(Answer::json(
                 201,

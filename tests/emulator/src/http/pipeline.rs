@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -100,7 +100,12 @@ pub async fn serve(
         random,
     };
     let path = format!("{}?{raw_query}", head.uri.path());
-    let (faults, effect, page_delay) = strike(&shared, &call, &path);
+    let Strike {
+        faults,
+        effect,
+        page_delay,
+        key_id,
+    } = strike(&shared, &call, &path);
     if let Some(served) = &mut entry.served {
         served.faults.clone_from(&faults);
     }
@@ -109,7 +114,7 @@ pub async fn serve(
     call.now = shared.now();
     let mut trace = Trace::default();
     let answer = match effect.status {
-        Some(status) => Answer::fault(status, effect.code.as_deref()),
+        Some(status) => spoilt(&call, status, effect.code.as_deref()),
         None => perform(&shared, &call, &mut trace),
     };
     let echo = shared.world().modes.echo_correlation_id;
@@ -124,7 +129,7 @@ pub async fn serve(
         served.code.clone_from(&answer.code);
         served.instance = trace.instance.or_else(|| served.instance.take());
         served.service_id = trace.service_id;
-        served.key_id = trace.key_id;
+        served.key_id = trace.key_id.or(key_id);
     });
     tracing::debug!(
         operation = call.route.operation.name(),
@@ -138,8 +143,16 @@ pub async fn serve(
     Ok(respond(answer, &effect))
 }
 
+/// What befalls a request before it is served.
+struct Strike {
+    faults: Vec<String>,
+    effect: Effect,
+    page_delay: Option<u64>,
+    key_id: Option<String>,
+}
+
 /// Chooses what goes wrong, and how long a list takes.
-fn strike(shared: &Shared, call: &Call, path: &str) -> (Vec<String>, Effect, Option<u64>) {
+fn strike(shared: &Shared, call: &Call, path: &str) -> Strike {
     let mut world = shared.world();
     let instance = call.header("bluemix-instance");
     // Faults are matched by the key's ID even when the request has its alias.
@@ -147,8 +160,10 @@ fn strike(shared: &Shared, call: &Call, path: &str) -> (Vec<String>, Effect, Opt
     let key_id = instance
         .and_then(|id| world.instances.get(id))
         .and_then(|instance| {
-            let alias = key.and_then(|key| instance.aliases.get(key));
-            alias.map(|alias| alias.key.clone())
+            let key = key?;
+            let alias = instance.aliases.get(key);
+            let id = alias.map_or(key, |alias| &alias.key);
+            instance.keys.contains_key(id).then(|| id.to_owned())
         });
     let target = Target {
         operation: call.route.operation.name(),
@@ -156,10 +171,15 @@ fn strike(shared: &Shared, call: &Call, path: &str) -> (Vec<String>, Effect, Opt
         path,
         instance,
     };
-    let (names, effect) = world.faults.choose(target);
+    let (faults, effect) = world.faults.choose(target);
     let delay = world.modes.page_delay_ms;
     let listing = call.route.operation == Operation::List && delay > 0;
-    (names, effect, listing.then_some(delay))
+    Strike {
+        faults,
+        effect,
+        page_delay: listing.then_some(delay),
+        key_id,
+    }
 }
 
 async fn wait(milliseconds: Option<u64>) {
@@ -171,10 +191,18 @@ async fn wait(milliseconds: Option<u64>) {
 fn perform(shared: &Shared, call: &Call, trace: &mut Trace) -> Answer {
     let mut world = shared.world();
     match call.route.operation {
-        Operation::Token => identity::token(&mut world, call, trace),
+        Operation::Token => identity::token(&world, call, trace),
         Operation::Unknown => Answer::fault(404, None),
         _ => calls::serve(&mut world, call, trace),
     }
+}
+
+/// Answers a status that a fault asks for, as the service that was asked would.
+fn spoilt(call: &Call, status: u16, code: Option<&str>) -> Answer {
+    if call.route.operation == Operation::Token {
+        return identity::fault(call, status, code);
+    }
+    Answer::fault(status, code)
 }
 
 fn text(headers: &http::HeaderMap, name: &str) -> Option<String> {
@@ -216,9 +244,7 @@ fn respond(answer: Answer, effect: &Effect) -> Response<Body> {
     }
     let length = bytes.len();
     let mut response = if cut {
-        let half = bytes.slice(..length / 2);
-        let broken = stream::iter([Ok(half), Err(io::Error::other("a fault cuts the body"))]);
-        Response::new(Body::from_stream(broken))
+        Response::new(half(bytes.slice(..length / 2)))
     } else {
         Response::new(Body::from(bytes))
     };
@@ -251,6 +277,16 @@ fn respond(answer: Answer, effect: &Effect) -> Response<Body> {
         set(name, value);
     }
     response
+}
+
+/// Makes a body that breaks off. The pause lets what there is of it go out,
+/// since a server may drop with the connection what it has not yet sent.
+fn half(bytes: Bytes) -> Body {
+    let rest = stream::once(async {
+        wait(Some(50)).await;
+        Err(io::Error::other("a fault cuts the body"))
+    });
+    Body::from_stream(stream::iter([Ok(bytes)]).chain(rest))
 }
 
 /// Says that a server that only fails by cutting has no other failure.

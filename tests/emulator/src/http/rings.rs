@@ -6,6 +6,7 @@ use super::answer::{Answer, JSON};
 use super::calls::Admitted;
 use crate::domain::access::Action;
 use crate::domain::listing::number;
+use crate::domain::modes::date;
 use crate::domain::refusal::Refusal;
 
 const RING_TYPE: &str = "application/vnd.ibm.kms.key_ring+json";
@@ -24,8 +25,8 @@ pub fn list(admitted: &Admitted<'_>) -> Result<Answer, Refusal> {
         .filter(|(id, _)| admitted.rights.on_ring(Action::Read, id))
         .map(|(id, ring)| {
             let mut row = json!({ "id": id });
-            if let Some(date) = ring.creation_date {
-                row["creationDate"] = json!(date.to_string());
+            if let Some(made) = ring.creation_date {
+                row["creationDate"] = json!(date(made));
             }
             if let Some(by) = &ring.created_by {
                 row["createdBy"] = json!(by);

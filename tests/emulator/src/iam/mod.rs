@@ -1,11 +1,13 @@
 //! IBM Cloud IAM: who there is, which API keys they have, what they may do.
 
+pub mod profile;
 pub mod token;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use self::profile::Trust;
 use crate::domain::access::Grant;
 
 /// A service ID.
@@ -48,4 +50,34 @@ pub struct Identities {
     pub services: BTreeMap<String, ServiceId>,
     /// API keys, each with the service ID that it belongs to.
     pub api_keys: BTreeMap<String, String>,
+    /// Trusted profiles by name.
+    pub profiles: BTreeMap<String, Profile>,
+}
+
+/// A trusted profile.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// `Profile-…`.
+    pub id: String,
+    /// What it trusts.
+    pub trust: Trust,
+    /// What it may do.
+    pub identity: ServiceId,
+}
+
+impl Identities {
+    /// Returns what the bearer of a token may do, by the token's `iam_id`.
+    pub fn grants(&self, iam_id: &str, now: Timestamp) -> &[Grant] {
+        let service = iam_id
+            .strip_prefix(token::SERVICE_PREFIX)
+            .and_then(|name| self.services.get(name));
+        let profile = || {
+            let id = iam_id.strip_prefix("iam-")?;
+            self.profiles.values().find(|profile| profile.id == id)
+        };
+        service
+            .or_else(|| profile().map(|profile| &profile.identity))
+            .map(|identity| identity.grants(now))
+            .unwrap_or_default()
+    }
 }

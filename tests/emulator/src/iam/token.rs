@@ -10,7 +10,8 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-const ID_PREFIX: &str = "iam-ServiceId-";
+/// What the `iam_id` of a service ID begins with; its name follows.
+pub const SERVICE_PREFIX: &str = "iam-ServiceId-";
 
 /// The claims of an access token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,19 +39,24 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Makes the claims of a token for a service ID.
+    /// Makes the claims of a token for an identity: a service ID's, by its
+    /// name, or a profile's.
     pub fn new(
-        service: &str,
+        bearer: &Bearer<'_>,
         grant_type: &str,
         jti: String,
         now: Timestamp,
         lifetime_seconds: i64,
     ) -> Self {
+        let (iam_id, sub_type) = match bearer {
+            Bearer::ServiceId(name) => (format!("{SERVICE_PREFIX}{name}"), "ServiceId"),
+            Bearer::Profile(id) => (format!("iam-{id}"), "Profile"),
+        };
         Self {
-            iam_id: format!("{ID_PREFIX}{service}"),
-            id: format!("{ID_PREFIX}{service}"),
-            sub: format!("ServiceId-{service}"),
-            sub_type: "ServiceId".to_owned(),
+            id: iam_id.clone(),
+            sub: iam_id.trim_start_matches("iam-").to_owned(),
+            iam_id,
+            sub_type: sub_type.to_owned(),
             jti,
             iat: now.as_second(),
             exp: now.as_second() + lifetime_seconds,
@@ -60,10 +66,21 @@ impl Claims {
         }
     }
 
-    /// Returns the service ID's name.
-    pub fn service(&self) -> &str {
-        self.iam_id.strip_prefix(ID_PREFIX).unwrap_or(&self.iam_id)
+    /// Returns the service ID's name, or the profile's ID.
+    pub fn bearer(&self) -> &str {
+        self.iam_id
+            .strip_prefix(SERVICE_PREFIX)
+            .unwrap_or(&self.sub)
     }
+}
+
+/// Who a token is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bearer<'a> {
+    /// A service ID, by its name.
+    ServiceId(&'a str),
+    /// A trusted profile, by its ID.
+    Profile(&'a str),
 }
 
 /// Why a token is not accepted.
@@ -138,8 +155,14 @@ mod tests {
     fn a_token_serves_until_it_expires_or_is_revoked() {
         let mut signer = Signer::new(&[1; 32]);
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let token = signer.sign(&Claims::new("app", "g", "j".to_owned(), now, 60));
-        assert_eq!(signer.verify(&token, now).unwrap().service(), "app");
+        let token = signer.sign(&Claims::new(
+            &Bearer::ServiceId("app"),
+            "g",
+            "j".to_owned(),
+            now,
+            60,
+        ));
+        assert_eq!(signer.verify(&token, now).unwrap().bearer(), "app");
         let later = Timestamp::from_second(1_800_000_060).unwrap();
         assert_eq!(signer.verify(&token, later).unwrap_err(), Unfit::Expired);
         assert_eq!(signer.verify("nonsense", now).unwrap_err(), Unfit::NoJwt);

@@ -1,0 +1,8 @@
+//! I/O with Kubernetes: watches in, writes out. Nothing here decides anything.
+
+pub mod client;
+pub mod events;
+pub mod request;
+pub mod secrets;
+pub mod status;
+pub mod watch;

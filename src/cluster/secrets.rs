@@ -1,0 +1,275 @@
+//! Writes of Secrets: POST, PUT and DELETE with preconditions, never a patch (`patch` on Secrets
+//! is `get`). Bodies are wiped after the write, answers carry metadata only.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Method;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::core::Status;
+use kube::{Client, Resource};
+use serde::Serialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::request::{RequestError, send};
+use crate::api;
+use crate::domain::observed::Probe;
+use crate::domain::plan::{SecretBody, WriteFailure};
+use crate::domain::secret::SecretView;
+
+/// A Secret's metadata as a write sends it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WireMetadata<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_version: Option<&'a str>,
+    labels: &'a std::collections::BTreeMap<String, String>,
+    annotations: &'a std::collections::BTreeMap<String, String>,
+    owner_references: &'a [OwnerReference],
+    finalizers: &'a [String],
+}
+
+/// What a replacement or deletion was decided on.
+#[derive(Clone, Copy)]
+pub struct Seen<'a> {
+    /// UID of what was seen.
+    pub uid: &'a str,
+    /// resourceVersion of what was seen.
+    pub resource_version: &'a str,
+}
+
+/// Creates a Secret.
+///
+/// # Errors
+/// Says why it was not created.
+pub async fn create(
+    client: &Client,
+    namespace: &str,
+    body: &SecretBody,
+) -> Result<SecretView, WriteFailure> {
+    let uri = collection(namespace);
+    let answer = send(
+        client,
+        Method::POST,
+        &managed(&uri, ""),
+        wire(namespace, body, None)?,
+    )
+    .await;
+    view(answer.map_err(|error| refused(&error, true))?)
+}
+
+/// Replaces what was seen, and nothing else.
+///
+/// # Errors
+/// Says why it was not replaced.
+pub async fn replace(
+    client: &Client,
+    namespace: &str,
+    body: &SecretBody,
+    seen: Seen<'_>,
+) -> Result<SecretView, WriteFailure> {
+    let uri = format!("{}/{}", collection(namespace), body.name);
+    let answer = send(
+        client,
+        Method::PUT,
+        &managed(&uri, ""),
+        wire(namespace, body, Some(seen))?,
+    )
+    .await;
+    view(answer.map_err(|error| refused(&error, false))?)
+}
+
+/// Deletes what was seen, and nothing else.
+///
+/// # Errors
+/// Says why it was not deleted.
+pub async fn delete(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    seen: Seen<'_>,
+) -> Result<(), WriteFailure> {
+    let uri = format!("{}/{name}", collection(namespace));
+    let body = json!({
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": {"uid": seen.uid, "resourceVersion": seen.resource_version},
+    });
+    match send(client, Method::DELETE, &uri, Bytes::from(body.to_string())).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refused(&error, false)),
+    }
+}
+
+/// Asks whether a name is free, by a create that is not carried out.
+///
+/// # Errors
+/// Says why that is not known.
+pub async fn probe(client: &Client, namespace: &str, name: &str) -> Result<Probe, WriteFailure> {
+    let uri = managed(&collection(namespace), "&dryRun=All");
+    let body = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "labels": {api::TARGET_LABEL: api::TARGET_OWNED}},
+    });
+    match send(client, Method::POST, &uri, Bytes::from(body.to_string())).await {
+        Ok(_) => Ok(Probe::Free),
+        Err(error) => match refused(&error, true) {
+            WriteFailure::AlreadyExists => Ok(Probe::Taken),
+            failure => Err(failure),
+        },
+    }
+}
+
+fn collection(namespace: &str) -> String {
+    Secret::url_path(&(), Some(namespace))
+}
+
+fn managed(uri: &str, rest: &str) -> String {
+    format!(
+        "{uri}?fieldManager={}{rest}",
+        api::FIELD_MANAGER.replace('/', "%2F")
+    )
+}
+
+fn view(
+    answer: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>,
+) -> Result<SecretView, WriteFailure> {
+    answer
+        .and_then(SecretView::from_metadata)
+        .ok_or(WriteFailure::Failed(
+            "the API server's answer could not be read",
+        ))
+}
+
+/// Writes the body into one buffer of known size, which is wiped when the request is done:
+/// growth would leave copies behind.
+fn wire(namespace: &str, body: &SecretBody, seen: Option<Seen<'_>>) -> Result<Bytes, WriteFailure> {
+    let metadata = WireMetadata {
+        name: &body.name,
+        namespace,
+        uid: seen.map(|seen| seen.uid),
+        resource_version: seen.map(|seen| seen.resource_version),
+        labels: &body.labels,
+        annotations: &body.annotations,
+        owner_references: &body.owner_references,
+        finalizers: &body.finalizers,
+    };
+    let unwritable = |_| WriteFailure::Failed("the Secret's metadata could not be written as JSON");
+    let metadata = serde_json::to_string(&metadata).map_err(unwritable)?;
+    let data: usize = body
+        .entries
+        .iter()
+        .map(|(name, value)| name.len() + value.expose().len().div_ceil(3) * 4 + 8)
+        .sum();
+    let mut text = Zeroizing::new(String::with_capacity(metadata.len() + data + 256));
+    text.push_str(r#"{"apiVersion":"v1","kind":"Secret","type":""#);
+    text.push_str(body.secret_type.as_str());
+    text.push_str(r#"","metadata":"#);
+    text.push_str(&metadata);
+    text.push_str(r#","data":{"#);
+    for (at, (name, value)) in body.entries.iter().enumerate() {
+        if at > 0 {
+            text.push(',');
+        }
+        // Entry names are letters, digits, '-', '_' and '.', so nothing is to be escaped.
+        text.push('"');
+        text.push_str(name);
+        text.push_str("\":\"");
+        STANDARD.encode_string(value.expose(), &mut text);
+        text.push('"');
+    }
+    text.push_str("}}");
+    Ok(Bytes::from_owner(Zeroizing::new(
+        std::mem::take(&mut *text).into_bytes(),
+    )))
+}
+
+/// Recognises why the API server refused, from a closed list; its words go no further.
+fn refused(error: &RequestError, creating: bool) -> WriteFailure {
+    let status = match error {
+        RequestError::Refused(status) => status,
+        RequestError::TimedOut => {
+            return WriteFailure::Failed("the API server did not answer in time");
+        }
+        RequestError::Unreachable => {
+            return WriteFailure::Failed("the API server could not be reached");
+        }
+        RequestError::Unreadable => {
+            return WriteFailure::Failed("the API server's answer could not be read");
+        }
+    };
+    match status.code {
+        409 if creating && status.reason == "AlreadyExists" => WriteFailure::AlreadyExists,
+        404 if creating => WriteFailure::NamespaceTerminating,
+        404 | 409 => WriteFailure::Conflict,
+        403 if caused_by(status, "NamespaceTerminating") => WriteFailure::NamespaceTerminating,
+        403 if status.message.contains("exceeded quota") => WriteFailure::Rejected(
+            "a ResourceQuota of the namespace is used up; raise it or delete what is not needed",
+        ),
+        422 | 403 if status.message.contains("ValidatingAdmissionPolicy") => {
+            WriteFailure::Rejected(
+                "an admission policy of the cluster does not let it in; ask the cluster's admin which",
+            )
+        }
+        400 | 403 if status.message.contains("admission webhook") => WriteFailure::Rejected(
+            "an admission webhook of the cluster does not let it in; ask the cluster's admin which",
+        ),
+        403 => WriteFailure::Failed(
+            "the operator has no right to write Secrets in this namespace; see its RBAC",
+        ),
+        422 if status
+            .message
+            .contains("field is immutable when `immutable` is set") =>
+        {
+            WriteFailure::Immutable
+        }
+        422 => WriteFailure::Rejected(unprocessable(status)),
+        413 => WriteFailure::Rejected("it is too large"),
+        429 => WriteFailure::Failed("the API server is busy"),
+        _ => WriteFailure::Failed("the API server failed"),
+    }
+}
+
+fn caused_by(status: &Status, cause: &str) -> bool {
+    status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .any(|c| c.reason == cause)
+}
+
+fn unprocessable(status: &Status) -> &'static str {
+    let fields: Vec<&str> = status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .map(|c| c.field.as_str())
+        .collect();
+    if fields.contains(&"type") {
+        "a Secret of that name with another type is there, and a type cannot be changed; delete that Secret, and it is made anew"
+    } else if fields
+        .iter()
+        .any(|field| field.starts_with("data[") || *field == "data")
+    {
+        "an entry that its type requires is missing or has another form, or it is larger than 1 MiB"
+    } else if fields
+        .iter()
+        .any(|field| field.starts_with("metadata.labels"))
+    {
+        "a label in target.metadata.labels has a form that Kubernetes does not take"
+    } else if fields
+        .iter()
+        .any(|field| field.starts_with("metadata.annotations"))
+    {
+        "an annotation in target.metadata.annotations has a form that Kubernetes does not take"
+    } else {
+        "it does not have the form that Kubernetes asks for"
+    }
+}

@@ -1,0 +1,388 @@
+//! Keys: made, read, expired, deleted, restored.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{INSTANCE, World, read, wrapped};
+
+#[tokio::test]
+async fn point_3_root_and_deleted_keys_are_read_without_a_payload() {
+    let world = World::plain().await;
+    let standard = world.key(json!({ "name": "standard", "payload": "aGVsbG8=" }));
+    let root = world.key(json!({ "name": "root", "extractable": false }));
+    let read_standard = world.get(&format!("keys/{standard}")).await;
+    assert_eq!(read_standard.resource()["payload"], "aGVsbG8=");
+    let read_root = world.get(&format!("keys/{root}")).await;
+    assert_eq!(
+        (read_root.status, read_root.resource().get("payload")),
+        (200, None)
+    );
+    let metadata = world.get(&format!("keys/{standard}/metadata")).await;
+    assert_eq!(metadata.resource().get("payload"), None);
+
+    assert_eq!(
+        world
+            .send(Method::DELETE, &format!("keys/{standard}"))
+            .await
+            .status,
+        200
+    );
+    let deleted = world.get(&format!("keys/{standard}")).await;
+    let resource = deleted.resource();
+    assert_eq!((deleted.status, resource.get("payload")), (200, None));
+    assert_eq!(
+        (&resource["state"], &resource["deleted"]),
+        (&json!(5), &json!(true))
+    );
+    assert!(resource["deletionDate"].is_string() && resource["restoreExpirationDate"].is_string());
+    let again = world
+        .send(Method::DELETE, &format!("keys/{standard}"))
+        .await;
+    assert_eq!((again.status, again.code()), (410, Some("KEY_DELETED_ERR")));
+    world.modes(json!({ "deletedGet": 410 }));
+    let gone = world.get(&format!("keys/{standard}")).await;
+    assert_eq!((gone.status, gone.code()), (410, Some("KEY_DELETED_ERR")));
+    assert_eq!(
+        world.get(&format!("keys/{standard}/metadata")).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn point_5_expiry_shows_only_after_a_background_pass() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "key", "expirationDate": "2020-01-01T00:00:00Z" }));
+    let soon = "2999-01-01T00:00:00Z";
+    let other = world.key(json!({ "name": "other", "expirationDate": soon }));
+    let state = async |key: &str| {
+        world.get(&format!("keys/{key}/metadata")).await.resource()["state"].clone()
+    };
+    // The pass before now was after the one's date, and long before the other's.
+    assert_eq!(
+        (state(&key).await, state(&other).await),
+        (json!(3), json!(1))
+    );
+    assert_eq!(
+        world.get(&format!("keys/{key}")).await.resource()["nonactiveStateReason"],
+        3
+    );
+
+    // One day to a pass: the date goes by, and the state stays for a while.
+    world.modes(json!({ "expiryPassSeconds": 86_400 * 365 }));
+    #[allow(clippy::disallowed_methods)] // A test against the real clock.
+    let now = jiff::Timestamp::now();
+    let date = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    world
+        .emulator
+        .set_key_expiration(INSTANCE, &other, Some(date))
+        .unwrap();
+    world.emulator.set_clock_offset(60);
+    assert_eq!(state(&other).await, json!(1));
+    assert!(world.get(&format!("keys/{other}")).await.resource()["payload"].is_string());
+    world.emulator.run_expiry_pass(INSTANCE).unwrap();
+    assert_eq!(state(&other).await, json!(3));
+    // A deactivated key's payload can still be read.
+    assert!(world.get(&format!("keys/{other}")).await.resource()["payload"].is_string());
+}
+
+#[tokio::test]
+async fn point_9_restore_and_enable_wait_thirty_seconds() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "key", "payload": "aGVsbG8=", "aliases": ["name"] }));
+    let path = format!("keys/{key}");
+    assert_eq!(world.send(Method::DELETE, &path).await.status, 200);
+    let early = world.send(Method::POST, &format!("{path}/restore")).await;
+    assert_eq!(
+        (early.status, early.code()),
+        (409, Some("REQ_TOO_EARLY_ERR"))
+    );
+    world.emulator.set_clock_offset(31);
+    let restored = world.send(Method::POST, &format!("{path}/restore")).await;
+    assert_eq!(
+        (restored.status, &restored.resource()["state"]),
+        (201, &json!(1))
+    );
+    assert_eq!(
+        world.get("keys/name").await.resource()["payload"],
+        "aGVsbG8="
+    );
+
+    let root = world.key(json!({ "name": "root", "extractable": false }));
+    let act = async |action: &str, key: &str| {
+        world
+            .send(Method::POST, &format!("keys/{key}/actions/{action}"))
+            .await
+    };
+    assert_eq!(act("disable", &root).await.status, 204);
+    assert_eq!(act("enable", &root).await.code(), Some("REQ_TOO_EARLY_ERR"));
+    world.emulator.set_clock_offset(62);
+    assert_eq!(act("enable", &root).await.status, 204);
+    assert_eq!(act("disable", &key).await.code(), Some("KEY_ROOT_REQ_ERR"));
+}
+
+#[tokio::test]
+async fn a_key_cannot_be_restored_after_thirty_days_and_is_purged_after_ninety() {
+    const DAY: i64 = 86_400;
+    let world = World::plain().await;
+    world.emulator.set_token_lifetime(1000 * DAY);
+    let answer = world.ask_token("/identity/token", "key-of-manager").await;
+    let token = answer.body["access_token"].as_str().unwrap().to_owned();
+    let key = world.key(json!({ "name": "key" }));
+    world
+        .emulator
+        .set_key_state(INSTANCE, &key, &json!("deleted"))
+        .unwrap();
+    world.emulator.set_clock_offset(31 * DAY);
+    let path = format!("keys/{key}/restore");
+    let late = world
+        .as_caller(&token, Method::POST, &path)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(read(late).await.code(), Some("KEY_RESTORE_EXPIRED"));
+    world.emulator.set_clock_offset(91 * DAY);
+    assert_eq!(
+        world
+            .get_as(&token, &format!("keys/{key}/metadata"))
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn purging_takes_its_own_role_and_four_hours() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "key" }));
+    let grant = json!([{ "instance": INSTANCE, "role": "KeyPurge" }]);
+    let purger = world.token_for("purger", &grant).await;
+    let path = format!("keys/{key}/purge");
+    let purge = async |token: &str| {
+        read(
+            world
+                .as_caller(token, Method::DELETE, &path)
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await
+    };
+    assert_eq!(purge(&world.token).await.status, 401);
+    assert_eq!(
+        purge(&purger).await.code(),
+        Some("KEY_ACTION_INVALID_STATE_ERR")
+    );
+    world
+        .emulator
+        .set_key_state(INSTANCE, &key, &json!("deleted"))
+        .unwrap();
+    assert_eq!(purge(&purger).await.code(), Some("REQ_TOO_EARLY_ERR"));
+    let deleted = json!([{ "instance": INSTANCE, "role": "KeyPurge" }]);
+    world.emulator.set_token_lifetime(100_000);
+    let purger = world.token_for("purger-2", &deleted).await;
+    world.emulator.set_clock_offset(4 * 3600);
+    assert_eq!(purge(&purger).await.status, 200);
+    assert!(world.emulator.keys(INSTANCE).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn point_11_payloads_of_a_wrong_size_or_form_are_refused() {
+    let world = World::plain().await;
+    let create = async |extractable: bool, payload: &str| {
+        let body =
+            wrapped(json!({ "name": "key", "extractable": extractable, "payload": payload }));
+        world.post("keys", &body).await
+    };
+    let sized = |size: usize| STANDARD.encode(vec![9_u8; size]);
+    for (extractable, payload, status) in [
+        (true, sized(7500), 201),
+        (true, sized(7501), 400),
+        (true, "not base64".to_owned(), 400),
+        (true, String::new(), 400),
+        (false, sized(32), 201),
+        (false, sized(31), 400),
+    ] {
+        let answer = create(extractable, &payload).await;
+        assert_eq!(answer.status, status, "{} bytes of text", payload.len());
+        if status == 400 {
+            let target = &answer.resource()["reasons"][0]["target"];
+            assert_eq!(target, &json!({ "type": "field", "name": "payload" }));
+        }
+    }
+}
+
+#[tokio::test]
+async fn point_12_bodies_with_unknown_fields_or_a_wrong_count_are_refused() {
+    let world = World::plain().await;
+    let unknown = world
+        .post("keys", &wrapped(json!({ "name": "key", "colour": "red" })))
+        .await;
+    assert_eq!(
+        (unknown.status, unknown.code()),
+        (400, Some("BAD_BODY_ERR"))
+    );
+    let mut body = wrapped(json!({ "name": "key" }));
+    body["metadata"]["collectionTotal"] = json!(2);
+    assert_eq!(
+        world.post("keys", &body).await.code(),
+        Some("COLLECTION_TOTAL_MISMATCH_ERR")
+    );
+    let none = world.send(Method::POST, "keys").await;
+    assert_eq!((none.status, none.code()), (400, Some("NO_BODY_ERR")));
+    let past = wrapped(json!({ "name": "key", "expirationDate": "2020-01-01T00:00:00Z" }));
+    assert_eq!(
+        world.post("keys", &past).await.code(),
+        Some("INVALID_FIELD_ERR")
+    );
+}
+
+#[tokio::test]
+async fn creation_answers_the_payload_only_when_a_representation_is_preferred() {
+    let world = World::plain().await;
+    let body = wrapped(json!({ "name": "key" }));
+    let create = async |prefer: &str| {
+        let request = world.request(Method::POST, "keys").header("prefer", prefer);
+        read(request.body(body.to_string()).send().await.unwrap()).await
+    };
+    let minimal = create("return=minimal").await;
+    assert_eq!(
+        (minimal.status, minimal.resource().get("payload")),
+        (201, None)
+    );
+    let full = create("return=representation").await;
+    assert_eq!(
+        full.headers["content-type"],
+        "application/vnd.ibm.kms.key+json"
+    );
+    let payload = STANDARD
+        .decode(full.resource()["payload"].as_str().unwrap())
+        .unwrap();
+    assert_eq!(payload.len(), 32);
+    assert_eq!(full.resource()["imported"], false);
+    assert_eq!(full.resource()["keyRingID"], "default");
+    // Names are not unique.
+    assert_ne!(minimal.resource()["id"], full.resource()["id"]);
+}
+
+#[tokio::test]
+async fn point_15_the_correlation_id_is_echoed_and_written_down() {
+    let world = World::plain().await;
+    let id = "11111111-2222-4333-8444-555555555555";
+    let request = world
+        .request(Method::GET, "keys?limit=1")
+        .header("correlation-id", id);
+    let answer = read(request.send().await.unwrap()).await;
+    assert_eq!(answer.headers["correlation-id"], id);
+    let made = world.get("keys").await;
+    assert_eq!(made.headers["correlation-id"].len(), 36);
+    let served = world
+        .emulator
+        .requests(&key_protect_emulator::Wanted::default());
+    let listed: Vec<_> = served
+        .iter()
+        .filter(|served| served.operation == "list")
+        .collect();
+    assert_eq!(listed[0].correlation_id.as_deref(), Some(id));
+    assert_eq!(
+        (listed[0].query.as_str(), listed[0].status),
+        ("limit=1", Some(200))
+    );
+    assert_eq!(listed[0].service_id.as_deref(), Some("manager"));
+    assert!(
+        served
+            .iter()
+            .all(|served| !served.headers.contains_key("authorization"))
+    );
+    assert_eq!(served[0].operation, "token");
+}
+
+#[tokio::test]
+async fn point_18_deleted_keys_read_as_deactivated_when_told_to() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "key" }));
+    world
+        .emulator
+        .set_key_state(INSTANCE, &key, &json!("deleted"))
+        .unwrap();
+    world.modes(json!({ "deletedReadsAs3": true }));
+    let read = world.get(&format!("keys/{key}/metadata")).await;
+    assert_eq!(read.resource()["state"], 3);
+    assert_eq!(read.resource()["deleted"], true);
+    assert!(read.resource()["deletionDate"].is_string());
+    assert_eq!(world.get("keys").await.ids(), [key.clone()]);
+    assert_eq!(
+        world
+            .get(&format!("keys/{key}"))
+            .await
+            .resource()
+            .get("payload"),
+        None
+    );
+}
+
+#[tokio::test]
+async fn point_19_an_instance_rolls_back_and_may_be_read_only() {
+    let world = World::plain().await;
+    let old = world.key(json!({ "name": "old", "aliases": ["current"] }));
+    world.emulator.take_snapshot(INSTANCE, "before").unwrap();
+    let new = world.key(json!({ "name": "new" }));
+    world.emulator.put_alias(INSTANCE, "current", &new).unwrap();
+    assert_eq!(
+        world.get("keys/current").await.resource()["id"],
+        new.as_str()
+    );
+    world.emulator.restore_snapshot(INSTANCE, "before").unwrap();
+    assert_eq!(
+        world.get("keys/current").await.resource()["id"],
+        old.as_str()
+    );
+    assert_eq!(world.get(&format!("keys/{new}")).await.status, 404);
+    world.modes(json!({ "readOnly": true }));
+    assert_eq!(
+        world
+            .post("keys", &wrapped(json!({ "name": "key" })))
+            .await
+            .status,
+        503
+    );
+    assert_eq!(world.get("keys/current").await.status, 200);
+}
+
+#[tokio::test]
+async fn point_20_payloads_may_have_line_breaks_or_be_empty_or_late() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "key", "payload": STANDARD.encode([7_u8; 100]) }));
+    let payload = async || {
+        world
+            .get(&format!("keys/{key}"))
+            .await
+            .resource()
+            .get("payload")
+            .cloned()
+    };
+    world.modes(json!({ "payloadLineBreaks": true }));
+    assert!(payload().await.unwrap().as_str().unwrap().contains('\n'));
+    world.modes(json!({ "payloadEmpty": true }));
+    assert_eq!(payload().await, Some(json!("")));
+    world.modes(json!({ "payloadDelaySeconds": 60 }));
+    assert_eq!(payload().await, None);
+}
+
+#[tokio::test]
+async fn point_21_an_unknown_key_has_its_reason_code() {
+    let world = World::plain().await;
+    let unknown = world.get("keys/11111111-2222-4333-8444-555555555555").await;
+    assert_eq!(
+        (unknown.status, unknown.code()),
+        (404, Some("KEY_NOT_FOUND_ERR"))
+    );
+    let reason = &unknown.resource()["reasons"][0];
+    assert!(reason["status"].is_u64() && reason["message"].is_string());
+    assert_eq!(
+        unknown.body["metadata"]["collectionType"],
+        "application/vnd.ibm.kms.error+json"
+    );
+    assert_eq!(world.get("keys/registrations").await.status, 501);
+}

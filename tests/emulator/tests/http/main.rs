@@ -1,0 +1,18 @@
+//! The emulator over real sockets. Tests are named after the numbered points
+//! of the references that they hold the emulator to.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests too, which the lints cannot tell"
+)]
+
+mod access;
+mod command;
+mod faults;
+mod iam;
+mod keys;
+mod lists;
+mod places;
+mod support;
