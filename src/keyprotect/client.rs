@@ -37,6 +37,7 @@ pub struct Client {
     transport: Transport,
     tokens: TokenSource,
     base: Origin,
+    iam: Origin,
     tenant: HeaderMap,
     pub(super) options: ClientOptions,
     /// Rows a page that were fast enough last time.
@@ -109,6 +110,7 @@ impl Client {
             transport,
             tokens,
             base: endpoint.key_base.clone(),
+            iam: endpoint.iam_url.origin.clone(),
             tenant: tenant_headers(&endpoint.tenant),
             options: options.clone(),
             page_size: AtomicUsize::new(listing::largest_page(options)),
@@ -119,6 +121,33 @@ impl Client {
     #[must_use]
     pub const fn token_source(&self) -> &TokenSource {
         &self.tokens
+    }
+
+    /// Tries whether the key API's host can be connected to: TCP, TLS, and any HTTP answer.
+    ///
+    /// # Errors
+    /// Says what stood in the way.
+    pub async fn reach_key_host(&self) -> Result<(), String> {
+        self.reach(&self.base).await
+    }
+
+    /// Tries whether IAM's host can be connected to.
+    ///
+    /// # Errors
+    /// Says what stood in the way.
+    pub async fn reach_iam_host(&self) -> Result<(), String> {
+        self.reach(&self.iam).await
+    }
+
+    /// No operation of the API is asked for, and no token sent: this leaves no trace in the
+    /// customer's audit log.
+    async fn reach(&self, origin: &Origin) -> Result<(), String> {
+        let request = self.transport.client().head(format!("{origin}/"));
+        self.transport
+            .send(request, self.options.call_deadline, LARGEST_ANSWER)
+            .await
+            .map(|_| ())
+            .map_err(|no_answer| no_answer.detail)
     }
 
     /// Lists every standard key that the caller may see. Keys that are granted singly are never

@@ -8,7 +8,7 @@ use key_protect_operator::domain::failure::FailureKind;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::keyprotect::{API_KEY, Bed, INSTANCE};
+use super::bed::{API_KEY, Bed, INSTANCE};
 
 #[tokio::test]
 async fn many_callers_share_one_exchange() {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::keyprotect::{INSTANCE, allowed, options, tls_provider};
+use super::bed::{INSTANCE, allowed, options, tls_provider};
 
 const ID: &str = "02fd6835-6001-4482-a892-13bd2085f75d";
 
