@@ -70,8 +70,8 @@ pub(super) fn from_paste(text: &str) -> Option<Token> {
 fn from_line(line: &str) -> Option<Token> {
     let line = line.trim();
     let line = line.strip_prefix("IAM token:").unwrap_or(line).trim();
-    let line = match line.split_at_checked(7) {
-        Some((word, rest)) if word.eq_ignore_ascii_case("bearer ") => rest.trim(),
+    let line = match line.split_at_checked(6) {
+        Some((word, rest)) if word.eq_ignore_ascii_case("bearer") => rest.trim(),
         _ => line,
     };
     Token::new(SecretString::from(line), 0)
