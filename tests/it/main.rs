@@ -1,0 +1,4 @@
+//! The integration tests, as modules of one binary.
+
+mod cluster;
+mod crds;
