@@ -1,7 +1,9 @@
-//! The one test binary: what needs a server to talk to.
+//! The integration tests, as modules of one binary: it links once.
 
 mod bed;
 mod check;
+mod cluster;
+mod crds;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_raw;

@@ -72,19 +72,7 @@ pub async fn serve(
     // The service makes a correlation ID for a request that has none.
     let correlation_id =
         text(&head.headers, "correlation-id").unwrap_or_else(|| draw().id.to_string());
-    let served = Served {
-        operation: route.operation.name().to_owned(),
-        method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
-        query: raw_query.clone(),
-        version: format!("{:?}", head.version),
-        instance: text(&head.headers, "bluemix-instance"),
-        correlation_id: Some(correlation_id.clone()),
-        key_ring: text(&head.headers, "x-kms-key-ring"),
-        abandoned: true,
-        headers: visible(&head.headers),
-        ..Served::default()
-    };
+    let served = arrival(&head, route.operation, &correlation_id);
     let mut entry = Entry {
         shared: Arc::clone(&shared),
         served: Some(served),
@@ -146,6 +134,23 @@ pub async fn serve(
         return Err(Cutting);
     }
     Ok(respond(answer, &effect))
+}
+
+/// Writes down what is known of a request when it arrives.
+fn arrival(head: &http::request::Parts, operation: Operation, correlation_id: &str) -> Served {
+    Served {
+        operation: operation.name().to_owned(),
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        version: format!("{:?}", head.version),
+        instance: text(&head.headers, "bluemix-instance"),
+        correlation_id: Some(correlation_id.to_owned()),
+        key_ring: text(&head.headers, "x-kms-key-ring"),
+        abandoned: true,
+        headers: visible(&head.headers),
+        ..Served::default()
+    }
 }
 
 /// What befalls a request before it is served.
