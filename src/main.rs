@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use key_protect_operator::check::{self, CheckArgs};
 use key_protect_operator::controller::clock::now;
 use key_protect_operator::controller::context::Context;
 use key_protect_operator::crds::{self, CrdsArgs, CrdsError};
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Runs the operator.
     Run(Box<RunArgs>),
+    /// Tries, step by step, whether an instance and a key can be read from here.
+    Check(Box<CheckArgs>),
     /// Prints the CRDs, or writes them to a folder.
     Crds(CrdsArgs),
 }
@@ -46,11 +49,14 @@ enum StartError {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Run(args) => run(&args),
-        Command::Crds(args) => crds::run(&args).map_err(StartError::from),
+        Command::Run(args) => run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => run_check(&args),
+        Command::Crds(args) => crds::run(&args)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(StartError::from),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             #[allow(clippy::print_stderr, reason = "the log may not have been started")]
             {
@@ -59,6 +65,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run_check(args: &CheckArgs) -> Result<ExitCode, StartError> {
+    install_tls()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(check::run(args, &mut std::io::stdout()))?;
+    Ok(ExitCode::from(outcome.exit_code()))
+}
+
+fn install_tls() -> Result<(), StartError> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| StartError::Tls)
 }
 
 fn run(args: &RunArgs) -> Result<(), StartError> {

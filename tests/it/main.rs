@@ -7,3 +7,5 @@ mod crds;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_raw;
+mod main_job;
+mod stage;
