@@ -27,6 +27,9 @@ use serde_json::json;
 /// How long the API server may take for what it does by and by: CRDs, policies, accounts.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Names the kubeconfig of a cluster to use instead of one of the tests' own.
+const GIVEN: &str = "TEST_KUBECONFIG";
+
 /// A running cluster.
 pub(crate) struct Cluster {
     kubeconfig: PathBuf,
@@ -49,10 +52,33 @@ impl Cluster {
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let cluster = Self::start();
+            let cluster = Self::start("cluster");
             cluster.install_crds();
             cluster
         })
+    }
+
+    /// Another cluster than the shared one; none where the tests were given one.
+    pub(crate) fn another(name: &str) -> Option<&'static Self> {
+        if std::env::var_os(GIVEN).is_some() {
+            return None;
+        }
+        let cluster: &'static Self = Box::leak(Box::new(Self::start(name)));
+        cluster.install_crds();
+        Some(cluster)
+    }
+
+    /// Ends a cluster that this process has started.
+    pub(crate) fn down(&self) {
+        if let Some(dir) = &self.own {
+            let output = run(script("down").arg(dir), "");
+            assert!(output.ok, "the cluster does not end: {}", output.stderr);
+        }
+    }
+
+    /// A folder for what the tests write about the cluster.
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// A kubeconfig of its administrator.
@@ -157,12 +183,14 @@ impl Cluster {
         output.stdout
     }
 
-    fn start() -> Self {
+    fn start(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         remove_remains(folder);
-        let scratch = folder.join(format!("cluster-{}", std::process::id()));
+        let scratch = folder
+            .join(format!("cluster-{}", std::process::id()))
+            .join(name);
         fs::create_dir_all(&scratch).expect("a folder for the cluster");
-        if let Some(kubeconfig) = std::env::var_os("TEST_KUBECONFIG") {
+        if let Some(kubeconfig) = std::env::var_os(GIVEN) {
             return Self {
                 kubeconfig: PathBuf::from(kubeconfig),
                 scratch,

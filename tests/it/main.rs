@@ -8,4 +8,8 @@ mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_raw;
 mod main_job;
+mod rows_keys;
+mod rows_outage;
+mod rows_process;
+mod scene;
 mod stage;
