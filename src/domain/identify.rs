@@ -154,7 +154,11 @@ pub fn failed(failure: &FetchFailure) -> Blocked {
 }
 
 fn request_id(message: &str, failure: &FetchFailure) -> String {
-    with_request_id(message, "correlation ID", failure.request_id.as_deref())
+    with_request_id(
+        message,
+        failure.operation.id_name(),
+        failure.request_id.as_deref(),
+    )
 }
 
 /// The key that status says this reference meant last.
