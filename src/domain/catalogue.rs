@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::access::{Grant, Question, Verdict};
-use super::failure::FetchFailure;
+use super::failure::{FailureKind, FetchFailure};
 use super::ids::KeyId;
 use super::metadata::{KeyMetadata, KeyState};
 use super::reference::{KeyName, KeyReference};
@@ -217,6 +217,12 @@ impl Listing {
             Self::Failed { last, .. } => last.as_deref(),
             Self::Fresh(catalogue) => Some(catalogue),
         }
+    }
+
+    /// Whether the service refused the last attempt.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Failed { failure, .. } if failure.kind == FailureKind::Denied)
     }
 
     /// When the last attempt was begun.

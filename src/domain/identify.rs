@@ -201,20 +201,25 @@ pub fn identify(
     if let Some(need) = newer_listing(observed, listing, reference, prior) {
         return Err(Hindrance::Ask(need));
     }
-    if let Some(LookUp::Found(row)) = listing
-        .catalogue()
-        .map(|c| c.look_up(reference, &request.grant))
+    // What a listing showed before it was refused is no word about now: keys are asked singly.
+    let known = listing.catalogue().filter(|_| !listing.is_refused());
+    let found = match known.map(|c| c.look_up(reference, &request.grant)) {
+        Some(LookUp::Found(row)) => Some(row),
+        Some(LookUp::Missing) | None => None,
+    };
+    if let Some(row) = found
+        && !hides_a_newer(listing, reference, prior, row)
     {
         return judge(observed, request, reference, row.clone(), prior);
     }
     if let Listing::Failed { failure, .. } = listing
-        && failure.kind != FailureKind::Denied
+        && !listing.is_refused()
     {
         return Err(failed(failure).into());
     }
     let mut refused = None;
     let mut unasked = Vec::new();
-    for question in request.grant.questions(reference) {
+    for question in questions(request, reference, prior) {
         match answer(observed, request, &question) {
             None => unasked.push(question),
             Some(Answer {
@@ -236,7 +241,39 @@ pub fn identify(
     if !unasked.is_empty() {
         return Err(Hindrance::Ask(Need::Answers(unasked)));
     }
+    if let Some(row) = found {
+        return judge(observed, request, reference, row.clone(), prior);
+    }
     missing(observed, request, reference, prior, refused)
+}
+
+/// Tells whether a listing may have left out the newer key of a name: the one that had it last.
+fn hides_a_newer(
+    listing: &Listing,
+    reference: &KeyReference,
+    prior: Option<&SourceKey>,
+    row: &KeyMetadata,
+) -> bool {
+    matches!(listing, Listing::Fresh(_))
+        && matches!(reference.name, KeyName::Name(_))
+        && prior.is_some_and(|prior| went_back(prior, row))
+}
+
+/// The single reads by which a key may be found that no listing shows. A name cannot be asked
+/// for, but the key that had it last can: it may have it still.
+fn questions(
+    request: &SyncRequest<'_>,
+    reference: &KeyReference,
+    prior: Option<&SourceKey>,
+) -> Vec<Question> {
+    let last = prior.and_then(|prior| KeyId::parse(&prior.id).ok());
+    match (&reference.name, last) {
+        (KeyName::Name(_), Some(last)) => request.grant.questions(&KeyReference {
+            name: KeyName::Id(last),
+            ring: reference.ring.clone(),
+        }),
+        _ => request.grant.questions(reference),
+    }
 }
 
 /// A name can only be looked up in a listing, and one older than the object may lack the key
@@ -301,7 +338,11 @@ fn fits(key: &KeyMetadata, reference: &KeyReference, request: &SyncRequest<'_>) 
             .aliases
             .as_ref()
             .is_none_or(|aliases| aliases.iter().any(|a| a == alias.as_str())),
-        KeyName::Name(name) => key.name.as_ref() == Some(name),
+        KeyName::Name(name) => {
+            key.name.as_ref() == Some(name)
+                && key.state == Some(KeyState::Active)
+                && !key.is_deleted()
+        }
     };
     let ring = reference.ring.as_ref().is_none_or(|ring| {
         key.key_ring
@@ -532,8 +573,7 @@ fn gone(
 /// instance's trouble, and the instance says so once for all.
 fn access_denied(observed: &Observed<'_>, prior: &SourceKey, failure: &FetchFailure) -> Blocked {
     let mut blocked = failed(failure);
-    let everywhere = matches!(&observed.knowledge.listing, Listing::Failed { failure, .. } if failure.kind == FailureKind::Denied);
-    if !everywhere {
+    if !observed.knowledge.listing.is_refused() {
         let message = format!(
             "The service no longer shows key {}: {}. Check the service ID's roles on instance, \
              ring and key, the instance's region, and allowed-IP and context-based rules. The \
