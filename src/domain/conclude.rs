@@ -107,7 +107,12 @@ pub(super) fn blocked(
         // A good value stays good, and a verdict that only a person can change stays too: a
         // request that failed said nothing new.
         Bearing::Keep if good && ready => None,
-        Bearing::Keep if !ready && was.is_some_and(|was| was.stalls() && was != blocked.reason) => {
+        // But for "not available", which may have been said for want of this very verdict.
+        Bearing::Keep
+            if !ready
+                && was.is_some_and(|was| was.stalls() && was != blocked.reason)
+                && !(was == Some(Reason::KeyNotAvailable) && blocked.reason.stalls()) =>
+        {
             None
         }
         Bearing::NotReady | Bearing::StayReady | Bearing::Keep => Some(Is::False),
