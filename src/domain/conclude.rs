@@ -4,7 +4,6 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::catalogue::Listing;
 use super::decide::{alias_of, first_expiry};
 use super::identify::{self, Bearing, Blocked};
 use super::metadata::KeyMetadata;
@@ -218,7 +217,15 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
     if !success.writes.is_empty() {
         new.last_change_time = Some(Time(observed.now));
     }
-    answer_sync_request(observed, &mut new);
+    let fresh = request
+        .target
+        .sources
+        .iter()
+        .zip(&success.keys)
+        .all(|(source, key)| identify::is_confirmed(observed, request, &source.key, key));
+    if fresh {
+        answer_sync_request(observed, &mut new);
+    }
     let generation = observed.object.metadata.generation;
     let message = synced_message(request, &success.keys, &instance);
     status::set_ready(
@@ -230,8 +237,6 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
         observed.now,
     );
     let expiry_at = mark_expiring(observed, &mut new, &success.keys, &mut plan.events);
-    let fresh =
-        matches!(observed.knowledge.listing, Listing::Fresh(_)) || request.target.is_literal_only();
     plan.memory.failures = 0;
     plan.memory.target_taken = false;
     if fresh {
@@ -509,7 +514,8 @@ fn next_single_read(
     request: &SyncRequest<'_>,
     keys: &[KeyMetadata],
 ) -> Option<Timestamp> {
-    let catalogue = observed.knowledge.listing.catalogue();
+    let listing = &observed.knowledge.listing;
+    let catalogue = listing.catalogue().filter(|_| !listing.is_refused());
     keys.iter()
         .zip(&request.target.sources)
         .filter(|(key, _)| catalogue.is_none_or(|catalogue| catalogue.row(&key.id).is_none()))

@@ -330,6 +330,24 @@ fn answer<'a>(
     (!old).then_some(answer)
 }
 
+/// Tells whether what is known of a key that was found is fresh: a listing that succeeded, or a
+/// single read of it. An older listing is not wrong, but confirms nothing.
+pub(super) fn is_confirmed(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    reference: &KeyReference,
+    key: &KeyMetadata,
+) -> bool {
+    let read = |question: &Question| {
+        let answer = answer(observed, request, question);
+        matches!(answer, Some(Answer { result: Ok(read), .. }) if read.id == key.id)
+    };
+    matches!(observed.knowledge.listing, Listing::Fresh(_))
+        || questions(request, reference, prior(observed, request, reference))
+            .iter()
+            .any(read)
+}
+
 /// Tells whether a single read found the key that was meant, and the grant allows it.
 fn fits(key: &KeyMetadata, reference: &KeyReference, request: &SyncRequest<'_>) -> bool {
     let named = match &reference.name {
