@@ -157,19 +157,21 @@ pub(super) async fn settle(
     let mut next = plan.next;
     let mut remembered = gathered.remembered.clone();
     remembered.memory = plan.memory;
-    if let Some(status) = &plan.status {
+    if let Some(status) = plan.status.as_deref().map(as_shown) {
+        context.world().status_in_writing(key, status.clone());
         let written = {
             let _permit = context.writes.acquire().await;
-            status::replace(&context.client, object.as_ref(), status).await
+            status::replace(&context.client, object.as_ref(), &status).await
         };
         match written {
             Ok(version) => {
                 let mut object = KeyProtectKey::clone(object);
-                object.status = Some(KeyProtectKeyStatus::clone(status));
+                object.status = Some(status);
                 object.metadata.resource_version = version;
                 context.world().status_written(object);
             }
             Err(failure) => {
+                context.world().status_not_written(key);
                 // The object changed, or the API server failed: plan again from what is there.
                 let soon = match failure {
                     StatusFailure::Conflict => std::time::Duration::from_millis(200),
@@ -202,6 +204,13 @@ pub(super) async fn settle(
         context.queue().schedule(key, at, lane_of(object));
         context.wake.notify_one();
     }
+}
+
+/// A status as the API server will show it: its times are whole seconds.
+fn as_shown(status: &KeyProtectKeyStatus) -> KeyProtectKeyStatus {
+    serde_json::to_value(status)
+        .and_then(serde_json::from_value)
+        .unwrap_or_else(|_| status.clone())
 }
 
 fn earlier(next: Option<Timestamp>, at: Timestamp) -> Timestamp {
