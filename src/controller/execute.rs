@@ -219,11 +219,9 @@ fn earlier(next: Option<Timestamp>, at: Timestamp) -> Timestamp {
 
 fn log(key: &ObjectKey, plan: &Plan) {
     let reason = plan.outcome.as_str();
-    if plan.outcome == Reason::Synced {
-        if plan.status.is_some() {
-            tracing::info!(namespace = key.namespace, name = key.name, reason, "synced");
-        }
-    } else if plan.status.is_some() {
+    if plan.outcome == Reason::Synced && plan.status.is_some() {
+        tracing::info!(namespace = key.namespace, name = key.name, reason, "synced");
+    } else if plan.outcome != Reason::Synced && plan.status.is_some() {
         tracing::warn!(
             namespace = key.namespace,
             name = key.name,
