@@ -15,7 +15,11 @@ struct Held {
 
 impl Held {
     fn new(name: &str) -> Self {
-        let scene = Stage::shared().scene(name);
+        Self::with(name, |_| {})
+    }
+
+    fn with(name: &str, prepare: impl FnOnce(&Scene)) -> Self {
+        let scene = Stage::shared().scene_prepared(name, prepare);
         scene.alias("orders-db", "kept");
         let id = scene.alias("other", "kept too");
         scene.synced_object("orders-db", json!({}));
@@ -27,8 +31,8 @@ impl Held {
         Self { scene, before }
     }
 
-    /// Asks every object and the instance for a look, waits until each object was looked at and
-    /// found no better, and until the instance tells why; asserts that nothing was touched.
+    /// Asks every object and the instance for a look, waits until each object was looked at, and
+    /// until the instance tells why; asserts that nothing was touched.
     fn fails_safely(&self, reason: &str) -> Said {
         let scene = &self.scene;
         let logged = scene.stage.log().len();
@@ -37,7 +41,7 @@ impl Held {
         assert_eq!(said.status, "False");
         for (name, ..) in &self.before {
             scene.ask(KEY, name);
-            scene.until_logged(name, reason, logged);
+            scene.until_looked_at(name, logged);
         }
         self.unchanged();
         said.tells(&["Secrets keep their last values"]);
@@ -80,13 +84,23 @@ const CALLS: [&str; 3] = ["list", "metadata", "get"];
 #[test]
 fn a_service_that_is_down_changes_nothing() {
     let fault = json!({"match": {"operation": CALLS}, "effect": {"status": 503, "retryAfter": 1}});
-    survives("down", fault, "ServiceError", &["list keys: the service failed", "correlation ID"]);
+    survives(
+        "down",
+        fault,
+        "ServiceError",
+        &["list keys: the service failed", "correlation ID"],
+    );
 }
 
 #[test]
 fn throttling_changes_nothing() {
     let fault = json!({"match": {"operation": CALLS}, "effect": {"status": 429, "retryAfter": 1}});
-    survives("throttled", fault, "Throttled", &["asks for fewer requests"]);
+    survives(
+        "throttled",
+        fault,
+        "Throttled",
+        &["asks for fewer requests"],
+    );
 }
 
 #[test]
@@ -114,13 +128,12 @@ fn four_hundred_and_one_to_everything_changes_nothing() {
     survives("denied", fault, "AccessDenied", &words);
 }
 
-/// IAM is asked because no token holds any more; until then its outage is not even noticed.
+/// Until the token has run out, the outage is not even noticed.
 #[test]
 fn an_outage_of_iam_changes_nothing() {
-    let held = Held::new("iam");
-    held.scene.fault(json!({"match": {"operation": "token"}, "effect": {"status": 503}}));
-    held.scene.sync("orders-db");
-    held.scene.emulator.revoke_tokens();
+    let held = Held::with("iam", |scene| scene.emulator.set_token_lifetime(2));
+    held.scene
+        .fault(json!({"match": {"operation": "token"}, "effect": {"status": 503}}));
     held.fails_safely("ServiceError").tells(&["IAM token"]);
     held.recovers();
 }
@@ -132,8 +145,10 @@ fn a_certificate_of_another_authority_changes_nothing_and_is_named() {
     let url = held.scene.emulator.api_url();
     let all = json!([{"namespaces": {"from": "All"}}]);
     let endpoint = json!({"url": url, "iamURL": url, "caBundle": other.ca_pem()});
-    held.scene.apply_instance(json!({"access": all, "endpoint": endpoint}));
-    held.fails_safely("Unreachable").tells(&["authority that is not trusted", "spec.endpoint.caBundle"]);
+    held.scene
+        .apply_instance(json!({"access": all, "endpoint": endpoint}));
+    held.fails_safely("Unreachable")
+        .tells(&["certificate cannot be verified", "spec.endpoint.caBundle"]);
     held.scene.apply_instance(json!({"access": all}));
     held.recovers();
 }
@@ -161,17 +176,27 @@ fn lists_that_are_empty_or_lose_half_of_the_keys_change_nothing() {
 fn a_name_that_lists_hide_for_longer_than_the_grace_keeps_its_key() {
     let scene = Stage::shared().scene("hidden-name");
     let key = json!({"name": "orders", "keyRing": "payments"});
-    let old = scene.key(json!({"name": "orders", "keyRing": "payments", "creationDate": "2026-01-01T00:00:00Z"}));
+    let old = scene.key(
+        json!({"name": "orders", "keyRing": "payments", "creationDate": "2026-01-01T00:00:00Z"}),
+    );
     let new = scene.key(key.clone());
     scene.synced_object("orders", json!({"key": key}));
     let before = scene.get(SECRET, "orders");
-    assert_eq!(scene.get(KEY, "orders")["status"]["keys"][0]["id"], json!(new));
+    assert_eq!(
+        scene.get(KEY, "orders")["status"]["keys"][0]["id"],
+        json!(new)
+    );
     for hidden in [vec![&new], vec![&old, &new]] {
         scene.modes(json!({"listOmitKeys": hidden}));
         scene.sync_instance();
         for _ in 0..3 {
             let object = scene.sync("orders");
-            assert_eq!(condition(&object, "Ready").map(|ready| ready.reason).as_deref(), Some("Synced"));
+            assert_eq!(
+                condition(&object, "Ready")
+                    .map(|ready| ready.reason)
+                    .as_deref(),
+                Some("Synced")
+            );
         }
     }
     assert_eq!(version(&scene.get(SECRET, "orders")), version(&before));
@@ -187,7 +212,11 @@ fn a_key_that_never_synced_tells_of_the_outage_and_goes_on_by_itself() {
     scene.object("orders-db", json!({}));
     let said = scene.until_reason("orders-db", "ServiceError");
     assert_eq!(said.status, "False");
-    said.tells(&["the service failed", "tried again by itself", "correlation ID"]);
+    said.tells(&[
+        "the service failed",
+        "tried again by itself",
+        "correlation ID",
+    ]);
     assert!(scene.find(SECRET, "orders-db").is_none());
     scene.until_event("orders-db", "ServiceError");
     scene.alias("orders-db", "late");
