@@ -1,5 +1,6 @@
 //! The integration tests, as modules of one binary: it links once.
 
+mod architecture;
 mod bed;
 mod check;
 mod cluster;
