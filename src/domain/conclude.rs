@@ -55,7 +55,13 @@ pub(super) fn again(observed: &Observed<'_>, cause: &str, relist: bool) -> Plan 
         plan.memory.answers_after = observed.now;
     }
     let retry = schedule::retry(Reason::Pending);
-    plan.next = schedule::retry_at(observed.now, retry, plan.memory.failures, observed.uid(), None);
+    plan.next = schedule::retry_at(
+        observed.now,
+        retry,
+        plan.memory.failures,
+        observed.uid(),
+        None,
+    );
     plan
 }
 
@@ -70,7 +76,14 @@ pub(super) fn suspended(observed: &Observed<'_>) -> Plan {
     };
     let message = "spec.suspend is true: the Secret is not refreshed. Set it to false to go on.";
     let generation = observed.object.metadata.generation;
-    status::set_ready(&mut new, is, Reason::Suspended, message, generation, observed.now);
+    status::set_ready(
+        &mut new,
+        is,
+        Reason::Suspended,
+        message,
+        generation,
+        observed.now,
+    );
     plan.outcome = Reason::Suspended;
     plan.status = changed(observed, new);
     plan
@@ -95,12 +108,25 @@ pub(super) fn blocked(
         // A good value stays good, and a verdict that only a person can change stays too: a
         // request that failed said nothing new.
         Bearing::Keep if good && ready => None,
-        Bearing::Keep if !ready && was.is_some_and(|was| was.stalls() && was != blocked.reason) => None,
+        Bearing::Keep if !ready && was.is_some_and(|was| was.stalls() && was != blocked.reason) => {
+            None
+        }
         Bearing::StayReady | Bearing::Keep => Some(Is::False),
     };
     if let Some(is) = is {
-        let is = if blocked.reason == Reason::Pending && !ready { Is::Unknown } else { is };
-        status::set_ready(&mut new, is, blocked.reason, &blocked.message, generation, observed.now);
+        let is = if blocked.reason == Reason::Pending && !ready {
+            Is::Unknown
+        } else {
+            is
+        };
+        status::set_ready(
+            &mut new,
+            is,
+            blocked.reason,
+            &blocked.message,
+            generation,
+            observed.now,
+        );
         note_key(&mut new, blocked.key.as_deref());
     }
     new.pending = blocked.pending.map(|(reason, since)| PendingStatus {
@@ -130,12 +156,20 @@ pub(super) fn blocked(
     plan
 }
 
-fn after_failure(observed: &Observed<'_>, request: Option<&SyncRequest<'_>>, reason: Reason) -> Memory {
+fn after_failure(
+    observed: &Observed<'_>,
+    request: Option<&SyncRequest<'_>>,
+    reason: Reason,
+) -> Memory {
     let mut memory = observed.memory.clone();
     memory.failures = memory.failures.saturating_add(1);
     memory.answers_after = observed.now;
     let by_name = request.is_some_and(|request| {
-        request.target.sources.iter().any(|source| matches!(source.key.name, KeyName::Name(_)))
+        request
+            .target
+            .sources
+            .iter()
+            .any(|source| matches!(source.key.name, KeyName::Name(_)))
     });
     if by_name && matches!(reason, Reason::KeyNotAvailable | Reason::AliasMoving) {
         // A name is found by a listing alone.
@@ -147,7 +181,12 @@ fn after_failure(observed: &Observed<'_>, request: Option<&SyncRequest<'_>>, rea
 /// One Event per failure reason, and only when the reason is news.
 fn failure_event(is: Option<Is>, was: Option<Reason>, blocked: &Blocked) -> Vec<Announcement> {
     let news = is.is_some() && was != Some(blocked.reason);
-    if !news || matches!(blocked.reason, Reason::Pending | Reason::NamespaceTerminating) {
+    if !news
+        || matches!(
+            blocked.reason,
+            Reason::Pending | Reason::NamespaceTerminating
+        )
+    {
         return Vec::new();
     }
     vec![Announcement {
@@ -162,7 +201,10 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
     let mut plan = nothing(observed, "synced");
     plan.outcome = Reason::Synced;
     let mut new = prior_status(observed);
-    let instance = (request.instance.namespace.to_owned(), request.instance.name.to_owned());
+    let instance = (
+        request.instance.namespace.to_owned(),
+        request.instance.name.to_owned(),
+    );
     let keys = source_keys(observed, request, &success);
     plan.events = success_events(observed, request, &success, &keys);
     new.keys = keys;
@@ -175,26 +217,44 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
     answer_sync_request(observed, &mut new);
     let generation = observed.object.metadata.generation;
     let message = synced_message(request, &success.keys, &instance);
-    status::set_ready(&mut new, Is::True, Reason::Synced, &message, generation, observed.now);
+    status::set_ready(
+        &mut new,
+        Is::True,
+        Reason::Synced,
+        &message,
+        generation,
+        observed.now,
+    );
     let expiry_at = mark_expiring(observed, &mut new, &success.keys, &mut plan.events);
-    let fresh = matches!(observed.knowledge.listing, Listing::Fresh(_)) || request.target.is_literal_only();
+    let fresh =
+        matches!(observed.knowledge.listing, Listing::Fresh(_)) || request.target.is_literal_only();
     plan.memory.failures = 0;
     plan.memory.target_taken = false;
     if fresh {
         plan.memory.confirmed_at = observed.now;
     }
     let stale_at = mark_stale(observed, &mut new, request.interval, !fresh);
-    plan.next = earliest([expiry_at, stale_at, next_single_read(observed, request, &success.keys)]);
+    plan.next = earliest([
+        expiry_at,
+        stale_at,
+        next_single_read(observed, request, &success.keys),
+    ]);
     plan.writes = success.writes;
     plan.status = changed(observed, new);
     plan
 }
 
-fn synced_message(request: &SyncRequest<'_>, keys: &[KeyMetadata], (namespace, name): &(String, String)) -> String {
+fn synced_message(
+    request: &SyncRequest<'_>,
+    keys: &[KeyMetadata],
+    (namespace, name): &(String, String),
+) -> String {
     let secret = &request.target.name;
     match (keys, request.target.sources.first()) {
         ([key], Some(source)) => match &source.key.name {
-            KeyName::Id(id) => format!("Secret {secret} holds key {id} of instance {namespace}/{name}."),
+            KeyName::Id(id) => {
+                format!("Secret {secret} holds key {id} of instance {namespace}/{name}.")
+            }
             KeyName::Alias(_) | KeyName::Name(_) => format!(
                 "Secret {secret} holds key {} ({}) of instance {namespace}/{name}.",
                 key.id, source.key
@@ -202,14 +262,25 @@ fn synced_message(request: &SyncRequest<'_>, keys: &[KeyMetadata], (namespace, n
         },
         ([], _) => format!("Secret {secret} holds literals only."),
         (keys, _) => {
-            format!("Secret {secret} holds {} keys of instance {namespace}/{name}.", keys.len())
+            format!(
+                "Secret {secret} holds {} keys of instance {namespace}/{name}.",
+                keys.len()
+            )
         }
     }
 }
 
-fn source_keys(observed: &Observed<'_>, request: &SyncRequest<'_>, success: &Success) -> Vec<SourceKey> {
+fn source_keys(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    success: &Success,
+) -> Vec<SourceKey> {
     let sources = request.target.sources.iter();
-    let read = success.correlation.iter().cloned().chain(std::iter::repeat(None));
+    let read = success
+        .correlation
+        .iter()
+        .cloned()
+        .chain(std::iter::repeat(None));
     sources
         .zip(&success.keys)
         .zip(read)
@@ -239,13 +310,21 @@ fn source_keys(observed: &Observed<'_>, request: &SyncRequest<'_>, success: &Suc
 
 /// UID and resourceVersion of a Secret that is written come from the API server's answer; the
 /// shell fills them in.
-fn secret_status(observed: &Observed<'_>, request: &SyncRequest<'_>, success: &Success) -> SecretStatus {
+fn secret_status(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    success: &Success,
+) -> SecretStatus {
     let name = request.target.name.clone();
     let written = success.writes.iter().find_map(|write| match write {
         Write::Create(body) | Write::Replace { body, .. } if body.name == name => Some(body),
         _ => None,
     });
-    let prior = observed.object.status.as_ref().and_then(|status| status.secret.as_ref());
+    let prior = observed
+        .object
+        .status
+        .as_ref()
+        .and_then(|status| status.secret.as_ref());
     match (written, observed.secret) {
         (Some(body), _) => SecretStatus {
             name,
@@ -264,7 +343,10 @@ fn secret_status(observed: &Observed<'_>, request: &SyncRequest<'_>, success: &S
                 entries: view.fields.entries.iter().cloned().collect(),
             }
         }
-        (None, None) => SecretStatus { name, ..SecretStatus::default() },
+        (None, None) => SecretStatus {
+            name,
+            ..SecretStatus::default()
+        },
     }
 }
 
@@ -287,15 +369,27 @@ fn success_events(
                 warning: false,
                 note: format!(
                     "{} is key {} now, no longer key {}; Secret {} follows.",
-                    request::capitalised(&source.key), key.id, prior.id, request.target.name
+                    request::capitalised(&source.key),
+                    key.id,
+                    prior.id,
+                    request.target.name
                 ),
             });
         }
     }
-    let had = observed.object.status.as_ref().and_then(|status| status.secret.as_ref());
-    let missing = observed.secret.is_none() && had.is_some_and(|had| had.name == request.target.name);
+    let had = observed
+        .object
+        .status
+        .as_ref()
+        .and_then(|status| status.secret.as_ref());
+    let missing =
+        observed.secret.is_none() && had.is_some_and(|had| had.name == request.target.name);
     if events.is_empty() && (missing || success.drift == Some(Drift::Edited)) {
-        let what = if missing { "was missing" } else { "had been edited" };
+        let what = if missing {
+            "was missing"
+        } else {
+            "had been edited"
+        };
         events.push(Announcement {
             reason: "Restored",
             warning: false,
@@ -322,15 +416,26 @@ fn mark_expiring(
     keys: &[KeyMetadata],
     events: &mut Vec<Announcement>,
 ) -> Option<Timestamp> {
-    const STEPS: [(i64, &str); 3] = [(1, "WithinOneDay"), (7, "WithinSevenDays"), (30, "WithinThirtyDays")];
-    let before = |date: Timestamp, days: i64| date.checked_sub(SignedDuration::from_hours(24 * days)).ok();
+    const STEPS: [(i64, &str); 3] = [
+        (1, "WithinOneDay"),
+        (7, "WithinSevenDays"),
+        (30, "WithinThirtyDays"),
+    ];
+    let before =
+        |date: Timestamp, days: i64| date.checked_sub(SignedDuration::from_hours(24 * days)).ok();
     let Some((date, key)) = first_expiry(keys) else {
         status::clear(&mut new.conditions, ConditionType::ExpiringSoon);
         return None;
     };
-    let due = STEPS.iter().rev().filter_map(|(days, _)| before(date, *days)).chain([date]);
+    let due = STEPS
+        .iter()
+        .rev()
+        .filter_map(|(days, _)| before(date, *days))
+        .chain([date]);
     let next = due.filter(|at| *at > observed.now).min();
-    let step = STEPS.iter().find(|(days, _)| before(date, *days).is_some_and(|at| at <= observed.now));
+    let step = STEPS
+        .iter()
+        .find(|(days, _)| before(date, *days).is_some_and(|at| at <= observed.now));
     let Some((_, reason)) = step else {
         status::clear(&mut new.conditions, ConditionType::ExpiringSoon);
         return next;
@@ -342,10 +447,22 @@ fn mark_expiring(
     );
     let was = status::find(&new.conditions, ConditionType::ExpiringSoon).map(|c| c.reason.clone());
     if was.as_deref() != Some(*reason) {
-        events.push(Announcement { reason: "Expiring", warning: true, note: message.clone() });
+        events.push(Announcement {
+            reason: "Expiring",
+            warning: true,
+            note: message.clone(),
+        });
     }
     let generation = observed.object.metadata.generation;
-    status::set(&mut new.conditions, ConditionType::ExpiringSoon, Is::True, reason, &message, generation, observed.now);
+    status::set(
+        &mut new.conditions,
+        ConditionType::ExpiringSoon,
+        Is::True,
+        reason,
+        &message,
+        generation,
+        observed.now,
+    );
     next
 }
 
@@ -370,12 +487,24 @@ fn mark_stale(
          conditions of the KeyProtectInstance."
     );
     let generation = observed.object.metadata.generation;
-    status::set(&mut new.conditions, ConditionType::Stale, Is::True, "NotConfirmed", &message, generation, observed.now);
+    status::set(
+        &mut new.conditions,
+        ConditionType::Stale,
+        Is::True,
+        "NotConfirmed",
+        &message,
+        generation,
+        observed.now,
+    );
     None
 }
 
 /// A key that no listing shows is asked for singly, an interval after the last time.
-fn next_single_read(observed: &Observed<'_>, request: &SyncRequest<'_>, keys: &[KeyMetadata]) -> Option<Timestamp> {
+fn next_single_read(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    keys: &[KeyMetadata],
+) -> Option<Timestamp> {
     let catalogue = observed.knowledge.listing.catalogue();
     keys.iter()
         .zip(&request.target.sources)
@@ -395,7 +524,11 @@ fn holds_good_value(observed: &Observed<'_>) -> bool {
     let written = status.secret.as_ref();
     let whole = written.is_some_and(|written| {
         written.uid.as_deref() == Some(&view.uid)
-            && written.entries.iter().map(String::as_str).eq(view.fields.entries.iter().map(String::as_str))
+            && written.entries.iter().map(String::as_str).eq(view
+                .fields
+                .entries
+                .iter()
+                .map(String::as_str))
     });
     whole
         && !view.deleting
@@ -406,7 +539,11 @@ fn holds_good_value(observed: &Observed<'_>) -> bool {
 /// Shows the state of a key that was read but cannot be used, where it is the one in the Secret.
 fn note_key(new: &mut KeyProtectKeyStatus, key: Option<&KeyMetadata>) {
     let Some(key) = key else { return };
-    for known in new.keys.iter_mut().filter(|known| known.id == key.id.as_str()) {
+    for known in new
+        .keys
+        .iter_mut()
+        .filter(|known| known.id == key.id.as_str())
+    {
         known.state = key.state.map(|state| state.as_str().to_owned());
         known.expiration_date = key.expiration_date.map(|date| date.to_string());
     }

@@ -33,7 +33,10 @@ pub enum Step {
 #[must_use]
 pub fn look(observed: &Observed<'_>) -> Step {
     if observed.object.metadata.deletion_timestamp.is_some() {
-        return Step::Do(Box::new(conclude::nothing(observed, "the object is being deleted")));
+        return Step::Do(Box::new(conclude::nothing(
+            observed,
+            "the object is being deleted",
+        )));
     }
     if observed.object.spec.suspend == Some(true) && !observed.namespace.terminating {
         return Step::Do(Box::new(conclude::suspended(observed)));
@@ -48,12 +51,12 @@ pub fn look(observed: &Observed<'_>) -> Step {
     match sync(observed, &request) {
         Ok(plan) => Step::Do(Box::new(plan)),
         Err(Hindrance::Ask(need)) => Step::Ask(need),
-        Err(Hindrance::Relist(cause)) => {
-            Step::Do(Box::new(conclude::again(observed, cause, true)))
-        }
-        Err(Hindrance::Blocked(blocked)) => {
-            Step::Do(Box::new(conclude::blocked(observed, Some(&request), &blocked)))
-        }
+        Err(Hindrance::Relist(cause)) => Step::Do(Box::new(conclude::again(observed, cause, true))),
+        Err(Hindrance::Blocked(blocked)) => Step::Do(Box::new(conclude::blocked(
+            observed,
+            Some(&request),
+            &blocked,
+        ))),
     }
 }
 
@@ -142,15 +145,30 @@ fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hind
     if drift.is_some() || mark_superseded {
         let why = why(observed, drift.flatten());
         let payloads = payloads(observed, request, &keys, why)?;
-        correlation = payloads.iter().map(|payload| Some(payload.correlation_id.clone())).collect();
+        correlation = payloads
+            .iter()
+            .map(|payload| Some(payload.correlation_id.clone()))
+            .collect();
         let data = render(request, &keys, &payloads)?;
         notes = data.notes;
         if drift.is_some() {
-            writes.push(write(observed, request, observed.secret, &record, data.entries.clone()));
+            writes.push(write(
+                observed,
+                request,
+                observed.secret,
+                &record,
+                data.entries.clone(),
+            ));
         }
         if mark_superseded {
             for old in observed.superseded {
-                writes.push(write(observed, request, Some(old), &record, data.entries.clone()));
+                writes.push(write(
+                    observed,
+                    request,
+                    Some(old),
+                    &record,
+                    data.entries.clone(),
+                ));
             }
         }
     }
@@ -161,7 +179,13 @@ fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hind
             resource_version: old.resource_version.clone(),
         }));
     }
-    let success = Success { keys, correlation, writes, notes, drift: drift.flatten() };
+    let success = Success {
+        keys,
+        correlation,
+        writes,
+        notes,
+        drift: drift.flatten(),
+    };
     Ok(conclude::synced(observed, request, success))
 }
 
@@ -173,7 +197,8 @@ fn record_of(request: &SyncRequest<'_>, keys: &[KeyMetadata]) -> String {
         .zip(keys)
         .map(|(source, key)| SourceFacts::new(key, alias_of(&source.key.name)))
         .collect();
-    let owner = (request.target.deletion_policy == DeletionPolicy::Delete).then_some(api::API_VERSION);
+    let owner =
+        (request.target.deletion_policy == DeletionPolicy::Delete).then_some(api::API_VERSION);
     record(&request.target, owner, request.instance.instance_id, &facts)
 }
 
@@ -193,7 +218,10 @@ fn judge_target(
     record: &str,
 ) -> Result<Result<(), Drift>, Hindrance> {
     if secret.deleting {
-        let message = format!("Secret {} is being deleted; it is made anew when it is gone.", secret.name);
+        let message = format!(
+            "Secret {} is being deleted; it is made anew when it is gone.",
+            secret.name
+        );
         return Err(Blocked::new(Reason::Pending, message, "the Secret is being deleted").into());
     }
     if let Some(owner) = secret.other_owner(observed.uid()) {
@@ -202,7 +230,12 @@ fn judge_target(
              another target now; it is made anew when that Secret is gone.",
             secret.name, owner.name, owner.uid
         );
-        return Err(Blocked::new(Reason::Pending, message, "waiting for the garbage collector").into());
+        return Err(Blocked::new(
+            Reason::Pending,
+            message,
+            "waiting for the garbage collector",
+        )
+        .into());
     }
     let expected = Expectation {
         record,
@@ -216,8 +249,11 @@ fn judge_target(
 }
 
 fn why(observed: &Observed<'_>, drift: Option<Drift>) -> &'static str {
-    let synced_before =
-        observed.object.status.as_ref().is_some_and(|status| status.secret.is_some());
+    let synced_before = observed
+        .object
+        .status
+        .as_ref()
+        .is_some_and(|status| status.secret.is_some());
     match (observed.secret, drift) {
         (None, _) if synced_before => "the Secret is missing",
         (None, _) => "first sync",
@@ -245,7 +281,11 @@ fn payloads<'a>(
     for key in keys {
         let unread = !observed.payloads.contains_key(&key.id);
         if unread && !needed.iter().any(|need| need.id == key.id) {
-            needed.push(PayloadNeed { id: key.id.clone(), ring: request.grant.ring_header(key), why });
+            needed.push(PayloadNeed {
+                id: key.id.clone(),
+                ring: request.grant.ring_header(key),
+                why,
+            });
         }
     }
     if !needed.is_empty() {
@@ -271,7 +311,9 @@ fn payloads<'a>(
                      key. It is tried again by itself.",
                     key.id
                 );
-                return Err(Blocked::new(Reason::Pending, message, "no payload in the answer").into());
+                return Err(
+                    Blocked::new(Reason::Pending, message, "no payload in the answer").into(),
+                );
             }
             Ok(payload)
         })
@@ -287,7 +329,10 @@ fn verify(
     answer: &KeyMetadata,
 ) -> Result<(), Hindrance> {
     let alias_moved = alias_of(name).is_some_and(|alias| {
-        answer.aliases.as_ref().is_some_and(|aliases| !aliases.iter().any(|a| a == alias))
+        answer
+            .aliases
+            .as_ref()
+            .is_some_and(|aliases| !aliases.iter().any(|a| a == alias))
     });
     let mut known = row.clone();
     known.key_ring = answer.key_ring.clone().or(known.key_ring);
@@ -304,7 +349,9 @@ fn verify(
 
 fn unreadable(key: &KeyMetadata, failure: &super::failure::FetchFailure) -> Hindrance {
     match failure.kind {
-        FailureKind::KeyNotFound | FailureKind::KeyGone => Hindrance::Relist("the key went after the listing"),
+        FailureKind::KeyNotFound | FailureKind::KeyGone => {
+            Hindrance::Relist("the key went after the listing")
+        }
         FailureKind::Denied => {
             let message = format!(
                 "The service shows key {} but not its payload: {}. Give the service ID the role \
@@ -312,8 +359,11 @@ fn unreadable(key: &KeyMetadata, failure: &super::failure::FetchFailure) -> Hind
                  again at growing intervals of up to 15 minutes.",
                 key.id, failure.detail
             );
-            let message =
-                super::status::with_request_id(&message, "correlation ID", failure.request_id.as_deref());
+            let message = super::status::with_request_id(
+                &message,
+                "correlation ID",
+                failure.request_id.as_deref(),
+            );
             Blocked::new(Reason::PayloadForbidden, message, failure.to_string()).into()
         }
         _ => identify::failed(failure).into(),
@@ -333,11 +383,20 @@ fn render(
         .zip(payloads)
         .filter_map(|((source, metadata), payload)| {
             let material = payload.material.as_ref()?;
-            Some(Source { metadata, alias: alias_of(&source.key.name), material })
+            Some(Source {
+                metadata,
+                alias: alias_of(&source.key.name),
+                material,
+            })
         })
         .collect();
     render::project(&request.target, &sources).map_err(|error| {
-        Blocked::new(Reason::RenderFailed, error.to_string(), "cannot be rendered").into()
+        Blocked::new(
+            Reason::RenderFailed,
+            error.to_string(),
+            "cannot be rendered",
+        )
+        .into()
     })
 }
 
@@ -355,7 +414,8 @@ fn write(
     let mut labels = others(existing.map(|view| (&view.labels, &view.fields.labels)));
     labels.extend(target.labels.clone());
     labels.insert(api::TARGET_LABEL.to_owned(), api::TARGET_OWNED.to_owned());
-    let mut annotations = others(existing.map(|view| (&view.annotations, &view.fields.annotations)));
+    let mut annotations =
+        others(existing.map(|view| (&view.annotations, &view.fields.annotations)));
     annotations.remove(api::RETAIN_ANNOTATION);
     annotations.extend(target.annotations.clone());
     annotations.insert(api::RECORD_ANNOTATION.to_owned(), record.to_owned());
@@ -376,7 +436,9 @@ fn write(
         labels,
         annotations,
         owner_references,
-        finalizers: existing.map(|view| view.finalizers.clone()).unwrap_or_default(),
+        finalizers: existing
+            .map(|view| view.finalizers.clone())
+            .unwrap_or_default(),
         entries,
     };
     match existing {
@@ -393,7 +455,10 @@ fn write(
 /// Labels or annotations that are not the operator's: all that are there, less those that it
 /// wrote itself and no longer wants.
 fn others(
-    existing: Option<(&BTreeMap<String, String>, &std::collections::BTreeSet<String>)>,
+    existing: Option<(
+        &BTreeMap<String, String>,
+        &std::collections::BTreeSet<String>,
+    )>,
 ) -> BTreeMap<String, String> {
     existing
         .into_iter()

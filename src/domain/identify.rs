@@ -120,13 +120,18 @@ impl From<Blocked> for Hindrance {
 pub fn failed(failure: &FetchFailure) -> Blocked {
     let (reason, remedy) = match failure.kind {
         FailureKind::Unreachable => (Reason::Unreachable, "It is tried again by itself."),
-        FailureKind::Throttled => (Reason::Throttled, "It is tried again when the service allows."),
-        FailureKind::CredentialMissing => {
-            (Reason::CredentialMissing, "The instance's owner has to provide it.")
-        }
-        FailureKind::CredentialRejected => {
-            (Reason::CredentialRejected, "The instance's owner has to replace the API key.")
-        }
+        FailureKind::Throttled => (
+            Reason::Throttled,
+            "It is tried again when the service allows.",
+        ),
+        FailureKind::CredentialMissing => (
+            Reason::CredentialMissing,
+            "The instance's owner has to provide it.",
+        ),
+        FailureKind::CredentialRejected => (
+            Reason::CredentialRejected,
+            "The instance's owner has to replace the API key.",
+        ),
         FailureKind::Denied => (
             Reason::AccessDenied,
             "Check the service ID's roles, the instance's region, and allowed-IP and \
@@ -137,7 +142,11 @@ pub fn failed(failure: &FetchFailure) -> Blocked {
         | FailureKind::KeyNotFound
         | FailureKind::KeyGone => (Reason::ServiceError, "It is tried again by itself."),
     };
-    let what = format!("{}: {}. {remedy}", failure.operation.as_str(), failure.detail);
+    let what = format!(
+        "{}: {}. {remedy}",
+        failure.operation.as_str(),
+        failure.detail
+    );
     let mut blocked = Blocked::new(reason, request_id(&what, failure), failure.to_string());
     blocked.bearing = Bearing::Keep;
     blocked.retry_after = failure.retry_after;
@@ -150,8 +159,15 @@ fn request_id(message: &str, failure: &FetchFailure) -> String {
 
 /// The key that status says this reference meant last.
 #[must_use]
-pub fn prior<'a>(observed: &Observed<'a>, request: &SyncRequest<'_>, reference: &KeyReference) -> Option<&'a SourceKey> {
-    let instance = (request.instance.namespace.to_owned(), request.instance.name.to_owned());
+pub fn prior<'a>(
+    observed: &Observed<'a>,
+    request: &SyncRequest<'_>,
+    reference: &KeyReference,
+) -> Option<&'a SourceKey> {
+    let instance = (
+        request.instance.namespace.to_owned(),
+        request.instance.name.to_owned(),
+    );
     let status = observed.object.status.as_ref()?;
     if status.instance_ref.as_ref() != Some(&request::reference_to(&instance)) {
         return None;
@@ -167,7 +183,11 @@ pub fn prior<'a>(observed: &Observed<'a>, request: &SyncRequest<'_>, reference: 
 ///
 /// # Errors
 /// Says what must be asked first, or why the key cannot be used.
-pub fn identify(observed: &Observed<'_>, request: &SyncRequest<'_>, reference: &KeyReference) -> Identity {
+pub fn identify(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    reference: &KeyReference,
+) -> Identity {
     let listing = &observed.knowledge.listing;
     let fresh_after = fresh_after(observed);
     if listing.attempted_at().is_none_or(|at| at < fresh_after) {
@@ -177,7 +197,10 @@ pub fn identify(observed: &Observed<'_>, request: &SyncRequest<'_>, reference: &
     if let Some(need) = newer_listing(observed, listing, reference, prior) {
         return Err(Hindrance::Ask(need));
     }
-    if let Some(LookUp::Found(row)) = listing.catalogue().map(|c| c.look_up(reference, &request.grant)) {
+    if let Some(LookUp::Found(row)) = listing
+        .catalogue()
+        .map(|c| c.look_up(reference, &request.grant))
+    {
         return judge(observed, request, reference, row.clone(), prior);
     }
     if let Listing::Failed { failure, .. } = listing
@@ -190,10 +213,15 @@ pub fn identify(observed: &Observed<'_>, request: &SyncRequest<'_>, reference: &
     for question in request.grant.questions(reference) {
         match answer(observed, request, &question) {
             None => unasked.push(question),
-            Some(Answer { result: Ok(key), .. }) if fits(key, reference, request) => {
+            Some(Answer {
+                result: Ok(key), ..
+            }) if fits(key, reference, request) => {
                 return judge(observed, request, reference, key.clone(), prior);
             }
-            Some(Answer { result: Err(failure), .. }) => match failure.kind {
+            Some(Answer {
+                result: Err(failure),
+                ..
+            }) => match failure.kind {
                 FailureKind::KeyNotFound | FailureKind::KeyGone => {}
                 FailureKind::Denied => refused = Some(failure),
                 _ => return Err(failed(failure).into()),
@@ -215,7 +243,13 @@ fn newer_listing(
     reference: &KeyReference,
     prior: Option<&SourceKey>,
 ) -> Option<Need> {
-    let created = observed.object.metadata.creation_timestamp.as_ref()?.0.min(observed.now);
+    let created = observed
+        .object
+        .metadata
+        .creation_timestamp
+        .as_ref()?
+        .0
+        .min(observed.now);
     let by_name = matches!(reference.name, KeyName::Name(_)) && prior.is_none();
     let old = matches!(listing, Listing::Fresh(catalogue) if catalogue.listed_at() < created);
     (by_name && old).then_some(Need::Listing(created))
@@ -225,18 +259,33 @@ fn newer_listing(
 #[must_use]
 pub fn fresh_after(observed: &Observed<'_>) -> Timestamp {
     let asked = observed.open_sync_request().and_then(|asked| {
-        observed.memory.sync_request.as_ref().filter(|(seen, _)| seen == asked).map(|(_, at)| *at)
+        observed
+            .memory
+            .sync_request
+            .as_ref()
+            .filter(|(seen, _)| seen == asked)
+            .map(|(_, at)| *at)
     });
-    observed.memory.fresh_after.max(asked.unwrap_or(Timestamp::MIN))
+    observed
+        .memory
+        .fresh_after
+        .max(asked.unwrap_or(Timestamp::MIN))
 }
 
 /// An answer that is fresh enough, if there is one.
-fn answer<'a>(observed: &Observed<'a>, request: &SyncRequest<'_>, question: &Question) -> Option<&'a Answer> {
+fn answer<'a>(
+    observed: &Observed<'a>,
+    request: &SyncRequest<'_>,
+    question: &Question,
+) -> Option<&'a Answer> {
     let knowledge = observed.knowledge;
     let answer = knowledge.answers.get(question)?;
     let old = answer.asked_at <= observed.memory.answers_after
         || answer.asked_at < fresh_after(observed)
-        || answer.asked_at.checked_add(request.interval).is_ok_and(|due| due <= observed.now);
+        || answer
+            .asked_at
+            .checked_add(request.interval)
+            .is_ok_and(|due| due <= observed.now);
     (!old).then_some(answer)
 }
 
@@ -244,13 +293,16 @@ fn answer<'a>(observed: &Observed<'a>, request: &SyncRequest<'_>, question: &Que
 fn fits(key: &KeyMetadata, reference: &KeyReference, request: &SyncRequest<'_>) -> bool {
     let named = match &reference.name {
         KeyName::Id(id) => key.id == *id,
-        KeyName::Alias(alias) => {
-            key.aliases.as_ref().is_none_or(|aliases| aliases.iter().any(|a| a == alias.as_str()))
-        }
+        KeyName::Alias(alias) => key
+            .aliases
+            .as_ref()
+            .is_none_or(|aliases| aliases.iter().any(|a| a == alias.as_str())),
         KeyName::Name(name) => key.name.as_ref() == Some(name),
     };
     let ring = reference.ring.as_ref().is_none_or(|ring| {
-        key.key_ring.as_deref().is_none_or(|found| found == ring.as_str())
+        key.key_ring
+            .as_deref()
+            .is_none_or(|found| found == ring.as_str())
     });
     named && ring && request.grant.verdict(key) == Verdict::Allowed
 }
@@ -265,12 +317,19 @@ fn judge(
 ) -> Identity {
     let moved = prior.is_some_and(|prior| prior.id != key.id.as_str());
     let forced = observed.open_sync_request().is_some();
-    if moved && request.pinned && !forced && !object_changed(observed)
+    if moved
+        && request.pinned
+        && !forced
+        && !object_changed(observed)
         && let Some(last) = prior.and_then(|prior| last_key(observed, request, prior))
     {
         return usable(observed, reference, last);
     }
-    if moved && !forced && let Some(prior) = prior && went_back(prior, &key) {
+    if moved
+        && !forced
+        && let Some(prior) = prior
+        && went_back(prior, &key)
+    {
         let since = pending_since(observed, Reason::AliasWentBack);
         let end = after(since, observed.policy.grace);
         if observed.now < end {
@@ -278,10 +337,14 @@ fn judge(
                 "{} points to key {} again, which is older than key {} in the Secret, as after a \
                  failover to old data. The Secret keeps its value until {}. If this was meant, \
                  annotate this object with keyprotect.dev/sync-requested-at.",
-                request::capitalised(reference), key.id, prior.id, end
+                request::capitalised(reference),
+                key.id,
+                prior.id,
+                end
             );
-            let mut blocked = Blocked::new(Reason::AliasWentBack, message, "went back to an older key")
-                .bearing(Bearing::StayReady);
+            let mut blocked =
+                Blocked::new(Reason::AliasWentBack, message, "went back to an older key")
+                    .bearing(Bearing::StayReady);
             blocked.pending = Some((Reason::AliasWentBack, since));
             blocked.next = Some(end);
             return Err(blocked.into());
@@ -291,17 +354,28 @@ fn judge(
 }
 
 fn object_changed(observed: &Observed<'_>) -> bool {
-    let seen = observed.object.status.as_ref().and_then(|status| status.observed_generation);
+    let seen = observed
+        .object
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation);
     seen != observed.object.metadata.generation
 }
 
 fn went_back(prior: &SourceKey, key: &KeyMetadata) -> bool {
-    let then: Option<Timestamp> = prior.creation_date.as_deref().and_then(|date| date.parse().ok());
+    let then: Option<Timestamp> = prior
+        .creation_date
+        .as_deref()
+        .and_then(|date| date.parse().ok());
     matches!((then, key.creation_date), (Some(then), Some(now)) if now < then)
 }
 
 /// What is known of the key in the Secret, for an object that does not follow its alias.
-fn last_key(observed: &Observed<'_>, request: &SyncRequest<'_>, prior: &SourceKey) -> Option<KeyMetadata> {
+fn last_key(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    prior: &SourceKey,
+) -> Option<KeyMetadata> {
     let id = KeyId::parse(&prior.id).ok()?;
     let row = observed.knowledge.listing.catalogue()?.row(&id)?;
     (request.grant.verdict(row) == Verdict::Allowed).then(|| row.clone())
@@ -311,7 +385,10 @@ fn last_key(observed: &Observed<'_>, request: &SyncRequest<'_>, prior: &SourceKe
 fn usable(observed: &Observed<'_>, reference: &KeyReference, key: KeyMetadata) -> Identity {
     let about = format!("Key {} ({reference})", key.id);
     let (reason, message) = if key.is_deleted() {
-        (Reason::KeyDeleted, format!("{about} was deleted in Key Protect."))
+        (
+            Reason::KeyDeleted,
+            format!("{about} was deleted in Key Protect."),
+        )
     } else if key.extractable == Some(false) {
         (
             Reason::NotExtractable,
@@ -322,8 +399,14 @@ fn usable(observed: &Observed<'_>, reference: &KeyReference, key: KeyMetadata) -
         )
     } else if let Some(date) = key.expiration_date.filter(|date| *date <= observed.now) {
         (Reason::KeyExpired, format!("{about} expired at {date}."))
-    } else if let Some(state @ (KeyState::Suspended | KeyState::Deactivated | KeyState::PreActivation)) = key.state {
-        (Reason::KeyDisabled, format!("{about} is in state {}.", state.as_str()))
+    } else if let Some(
+        state @ (KeyState::Suspended | KeyState::Deactivated | KeyState::PreActivation),
+    ) = key.state
+    {
+        (
+            Reason::KeyDisabled,
+            format!("{about} is in state {}.", state.as_str()),
+        )
     } else {
         return Ok(key);
     };
@@ -345,18 +428,26 @@ fn missing(
     prior: Option<&SourceKey>,
     refused: Option<&FetchFailure>,
 ) -> Identity {
-    let instance = (request.instance.namespace.to_owned(), request.instance.name.to_owned());
+    let instance = (
+        request.instance.namespace.to_owned(),
+        request.instance.name.to_owned(),
+    );
     let Some(prior) = prior else {
         // On a key never synced, a refusal and an absence read alike.
         let message = request::not_available(&request::capitalised(reference), &instance);
-        let cause = refused.map_or_else(|| "no such key among those allowed".to_owned(), ToString::to_string);
+        let cause = refused.map_or_else(
+            || "no such key among those allowed".to_owned(),
+            ToString::to_string,
+        );
         return Err(Blocked::new(Reason::KeyNotAvailable, message, cause).into());
     };
     if let Some(failure) = refused {
         return Err(access_denied(observed, prior, failure).into());
     }
     let known = KeyId::parse(&prior.id).ok();
-    let row = known.as_ref().and_then(|id| observed.knowledge.listing.catalogue()?.row(id));
+    let row = known
+        .as_ref()
+        .and_then(|id| observed.knowledge.listing.catalogue()?.row(id));
     if row.is_some_and(|row| request.grant.verdict(row) == Verdict::Denied) {
         let refusal = request::withdrawn(reference, &instance);
         return Err(Blocked::new(refusal.reason, refusal.message, refusal.cause).into());
@@ -371,9 +462,11 @@ fn missing(
         let message = format!(
             "{} is gone since {since}. If it is being moved to another key, create it there: the \
              Secret keeps the value of key {} and is Ready until {end}. It is looked up every minute.",
-            request::capitalised(reference), prior.id
+            request::capitalised(reference),
+            prior.id
         );
-        let mut blocked = Blocked::new(reason, message, "absent, within the grace").bearing(bearing);
+        let mut blocked =
+            Blocked::new(reason, message, "absent, within the grace").bearing(bearing);
         blocked.pending = Some((reason, since));
         blocked.next = Some(after(observed.now, MOVING_INTERVAL).min(end));
         return Err(blocked.into());
@@ -389,8 +482,14 @@ fn gone(
     prior: &SourceKey,
     (reason, since): (Reason, Timestamp),
 ) -> Identity {
-    let instance = (request.instance.namespace.to_owned(), request.instance.name.to_owned());
-    let evidence = KeyId::parse(&prior.id).ok().map(|id| Question { key: KeyName::Id(id), ring: None });
+    let instance = (
+        request.instance.namespace.to_owned(),
+        request.instance.name.to_owned(),
+    );
+    let evidence = KeyId::parse(&prior.id).ok().map(|id| Question {
+        key: KeyName::Id(id),
+        ring: None,
+    });
     let answer = match &evidence {
         Some(question) => match answer(observed, request, question) {
             None => return Err(Hindrance::Ask(Need::Answers(vec![question.clone()]))),
@@ -400,7 +499,10 @@ fn gone(
     };
     let deleted = match answer {
         Some(Ok(key)) => key.is_deleted(),
-        Some(Err(failure)) => matches!(failure.kind, FailureKind::KeyNotFound | FailureKind::KeyGone),
+        Some(Err(failure)) => matches!(
+            failure.kind,
+            FailureKind::KeyNotFound | FailureKind::KeyGone
+        ),
         None => false,
     };
     let mut blocked = if deleted {

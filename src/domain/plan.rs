@@ -131,13 +131,22 @@ pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
     for write in &plan.writes {
         match write {
             Write::Create(body) => check_body(body, own_uid)?,
-            Write::Replace { uid, resource_version, body, .. } => {
+            Write::Replace {
+                uid,
+                resource_version,
+                body,
+                ..
+            } => {
                 if uid.is_empty() || resource_version.is_empty() {
                     return Err("a replacement names what it replaces");
                 }
                 check_body(body, own_uid)?;
             }
-            Write::Delete { uid, resource_version, .. } => {
+            Write::Delete {
+                uid,
+                resource_version,
+                ..
+            } => {
                 if uid.is_empty() || resource_version.is_empty() {
                     return Err("a deletion names what it deletes");
                 }
@@ -162,12 +171,16 @@ fn check_body(body: &SecretBody, own_uid: &str) -> Result<(), &'static str> {
     if !body.annotations.contains_key(RECORD_ANNOTATION) {
         return Err("what is written carries its record");
     }
-    let owned = body.owner_references.iter().any(|owner| owner.uid == own_uid);
+    let owned = body
+        .owner_references
+        .iter()
+        .any(|owner| owner.uid == own_uid);
     if owned == body.annotations.contains_key(RETAIN_ANNOTATION) {
         return Err("a Secret goes with its object or is marked to stay, never both or neither");
     }
     if body.owner_references.iter().any(|owner| {
-        owner.uid == own_uid && (owner.controller == Some(true) || owner.block_owner_deletion == Some(true))
+        owner.uid == own_uid
+            && (owner.controller == Some(true) || owner.block_owner_deletion == Some(true))
     }) {
         return Err("the owner reference neither controls nor blocks");
     }

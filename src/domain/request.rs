@@ -106,15 +106,26 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
     let main = KeyReference::from_selector(object.spec.key.as_ref(), observed.name())
         .map_err(|error| invalid_name(&error))?;
     let prefixes = &observed.policy.metadata_prefixes;
-    let target = TargetSpec::new(observed.name(), object.spec.target.as_ref(), &main, prefixes)
-        .map_err(|error| unrenderable(&error))?;
+    let target = TargetSpec::new(
+        observed.name(),
+        object.spec.target.as_ref(),
+        &main,
+        prefixes,
+    )
+    .map_err(|error| unrenderable(&error))?;
     let (instance, grant) = granted(observed, &main)?;
-    let own = object.spec.refresh_interval.as_deref().and_then(schedule::parse_duration);
+    let own = object
+        .spec
+        .refresh_interval
+        .as_deref()
+        .and_then(schedule::parse_duration);
     Ok(SyncRequest {
         instance,
         grant,
         target,
-        interval: own.filter(|own| !own.is_zero()).unwrap_or(instance.refresh_interval),
+        interval: own
+            .filter(|own| !own.is_zero())
+            .unwrap_or(instance.refresh_interval),
         pinned: own.is_some_and(|own| own.is_zero()),
     })
 }
@@ -126,8 +137,13 @@ fn granted<'a>(
     let named = instance_of(observed.object, &observed.policy.default_instance);
     let grant = observed.instance.and_then(|instance| {
         let namespace = observed.namespace;
-        access::grant(instance.namespace, instance.access, namespace.name, namespace.labels)
-            .map(|grant| (instance, grant))
+        access::grant(
+            instance.namespace,
+            instance.access,
+            namespace.name,
+            namespace.labels,
+        )
+        .map(|grant| (instance, grant))
     });
     if let Some(granted) = grant {
         return Ok(granted);
@@ -135,8 +151,16 @@ fn granted<'a>(
     if observed.instance.is_some() && was_synced_from(observed, &named) {
         return Err(withdrawn(main, &named));
     }
-    let cause = if observed.instance.is_none() { "no such instance" } else { "namespace not allowed" };
-    Err(refusal(Reason::KeyNotAvailable, not_available(&capitalised(main), &named), cause))
+    let cause = if observed.instance.is_none() {
+        "no such instance"
+    } else {
+        "namespace not allowed"
+    };
+    Err(refusal(
+        Reason::KeyNotAvailable,
+        not_available(&capitalised(main), &named),
+        cause,
+    ))
 }
 
 /// Says that the rules no longer allow what they allowed: only to who was served before.
@@ -165,7 +189,10 @@ pub fn was_synced_from(observed: &Observed<'_>, instance: &(String, String)) -> 
 /// The instance as status names it.
 #[must_use]
 pub fn reference_to(instance: &(String, String)) -> InstanceRef {
-    InstanceRef { namespace: Some(instance.0.clone()), name: instance.1.clone() }
+    InstanceRef {
+        namespace: Some(instance.0.clone()),
+        name: instance.1.clone(),
+    }
 }
 
 /// A reference as the beginning of a sentence.
@@ -173,15 +200,25 @@ pub fn reference_to(instance: &(String, String)) -> InstanceRef {
 pub fn capitalised(reference: &KeyReference) -> String {
     let text = reference.to_string();
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+    chars.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(chars).collect()
+    })
 }
 
 const fn refusal(reason: Reason, message: String, cause: &'static str) -> Refusal {
-    Refusal { reason, message, cause }
+    Refusal {
+        reason,
+        message,
+        cause,
+    }
 }
 
 fn invalid_name(error: &InvalidName) -> Refusal {
-    refusal(Reason::RenderFailed, format!("spec.key: {error}."), "invalid key selector")
+    refusal(
+        Reason::RenderFailed,
+        format!("spec.key: {error}."),
+        "invalid key selector",
+    )
 }
 
 fn unrenderable(error: &RenderError) -> Refusal {

@@ -18,8 +18,14 @@ fn a_first_sync_is_one_create_and_one_status_and_no_event() {
     assert_eq!(plan.writes.len(), 1);
     assert!(plan.status.is_some());
     assert_eq!(plan.events, []);
-    assert_eq!(world.ready("orders"), ("True".to_owned(), "Synced".to_owned()));
-    assert_eq!(world.entry("orders", "key"), Some(world.service.payload(&key(1).id)));
+    assert_eq!(
+        world.ready("orders"),
+        ("True".to_owned(), "Synced".to_owned())
+    );
+    assert_eq!(
+        world.entry("orders", "key"),
+        Some(world.service.payload(&key(1).id))
+    );
     assert_eq!(world.service.requests, [1, 0, 1]);
     world.assert_settled("orders");
 }

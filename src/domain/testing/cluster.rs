@@ -32,7 +32,10 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The Secrets that the operator's watch shows: those with its mark.
     pub(crate) fn in_view(&self) -> impl Iterator<Item = &SecretView> {
-        self.secrets.values().map(|secret| &secret.view).filter(|view| view.is_owned())
+        self.secrets
+            .values()
+            .map(|secret| &secret.view)
+            .filter(|view| view.is_owned())
     }
 
     /// Carries a write out as an API server would.
@@ -46,12 +49,25 @@ impl Cluster {
             }
             Write::Create(body) => {
                 let uid = format!("secret-{}", self.next_version());
-                let view = SecretView { name: body.name.clone(), uid, ..SecretView::default() };
-                let fresh = StoredSecret { view, data: BTreeMap::new(), immutable: false };
+                let view = SecretView {
+                    name: body.name.clone(),
+                    uid,
+                    ..SecretView::default()
+                };
+                let fresh = StoredSecret {
+                    view,
+                    data: BTreeMap::new(),
+                    immutable: false,
+                };
                 self.secrets.insert(body.name.clone(), fresh);
                 Ok(Some(self.put(body)))
             }
-            Write::Replace { uid, resource_version, body, .. } => {
+            Write::Replace {
+                uid,
+                resource_version,
+                body,
+                ..
+            } => {
                 let seen = self.secrets.get(&body.name).ok_or(WriteFailure::Conflict)?;
                 if seen.view.uid != *uid || seen.view.resource_version != *resource_version {
                     return Err(WriteFailure::Conflict);
@@ -61,7 +77,11 @@ impl Cluster {
                 }
                 Ok(Some(self.put(body)))
             }
-            Write::Delete { name, uid, resource_version } => {
+            Write::Delete {
+                name,
+                uid,
+                resource_version,
+            } => {
                 let seen = self.secrets.get(name).ok_or(WriteFailure::Conflict)?;
                 if seen.view.uid != *uid || seen.view.resource_version != *resource_version {
                     return Err(WriteFailure::Conflict);
@@ -74,7 +94,10 @@ impl Cluster {
 
     /// Deletes a Secret; one with finalizers stays until they are gone.
     pub(crate) fn delete(&mut self, name: &str) {
-        let finalized = self.secrets.get(name).is_some_and(|secret| !secret.view.finalizers.is_empty());
+        let finalized = self
+            .secrets
+            .get(name)
+            .is_some_and(|secret| !secret.view.finalizers.is_empty());
         if finalized {
             self.touch(name, |secret| secret.view.deleting = true);
         } else {
@@ -103,7 +126,10 @@ impl Cluster {
     /// Lets somebody else write an annotation.
     pub(crate) fn annotate(&mut self, name: &str, key: &str, value: &str) {
         self.touch(name, |secret| {
-            secret.view.annotations.insert(key.to_owned(), value.to_owned());
+            secret
+                .view
+                .annotations
+                .insert(key.to_owned(), value.to_owned());
             secret.view.fields.annotations.remove(key);
         });
     }
@@ -118,7 +144,14 @@ impl Cluster {
             ..SecretView::default()
         };
         let data = BTreeMap::from([("theirs".to_owned(), b"theirs".to_vec())]);
-        self.secrets.insert(name.to_owned(), StoredSecret { view, data, immutable: false });
+        self.secrets.insert(
+            name.to_owned(),
+            StoredSecret {
+                view,
+                data,
+                immutable: false,
+            },
+        );
     }
 
     /// Does what the garbage collector does: a Secret all of whose owners are gone goes, and a
@@ -126,7 +159,10 @@ impl Cluster {
     pub(crate) fn collect_garbage(&mut self, living: &BTreeSet<String>) {
         let names: Vec<String> = self.secrets.keys().cloned().collect();
         for name in names {
-            let owners = self.secrets.get(&name).map(|secret| &secret.view.owner_references);
+            let owners = self
+                .secrets
+                .get(&name)
+                .map(|secret| &secret.view.owner_references);
             let gone = |owners: &Vec<_>| {
                 owners.iter().filter(|owner: &&k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference| {
                     owner.kind == api::KEY_KIND && !living.contains(&owner.uid)
@@ -135,7 +171,10 @@ impl Cluster {
             match owners.map(|owners| (gone(owners), owners.len())) {
                 Some((gone, all)) if gone > 0 && gone == all => self.delete(&name),
                 Some((gone, _)) if gone > 0 => self.touch(&name, |secret| {
-                    secret.view.owner_references.retain(|owner| living.contains(&owner.uid));
+                    secret
+                        .view
+                        .owner_references
+                        .retain(|owner| living.contains(&owner.uid));
                 }),
                 _ => {}
             }
@@ -151,18 +190,29 @@ impl Cluster {
     /// whose it was; and where nothing changes, nothing is written.
     fn put(&mut self, body: &SecretBody) -> SecretView {
         let version = self.next_version();
-        let Some(secret) = self.secrets.get_mut(&body.name) else { return SecretView::default() };
+        let Some(secret) = self.secrets.get_mut(&body.name) else {
+            return SecretView::default();
+        };
         let before = secret.clone();
         let view = &mut secret.view;
-        let data: BTreeMap<String, Vec<u8>> =
-            body.entries.iter().map(|(name, value)| (name.clone(), value.expose().to_vec())).collect();
+        let data: BTreeMap<String, Vec<u8>> = body
+            .entries
+            .iter()
+            .map(|(name, value)| (name.clone(), value.expose().to_vec()))
+            .collect();
         let changed: BTreeSet<String> = differing(&before.data, &data);
-        view.fields.foreign_entries.retain(|entry| data.contains_key(entry) && !changed.contains(entry));
+        view.fields
+            .foreign_entries
+            .retain(|entry| data.contains_key(entry) && !changed.contains(entry));
         view.fields.entries.retain(|entry| data.contains_key(entry));
         view.fields.entries.extend(changed);
         for (ours, old, new) in [
             (&mut view.fields.labels, &before.view.labels, &body.labels),
-            (&mut view.fields.annotations, &before.view.annotations, &body.annotations),
+            (
+                &mut view.fields.annotations,
+                &before.view.annotations,
+                &body.annotations,
+            ),
         ] {
             ours.retain(|key| new.contains_key(key));
             ours.extend(differing(old, new));
@@ -186,6 +236,12 @@ impl Cluster {
 }
 
 /// The keys of what is new or has another value.
-fn differing<V: PartialEq>(old: &BTreeMap<String, V>, new: &BTreeMap<String, V>) -> BTreeSet<String> {
-    new.iter().filter(|(key, value)| old.get(*key) != Some(value)).map(|(key, _)| key.clone()).collect()
+fn differing<V: PartialEq>(
+    old: &BTreeMap<String, V>,
+    new: &BTreeMap<String, V>,
+) -> BTreeSet<String> {
+    new.iter()
+        .filter(|(key, value)| old.get(*key) != Some(value))
+        .map(|(key, _)| key.clone())
+        .collect()
 }

@@ -98,11 +98,17 @@ pub(crate) fn default_status() -> crate::api::KeyProtectKeyStatus {
 }
 
 pub(crate) fn by_alias(alias: &str) -> KeySelector {
-    KeySelector { alias: Some(alias.to_owned()), ..KeySelector::default() }
+    KeySelector {
+        alias: Some(alias.to_owned()),
+        ..KeySelector::default()
+    }
 }
 
 pub(crate) fn by_id(id: &KeyId) -> KeySelector {
-    KeySelector { id: Some(id.to_string()), ..KeySelector::default() }
+    KeySelector {
+        id: Some(id.to_string()),
+        ..KeySelector::default()
+    }
 }
 
 pub(crate) fn by_name(name: &str, ring: &str) -> KeySelector {
@@ -115,7 +121,10 @@ pub(crate) fn by_name(name: &str, ring: &str) -> KeySelector {
 
 /// A spec that names a key and nothing else.
 pub(crate) fn naming(key: KeySelector) -> KeyProtectKeySpec {
-    KeyProtectKeySpec { key: Some(key), ..KeyProtectKeySpec::default() }
+    KeyProtectKeySpec {
+        key: Some(key),
+        ..KeyProtectKeySpec::default()
+    }
 }
 
 /// Changes a spec's target.
@@ -124,13 +133,19 @@ pub(crate) fn target(spec: &mut KeyProtectKeySpec) -> &mut Target {
 }
 
 pub(crate) fn entry(name: &str) -> Entry {
-    Entry { name: name.to_owned(), ..Entry::default() }
+    Entry {
+        name: name.to_owned(),
+        ..Entry::default()
+    }
 }
 
 /// A rule for every namespace and, so far, every key.
 pub(crate) fn rule() -> AccessRule {
     AccessRule {
-        namespaces: NamespaceSelection { from: NamespacesFrom::All, ..NamespaceSelection::default() },
+        namespaces: NamespaceSelection {
+            from: NamespacesFrom::All,
+            ..NamespaceSelection::default()
+        },
         ..AccessRule::default()
     }
 }
@@ -140,7 +155,10 @@ pub(crate) fn strings(texts: &[&str]) -> Option<Vec<String>> {
 }
 
 pub(crate) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 pub(crate) fn failure(operation: Operation, kind: FailureKind) -> FetchFailure {

@@ -50,19 +50,26 @@ impl Service {
     /// Takes an alias from whichever key has it.
     pub(crate) fn unalias(&mut self, alias: &str) {
         for key in self.keys.values_mut() {
-            key.aliases.iter_mut().for_each(|aliases| aliases.retain(|a| a != alias));
+            key.aliases
+                .iter_mut()
+                .for_each(|aliases| aliases.retain(|a| a != alias));
         }
     }
 
     /// Moves an alias.
     pub(crate) fn move_alias(&mut self, alias: &str, to: &KeyId) {
         self.unalias(alias);
-        self.change(to, |key| key.aliases.get_or_insert_default().push(alias.to_owned()));
+        self.change(to, |key| {
+            key.aliases.get_or_insert_default().push(alias.to_owned())
+        });
     }
 
     /// What the payload of a key is.
     pub(crate) fn payload(&self, id: &KeyId) -> Vec<u8> {
-        self.payloads.get(id).cloned().unwrap_or_else(|| format!("payload of {id}").into_bytes())
+        self.payloads
+            .get(id)
+            .cloned()
+            .unwrap_or_else(|| format!("payload of {id}").into_bytes())
     }
 
     pub(crate) fn list(&mut self, now: Timestamp, before: &Listing) -> Listing {
@@ -74,17 +81,28 @@ impl Service {
                 Listing::Fresh(catalogue) => Some(catalogue.clone()),
             };
             let failure = failure(Operation::ListKeys, kind);
-            return Listing::Failed { failure, at: now, since: now, last };
+            return Listing::Failed {
+                failure,
+                at: now,
+                since: now,
+                last,
+            };
         }
         let listed = |key: &&KeyMetadata| {
             key.extractable != Some(false) && !key.is_deleted() && !self.unlisted.contains(&key.id)
         };
-        Listing::Fresh(Arc::new(Catalogue::new(self.keys.values().filter(listed).cloned().collect(), now)))
+        Listing::Fresh(Arc::new(Catalogue::new(
+            self.keys.values().filter(listed).cloned().collect(),
+            now,
+        )))
     }
 
     pub(crate) fn answer(&mut self, question: &Question, now: Timestamp) -> Answer {
         self.requests[1] += 1;
-        Answer { result: self.metadata(question), asked_at: now }
+        Answer {
+            result: self.metadata(question),
+            asked_at: now,
+        }
     }
 
     fn metadata(&self, question: &Question) -> Result<KeyMetadata, FetchFailure> {
@@ -97,10 +115,15 @@ impl Service {
             KeyName::Name(_) => false,
         };
         let ring = |key: &&KeyMetadata| {
-            question.ring.as_ref().is_none_or(|ring| key.key_ring.as_deref() == Some(ring.as_str()))
+            question
+                .ring
+                .as_ref()
+                .is_none_or(|ring| key.key_ring.as_deref() == Some(ring.as_str()))
         };
         let found = self.keys.values().find(|key| named(key) && ring(key));
-        found.cloned().ok_or_else(|| failure(Operation::GetKeyMetadata, FailureKind::KeyNotFound))
+        found
+            .cloned()
+            .ok_or_else(|| failure(Operation::GetKeyMetadata, FailureKind::KeyNotFound))
     }
 
     pub(crate) fn read(&mut self, need: &PayloadNeed) -> Result<Arc<Payload>, FetchFailure> {
@@ -109,7 +132,9 @@ impl Service {
             return Err(failure(Operation::GetKey, kind));
         }
         let key = self.keys.get(&need.id).filter(|key| {
-            need.ring.as_ref().is_none_or(|ring| key.key_ring.as_deref() == Some(ring.as_str()))
+            need.ring
+                .as_ref()
+                .is_none_or(|ring| key.key_ring.as_deref() == Some(ring.as_str()))
         });
         let Some(key) = key else {
             return Err(failure(Operation::GetKey, FailureKind::KeyNotFound));
@@ -117,6 +142,10 @@ impl Service {
         let readable = !key.is_deleted() && key.extractable != Some(false) && !self.payloads_late;
         let material = readable.then(|| KeyMaterial::new(Zeroizing::new(self.payload(&key.id))));
         let correlation_id = format!("read-{}", self.requests[2]);
-        Ok(Arc::new(Payload { metadata: key.clone(), material, correlation_id }))
+        Ok(Arc::new(Payload {
+            metadata: key.clone(),
+            material,
+            correlation_id,
+        }))
     }
 }

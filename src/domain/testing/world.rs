@@ -82,21 +82,30 @@ impl World {
     }
 
     /// Changes an object's spec as its author would.
-    pub(crate) fn edit(&mut self, name: &str, change: impl FnOnce(&mut crate::api::key::KeyProtectKeySpec)) {
+    pub(crate) fn edit(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut crate::api::key::KeyProtectKeySpec),
+    ) {
         let object = self.object(name);
         change(&mut object.spec);
         object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
     }
 
     pub(crate) fn status(&self, name: &str) -> KeyProtectKeyStatus {
-        self.objects.get(name).and_then(|object| object.status.clone()).unwrap_or_default()
+        self.objects
+            .get(name)
+            .and_then(|object| object.status.clone())
+            .unwrap_or_default()
     }
 
     /// Ready's status and reason.
     pub(crate) fn ready(&self, name: &str) -> (String, String) {
         let status = self.status(name);
         let ready = status::find(&status.conditions, crate::api::ConditionType::Ready);
-        ready.map(|ready| (ready.status.clone(), ready.reason.clone())).unwrap_or_default()
+        ready
+            .map(|ready| (ready.status.clone(), ready.reason.clone()))
+            .unwrap_or_default()
     }
 
     /// Ready's message.
@@ -150,7 +159,13 @@ impl World {
         panic!("no plan after {:?}", self.asked);
     }
 
-    fn learn(&mut self, name: &str, need: &Need, payloads: &mut Payloads, probe: &mut Option<Probe>) {
+    fn learn(
+        &mut self,
+        name: &str,
+        need: &Need,
+        payloads: &mut Payloads,
+        probe: &mut Option<Probe>,
+    ) {
         match need {
             Need::Listing(_) => self.refresh(),
             Need::Answers(questions) => {
@@ -175,12 +190,22 @@ impl World {
     /// What is remembered of an object, with the sync request that the shell has seen.
     fn remembered(&mut self, name: &str) -> Memory {
         let now = self.now;
-        let asked = self.object(name).metadata.annotations.as_ref()
+        let asked = self
+            .object(name)
+            .metadata
+            .annotations
+            .as_ref()
             .and_then(|annotations| annotations.get(crate::api::SYNC_REQUESTED_ANNOTATION))
             .cloned();
-        let memory = self.memories.entry(name.to_owned()).or_insert_with(|| Memory::new(now));
+        let memory = self
+            .memories
+            .entry(name.to_owned())
+            .or_insert_with(|| Memory::new(now));
         if let Some(asked) = asked
-            && memory.sync_request.as_ref().is_none_or(|(seen, _)| *seen != asked)
+            && memory
+                .sync_request
+                .as_ref()
+                .is_none_or(|(seen, _)| *seen != asked)
         {
             memory.sync_request = Some((asked, now));
         }
@@ -188,7 +213,10 @@ impl World {
     }
 
     fn uid(&self, name: &str) -> String {
-        self.objects.get(name).and_then(|object| object.metadata.uid.clone()).unwrap()
+        self.objects
+            .get(name)
+            .and_then(|object| object.metadata.uid.clone())
+            .unwrap()
     }
 
     fn with_observed<T>(
@@ -238,7 +266,14 @@ impl World {
     /// The older object with the same target, by creation time, then UID.
     fn rival(&self, object: &KeyProtectKey) -> Option<&str> {
         let age = |object: &KeyProtectKey| {
-            (object.metadata.creation_timestamp.as_ref().map(|time| time.0), object.metadata.uid.clone())
+            (
+                object
+                    .metadata
+                    .creation_timestamp
+                    .as_ref()
+                    .map(|time| time.0),
+                object.metadata.uid.clone(),
+            )
         };
         self.objects
             .values()
@@ -256,7 +291,10 @@ impl World {
             }
             match self.cluster.execute(write) {
                 Ok(view) => {
-                    let secret = plan.status.as_mut().and_then(|status| status.secret.as_mut());
+                    let secret = plan
+                        .status
+                        .as_mut()
+                        .and_then(|status| status.secret.as_mut());
                     if let Some((secret, view)) = secret.zip(view)
                         && view.name == target
                     {
@@ -277,7 +315,12 @@ impl World {
         plan
     }
 
-    fn fail(&mut self, name: &str, write: &str, failure: &crate::domain::plan::WriteFailure) -> Plan {
+    fn fail(
+        &mut self,
+        name: &str,
+        write: &str,
+        failure: &crate::domain::plan::WriteFailure,
+    ) -> Plan {
         let memory = self.remembered(name);
         let none = Payloads::new();
         let plan = self.with_observed(name, &memory, &none, None, |observed| {
@@ -315,7 +358,10 @@ impl World {
     }
 
     pub(crate) fn uids(&self) -> BTreeSet<String> {
-        self.objects.values().filter_map(|object| object.metadata.uid.clone()).collect()
+        self.objects
+            .values()
+            .filter_map(|object| object.metadata.uid.clone())
+            .collect()
     }
 }
 
