@@ -244,6 +244,7 @@ fn judge_target(
         annotations: &request.target.annotations,
         owner_uid: observed.uid(),
         owner_reference: request.target.deletion_policy == DeletionPolicy::Delete,
+        last_write: secret::last_write(observed.object.status.as_ref()),
     };
     Ok(secret::in_sync(secret, &expected))
 }
