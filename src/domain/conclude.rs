@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::catalogue::Listing;
+use super::catalogue::{Catalogue, Listing};
 use super::decide::{alias_of, first_expiry};
 use super::identify::{self, Bearing, Blocked};
 use super::metadata::KeyMetadata;
@@ -103,7 +103,6 @@ pub(super) fn blocked(
     let ready = status::holds(&new.conditions, ConditionType::Ready);
     let generation = observed.object.metadata.generation;
     let is = match blocked.bearing {
-        Bearing::NotReady => Some(Is::False),
         Bearing::StayReady if good => Some(Is::True),
         // A good value stays good, and a verdict that only a person can change stays too: a
         // request that failed said nothing new.
@@ -111,7 +110,7 @@ pub(super) fn blocked(
         Bearing::Keep if !ready && was.is_some_and(|was| was.stalls() && was != blocked.reason) => {
             None
         }
-        Bearing::StayReady | Bearing::Keep => Some(Is::False),
+        Bearing::NotReady | Bearing::StayReady | Bearing::Keep => Some(Is::False),
     };
     if let Some(is) = is {
         let is = if blocked.reason == Reason::Pending && !ready {
@@ -478,7 +477,17 @@ fn mark_stale(
         return None;
     }
     let limit = staleness_limit(interval);
-    let due = observed.memory.confirmed_at.checked_add(limit).ok()?;
+    // A listing confirms every object that it says nothing new of, without a look at it.
+    let listed = observed
+        .knowledge
+        .listing
+        .catalogue()
+        .map(Catalogue::listed_at);
+    let confirmed = observed
+        .memory
+        .confirmed_at
+        .max(listed.unwrap_or(Timestamp::MIN));
+    let due = confirmed.checked_add(limit).ok()?;
     if observed.now < due {
         return Some(due);
     }

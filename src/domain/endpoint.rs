@@ -408,3 +408,7 @@ const fn family_kind(family: HostFamily) -> EndpointKind {
         HostFamily::Hpcs => EndpointKind::Hpcs,
     }
 }
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

@@ -327,12 +327,9 @@ pub fn permit(
         host_and_port(entry, 443)
             .is_ok_and(|(host, port)| *host == *origin.host && port == origin.port)
     });
-    if !origin.secure && !(is_added && insecure_loopback && origin.is_loopback()) {
-        return Err(if is_added || listed.is_some() || origin.is_loopback() {
-            Refusal::Insecure
-        } else {
-            Refusal::NotAllowed
-        });
+    let is_excused = is_added && insecure_loopback && origin.is_loopback();
+    if !origin.secure && !is_excused {
+        return Err(Refusal::Insecure);
     }
     match listed {
         _ if is_added => Ok(Permit::Added),

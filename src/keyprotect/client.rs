@@ -2,7 +2,6 @@
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
@@ -12,7 +11,7 @@ use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
 use super::listing;
-use super::retry::RetryPolicy;
+use super::options::{ClientError, ClientOptions};
 use super::token::Token;
 use super::verdict;
 use super::wire;
@@ -32,69 +31,13 @@ const LIST_TYPE: &str = "application/vnd.ibm.collection+json";
 const KEY_TYPE: &str = "application/vnd.ibm.kms.key+json";
 const RING_TYPE: &str = "application/vnd.ibm.kms.key_ring+json";
 
-/// How a client behaves; the default is what the operator uses.
-#[derive(Clone, Debug)]
-pub struct ClientOptions {
-    /// Deadline of one call, with all its tries.
-    pub call_deadline: Duration,
-    /// How long a page of a listing may take before it is asked for in halves.
-    pub page_deadline: Duration,
-    /// Deadline of a connection.
-    pub connect_timeout: Duration,
-    /// Tries after the first, within one call.
-    pub retries: usize,
-    /// Rows a page; the service's largest is 5,000.
-    pub page_size: usize,
-    /// Seed of the jitter, for tests; absent, it is random.
-    pub jitter_seed: Option<u64>,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            call_deadline: Duration::from_secs(30),
-            page_deadline: Duration::from_secs(15),
-            connect_timeout: Duration::from_secs(10),
-            retries: 3,
-            page_size: 5_000,
-            jitter_seed: None,
-        }
-    }
-}
-
-impl ClientOptions {
-    pub(super) const fn retry(&self) -> RetryPolicy {
-        RetryPolicy {
-            retries: self.retries,
-            seed: self.jitter_seed,
-        }
-    }
-}
-
-/// Says why there is no client for an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
-    /// The CA bundle holds no certificate.
-    #[error(
-        "spec.endpoint.caBundle: holds no certificate that can be read; give PEM, beginning with -----BEGIN CERTIFICATE-----"
-    )]
-    CaBundle,
-    /// The TLS library refused its set-up.
-    #[error(
-        "the TLS client could not be set up; check this machine's root certificates and spec.endpoint.caBundle"
-    )]
-    Build,
-    /// The text holds no token.
-    #[error("the text holds no access token; give what 'ibmcloud iam oauth-tokens' prints")]
-    Token,
-}
-
 /// A client of one instance.
 #[derive(Debug)]
 pub struct Client {
     transport: Transport,
     tokens: TokenSource,
     base: Origin,
+    iam: Origin,
     tenant: HeaderMap,
     pub(super) options: ClientOptions,
     /// Rows a page that were fast enough last time.
@@ -167,9 +110,10 @@ impl Client {
             transport,
             tokens,
             base: endpoint.key_base.clone(),
+            iam: endpoint.iam_url.origin.clone(),
             tenant: tenant_headers(&endpoint.tenant),
             options: options.clone(),
-            page_size: AtomicUsize::new(options.page_size),
+            page_size: AtomicUsize::new(listing::largest_page(options)),
         }
     }
 
@@ -177,6 +121,33 @@ impl Client {
     #[must_use]
     pub const fn token_source(&self) -> &TokenSource {
         &self.tokens
+    }
+
+    /// Tries whether the key API's host can be connected to: TCP, TLS, and any HTTP answer.
+    ///
+    /// # Errors
+    /// Says what stood in the way.
+    pub async fn reach_key_host(&self) -> Result<(), String> {
+        self.reach(&self.base).await
+    }
+
+    /// Tries whether IAM's host can be connected to.
+    ///
+    /// # Errors
+    /// Says what stood in the way.
+    pub async fn reach_iam_host(&self) -> Result<(), String> {
+        self.reach(&self.iam).await
+    }
+
+    /// No operation of the API is asked for, and no token sent: this leaves no trace in the
+    /// customer's audit log.
+    async fn reach(&self, origin: &Origin) -> Result<(), String> {
+        let request = self.transport.client().head(format!("{origin}/"));
+        self.transport
+            .send(request, self.options.call_deadline, LARGEST_ANSWER)
+            .await
+            .map(|_| ())
+            .map_err(|no_answer| no_answer.detail)
     }
 
     /// Lists every standard key that the caller may see. Keys that are granted singly are never

@@ -9,8 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::client::ClientOptions;
 use super::http::{Answer, Transport};
+use super::options::ClientOptions;
 use super::retry::RetryPolicy;
 use super::token::Token;
 use super::wire;

@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use super::buffer::{append, wipe};
 use super::cause::{self, NoAnswer};
-use super::client::{ClientError, ClientOptions};
 use super::dns::GuardedResolver;
+use super::options::{ClientError, ClientOptions};
 use super::wire::tracing_id;
 use crate::domain::endpoint::Endpoint;
 use crate::domain::failure::FailureKind;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client::Client;
+use super::options::ClientOptions;
 use super::wire::KeyPage;
 use crate::domain::failure::{FailureKind, FetchFailure, Operation};
 use crate::domain::ids::KeyId;
@@ -19,8 +20,17 @@ use crate::domain::metadata::KeyMetadata;
 const READINGS: usize = 3;
 /// Pages are not asked for in smaller pieces than this.
 const SMALLEST_PAGE: usize = 100;
+/// The service's largest page.
+const LARGEST_PAGE: usize = 5_000;
+/// More keys than any instance has: a listing that goes on after them is none.
+const MOST_KEYS: usize = 1_000_000;
 /// How long a listing goes on without a page.
 const PATIENCE: Duration = Duration::from_secs(45);
+
+/// How many rows a page is asked for with at first. Two at least: one is the overlap.
+pub(super) fn largest_page(options: &ClientOptions) -> usize {
+    options.page_size.clamp(2, LARGEST_PAGE)
+}
 
 /// One reading of the whole list.
 struct Reading {
@@ -49,7 +59,7 @@ pub(super) async fn all_keys(
 
 async fn read_all(client: &Client, extractable: Option<bool>) -> Result<Reading, FetchFailure> {
     let mut list = Assembly::default();
-    loop {
+    while list.count < MOST_KEYS {
         let (page, limit) = page(client, extractable, list.offset()).await?;
         match list.add(page, limit) {
             Progress::More => {}
@@ -67,6 +77,11 @@ async fn read_all(client: &Client, extractable: Option<bool>) -> Result<Reading,
             }
         }
     }
+    Err(FetchFailure::new(
+        Operation::ListKeys,
+        FailureKind::ServiceError,
+        "the listing does not end",
+    ))
 }
 
 /// Reads a page, in halves of halves where the service is too slow for a large one.
@@ -87,7 +102,7 @@ async fn page(
             // Next time begins with what a healthy service can do.
             client
                 .page_size
-                .store(client.options.page_size, Ordering::Relaxed);
+                .store(largest_page(&client.options), Ordering::Relaxed);
             return Err(FetchFailure::new(
                 Operation::ListKeys,
                 FailureKind::Unreachable,

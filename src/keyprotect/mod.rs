@@ -13,12 +13,14 @@ mod exchange;
 mod http;
 pub mod iam;
 mod listing;
+pub mod options;
 mod retry;
 pub mod token;
 mod verdict;
 pub mod wire;
 
-pub use client::{Client, ClientError, ClientOptions};
+pub use client::Client;
 pub use credential::{CredentialError, CredentialFile};
 pub use iam::TokenSource;
+pub use options::{ClientError, ClientOptions};
 pub use token::Token;

@@ -18,9 +18,8 @@ impl Token {
     /// Takes a token that can stand in a header; anything else is none.
     pub(super) fn new(text: SecretString, serial: u64) -> Option<Self> {
         let chars = text.expose_secret().as_bytes();
-        let fits = !chars.is_empty()
-            && chars.len() <= LONGEST
-            && chars.iter().all(|b| b.is_ascii_graphic());
+        let fits =
+            !chars.is_empty() && chars.len() <= LONGEST && chars.iter().all(u8::is_ascii_graphic);
         fits.then_some(Self {
             secret: text,
             serial,
@@ -71,8 +70,8 @@ pub(super) fn from_paste(text: &str) -> Option<Token> {
 fn from_line(line: &str) -> Option<Token> {
     let line = line.trim();
     let line = line.strip_prefix("IAM token:").unwrap_or(line).trim();
-    let line = match line.split_at_checked(7) {
-        Some((word, rest)) if word.eq_ignore_ascii_case("bearer ") => rest.trim(),
+    let line = match line.split_at_checked(6) {
+        Some((word, rest)) if word.eq_ignore_ascii_case("bearer") => rest.trim(),
         _ => line,
     };
     Token::new(SecretString::from(line), 0)

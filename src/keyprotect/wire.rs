@@ -381,3 +381,7 @@ pub fn tracing_id(text: &str) -> Option<String> {
             .all(|b| b.is_ascii_alphanumeric() || b"-_.:+/=".contains(&b));
     fits.then(|| text.to_owned())
 }
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

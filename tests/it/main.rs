@@ -1,4 +1,4 @@
-//! The integration tests, as modules of one binary.
+//! The integration tests, as modules of one binary: it links once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,6 +6,14 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod architecture;
+mod bed;
+mod check;
 mod cluster;
 mod crds;
+mod keyprotect;
+mod keyprotect_iam;
+mod keyprotect_raw;
+mod main_job;
 mod manifests;
+mod stage;
