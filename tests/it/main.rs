@@ -1,4 +1,10 @@
 //! The integration tests, as modules of one binary: it links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
 mod architecture;
 mod bed;
@@ -9,4 +15,5 @@ mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_raw;
 mod main_job;
+mod manifests;
 mod stage;
