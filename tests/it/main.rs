@@ -11,6 +11,7 @@ mod bed;
 mod check;
 mod cluster;
 mod crds;
+mod docs;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_raw;
