@@ -301,6 +301,9 @@ impl Inner {
     }
 
     fn keep(&self, granted: Granted, version: u64) -> Arc<Token> {
+        // So that no token runs out on its way; nor by the fraction of a second that IAM's
+        // whole seconds hide.
+        let margin = (granted.lifetime / 50).min(Duration::from_secs(10));
         let mut state = self.lock();
         let token = Arc::new(granted.token);
         state.held = Some(Held {
@@ -308,7 +311,7 @@ impl Inner {
             version,
             // IBM's SDKs renew at 80 % of the lifetime.
             renew_at: granted.asked_at + granted.lifetime.mul_f64(0.8),
-            ends_at: granted.asked_at + granted.lifetime,
+            ends_at: granted.asked_at + granted.lifetime.saturating_sub(margin),
         });
         state.failed = None;
         state.authenticated = Some(Ok(()));
