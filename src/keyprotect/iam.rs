@@ -62,7 +62,6 @@ struct State {
     looked_at: Option<Instant>,
     forced_at: Option<Instant>,
     version: u64,
-    authenticated: Option<Result<(), FetchFailure>>,
 }
 
 #[derive(Debug)]
@@ -80,6 +79,20 @@ struct Failed {
     version: u64,
     count: u32,
     next: Instant,
+}
+
+impl State {
+    fn authenticated(&self, now: Instant) -> Option<Result<(), FetchFailure>> {
+        let is_serving = self.held.as_ref().is_some_and(|held| now < held.ends_at);
+        match &self.failed {
+            Some(failed)
+                if !is_serving || failed.failure.kind == FailureKind::CredentialRejected =>
+            {
+                Some(Err(failed.failure.clone()))
+            }
+            _ => self.held.as_ref().map(|_| Ok(())),
+        }
+    }
 }
 
 /// What to do about a wish for a token.
@@ -168,7 +181,7 @@ impl TokenSource {
     pub fn authenticated(&self) -> Option<Result<(), FetchFailure>> {
         match &self.0 {
             Supply::Fixed(_) => None,
-            Supply::Exchanged(inner) => inner.lock().authenticated.clone(),
+            Supply::Exchanged(inner) => inner.lock().authenticated(Instant::now()),
         }
     }
 }
@@ -314,7 +327,6 @@ impl Inner {
             ends_at: granted.asked_at + granted.lifetime.saturating_sub(margin),
         });
         state.failed = None;
-        state.authenticated = Some(Ok(()));
         token
     }
 
@@ -328,10 +340,6 @@ impl Inner {
             _ => 0,
         };
         let wait = back_off(&failure, count);
-        let is_serving = state.held.as_ref().is_some_and(|held| now < held.ends_at);
-        if !is_serving || failure.kind == FailureKind::CredentialRejected {
-            state.authenticated = Some(Err(failure.clone()));
-        }
         state.failed = Some(Failed {
             failure: failure.clone(),
             version,

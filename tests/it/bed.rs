@@ -94,11 +94,11 @@ impl Bed {
     }
 
     pub(crate) fn client(&self) -> Client {
-        self.client_with(json!({}), &options())
+        self.client_with(&json!({}), &options())
     }
 
-    pub(crate) fn client_with(&self, more: Value, options: &ClientOptions) -> Client {
-        Client::new(&self.endpoint(&more), self.credential(), options).unwrap()
+    pub(crate) fn client_with(&self, more: &Value, options: &ClientOptions) -> Client {
+        Client::new(&self.endpoint(more), self.credential(), options).unwrap()
     }
 
     pub(crate) fn fault(&self, fault: Value) {

@@ -102,7 +102,7 @@ async fn an_instance_in_an_org_and_space_is_named_by_them() {
         "cloudFoundry": {"organization": ORG, "space": SPACE},
         "endpoint": {"url": bed.emulator.api_url(), "iamURL": format!("{}/oidc/token", bed.emulator.api_url())},
     });
-    let client = bed.client_with(more, &options());
+    let client = bed.client_with(&more, &options());
     assert_eq!(client.list_keys().await.unwrap().len(), 1);
     let list = &bed.served("list")[0];
     assert_eq!(
@@ -158,7 +158,7 @@ async fn pages_fit_together_and_slow_ones_are_halved() {
         .create_keys(INSTANCE, &serde_json::from_value(many).unwrap())
         .unwrap();
     let client = bed.client_with(
-        json!({}),
+        &json!({}),
         &ClientOptions {
             page_size: 400,
             ..options()
@@ -188,7 +188,7 @@ async fn pages_fit_together_and_slow_ones_are_halved() {
         page_deadline: Duration::from_millis(600),
         ..options()
     };
-    let client = bed.client_with(json!({}), &quick);
+    let client = bed.client_with(&json!({}), &quick);
     assert_eq!(client.list_keys().await.unwrap().len(), 1051);
     assert!(
         bed.served("list")
@@ -214,7 +214,7 @@ async fn a_listing_that_shifts_is_read_again() {
         "effect": {"status": 200, "body": {"raw": shifted.to_string()}},
     }));
     let client = bed.client_with(
-        json!({}),
+        &json!({}),
         &ClientOptions {
             page_size: 10,
             ..options()

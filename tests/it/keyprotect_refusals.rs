@@ -29,7 +29,7 @@ async fn what_the_service_refuses_has_its_kind_and_its_code() {
     assert_eq!(by_name.unwrap_err().kind, FailureKind::Invalid);
 
     let other = "99999999-0000-4000-8000-000000000000";
-    let client = bed.client_with(json!({"instanceID": other}), &options());
+    let client = bed.client_with(&json!({"instanceID": other}), &options());
     let failure = client.list_keys().await.unwrap_err();
     assert!(
         matches!(
@@ -206,7 +206,7 @@ async fn a_private_authority_is_trusted_when_it_is_given() {
 
     let pem = bed.emulator.ca_pem().unwrap();
     let endpoint = json!({"endpoint": {"url": url, "iamURL": url, "caBundle": pem}});
-    let client = bed.client_with(endpoint, &options());
+    let client = bed.client_with(&endpoint, &options());
     let results = futures::future::join_all((0..30).map(|_| payload(&client))).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert!(
