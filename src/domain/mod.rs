@@ -7,6 +7,7 @@ mod conclude;
 pub mod crn;
 pub mod decide;
 pub mod endpoint;
+pub mod endpoint_error;
 pub mod failure;
 pub mod hosts;
 pub mod identify;
