@@ -7,6 +7,7 @@ mod conclude;
 pub mod crn;
 pub mod decide;
 pub mod endpoint;
+pub mod endpoint_error;
 pub mod failure;
 pub mod hosts;
 pub mod identify;
@@ -24,3 +25,8 @@ pub mod schedule;
 pub mod secret;
 pub mod status;
 pub mod target;
+#[cfg(test)]
+pub(crate) mod testing;
+
+#[cfg(test)]
+mod rows_tests;
