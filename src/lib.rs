@@ -8,5 +8,8 @@
 pub mod api;
 pub mod check;
 pub mod cluster;
+pub mod controller;
+pub mod crds;
 pub mod domain;
 pub mod keyprotect;
+pub mod runtime;

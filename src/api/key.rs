@@ -87,31 +87,31 @@ pub struct InstanceRef {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[x_kube(
     validation = Rule::new("[has(self.id), has(self.alias), has(self.name)].filter(x, x).size() <= 1")
-        .message("key: give at most one of id, alias and name"),
+        .message("id, alias, name: give one of them only, and remove the others"),
     validation = Rule::new("!has(self.name) || has(self.keyRing)")
-        .message("key.keyRing: required with key.name, since names are not unique; write the key's ring, for example default")
+        .message("keyRing: required beside name, since names are not unique; write the key's ring, for example default")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KeySelector {
     /// That key and no other.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 36))]
-    #[x_kube(validation = Rule::new(schema::UUID).message("key.id: must be the key's ID (a UUID); for an alias write key.alias, for a name key.name with key.keyRing"))]
+    #[x_kube(validation = Rule::new(schema::UUID).message("id: must be the key's ID (a UUID like 02fd6835-6001-4482-a892-13bd2085f75d); an alias goes into alias, a name into name with keyRing"))]
     pub id: Option<String>,
     /// Whichever key has the alias now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 90))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{2,90}$')").message("key.alias: 2 to 90 letters, digits, '-' or '_'"))]
+    #[x_kube(validation = Rule::new(schema::ALIAS).message("alias: must be 2 to 90 letters, digits, '-' or '_', no UUID (that goes into id) and no word of the API like keys or policies; a name goes into name with keyRing"))]
     pub alias: Option<String>,
     /// The newest active standard key of that name in that ring.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 90))]
-    #[x_kube(validation = Rule::new("self.size() >= 2 && self.matches('^[^\\\\x00-\\\\x1f\\\\x7f]*$')").message("key.name: 2 to 90 characters"))]
+    #[x_kube(validation = Rule::new("self.size() >= 2 && self.matches('^[^\\\\x00-\\\\x1f\\\\x7f]*$')").message("name: must be 2 to 90 characters without control characters, as the key is named in Key Protect"))]
     pub name: Option<String>,
     /// Narrows the look-up to one key ring.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{2,100}$')").message("key.keyRing: 2 to 100 letters, digits, '-' or '_', like default"))]
+    #[x_kube(validation = Rule::new(schema::KEY_RING).message("keyRing: must be a key ring's ID, 2 to 100 letters, digits, '-' or '_', like default"))]
     pub key_ring: Option<String>,
 }
 
@@ -119,19 +119,27 @@ pub struct KeySelector {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("!has(self.expand) || !has(self.data)")
-        .message("spec.target.expand: takes the place of data; remove one of them")
+        .message("spec.target.expand: takes the place of data; remove one of them"),
+    validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/tls' || has(self.expand) || (has(self.data) && ['tls.crt', 'tls.key'].all(n, self.data.exists(e, e.name == n)))")
+        .message("spec.target.data: a Secret of type kubernetes.io/tls needs the entries tls.crt and tls.key; add what is missing"),
+    validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/basic-auth' || has(self.expand) || (has(self.data) && self.data.exists(e, e.name in ['username', 'password']))")
+        .message("spec.target.data: a Secret of type kubernetes.io/basic-auth needs the entry username or password; add one"),
+    validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/ssh-auth' || has(self.expand) || (has(self.data) && self.data.exists(e, e.name == 'ssh-privatekey'))")
+        .message("spec.target.data: a Secret of type kubernetes.io/ssh-auth needs the entry ssh-privatekey; add it"),
+    validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/dockerconfigjson' || has(self.expand) || (has(self.data) && self.data.exists(e, e.name == '.dockerconfigjson'))")
+        .message("spec.target.data: a Secret of type kubernetes.io/dockerconfigjson needs the entry .dockerconfigjson; add it")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The Secret's name. Default: this object's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("spec.target.name: must be a Secret's name: lower-case letters, digits, '-' and '.'"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("spec.target.name: must be a Secret's name: lower-case letters, digits, '-' and '.', with a letter or digit at both ends"))]
     pub name: Option<String>,
-    /// The Secret's type. Immutable. Default: Opaque.
+    /// The Secret's type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<SecretType>,
-    /// The Secret when this object is deleted. Default: Delete.
+    /// What happens to the Secret when this object is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// Labels and annotations of the Secret.
@@ -146,7 +154,8 @@ pub struct Target {
     pub data: Option<Vec<Entry>>,
 }
 
-/// Types of Secret that the operator makes; other controllers obey other types.
+/// The Secret's type. Cannot be changed. Default: Opaque. Other types than these mean something
+/// to other controllers, and the operator does not make them.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum SecretType {
     /// Anything.
@@ -180,7 +189,8 @@ impl SecretType {
     }
 }
 
-/// What happens to the Secret when its object is deleted.
+/// What happens to the Secret when this object is deleted: Delete (it goes too) or Retain (it
+/// stays, and an object with the same target takes it up again). Default: Delete.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum DeletionPolicy {
     /// It goes too.
@@ -190,7 +200,8 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// How a payload becomes entries by itself.
+/// In place of data. JSON: the payload is a JSON object, and each of its fields becomes an entry
+/// (values that are no strings as compact JSON).
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum Expand {
     /// One entry per field of a JSON object; values that are no strings as compact JSON.
@@ -227,21 +238,21 @@ pub struct TargetMetadata {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[x_kube(
     validation = Rule::new("[has(self.property), has(self.template), has(self.value)].filter(x, x).size() <= 1")
-        .message("spec.target.data[]: give at most one of property, template and value"),
+        .message("spec.target.data[]: property, template, value: give one of them only, and remove the others (a template reads a field by {{ payload | json('path') }})"),
     validation = Rule::new("!has(self.value) || (!has(self.from) && !has(self.encoding))")
         .message("spec.target.data[].value: is a literal; remove from and encoding beside it"),
     validation = Rule::new("!has(self.template) || !has(self.encoding)")
         .message("spec.target.data[].encoding: has no meaning beside template; use a filter there, like {{ payload | base64 }}"),
     validation = Rule::new("!has(self.from) || has(self.from.id) || has(self.from.alias) || has(self.from.name)")
-        .message("spec.target.data[].from: name the key by id, alias, or name with keyRing")
+        .message("spec.target.data[].from: must name a key: write id, alias, or name with keyRing")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// The entry's name in the Secret.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && self != '..'").message("spec.target.data[].name: letters, digits, '-', '_' and '.'"))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && self != '..'").message("spec.target.data[].name: must be made of letters, digits, '-', '_' and '.', like tls.key"))]
     pub name: String,
-    /// What the payload's bytes are written as. Default: Raw.
+    /// What the payload's bytes are written as.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     /// The payload is JSON: one value out of it. A field of exactly that name first, then the
@@ -262,7 +273,9 @@ pub struct Entry {
     pub value: Option<String>,
 }
 
-/// What a payload's bytes are written as.
+/// What the payload's bytes are written as: Raw (as they are), Text (UTF-8, one final newline
+/// removed), Base64, Base64URL (padded, as Fernet wants it), Base64URLNoPad (as in a JWK) or Hex
+/// (lower case). Default: Raw.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum Encoding {
     /// As they are.

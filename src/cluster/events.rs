@@ -64,7 +64,10 @@ impl Announcer {
         let event = Event {
             metadata: ObjectMeta {
                 // The object's name is at most 63 characters, by the schema.
-                generate_name: metadata.name.as_ref().map(|name| format!("{name}.")),
+                name: metadata
+                    .name
+                    .as_ref()
+                    .map(|name| format!("{name}.{:x}", now.as_nanosecond())),
                 namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -97,7 +100,7 @@ impl Announcer {
         };
         let uri = Event::url_path(&(), Some(namespace));
         if let Err(error) = send(&self.client, Method::POST, &uri, Bytes::from(body)).await {
-            tracing::debug!(%error, reason = announcement.reason, "an Event was not posted");
+            tracing::warn!(%error, reason = announcement.reason, "an Event was not posted");
         }
     }
 

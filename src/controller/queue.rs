@@ -19,7 +19,10 @@ impl ObjectKey {
     /// Names an object.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.to_owned(), name: name.to_owned() }
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
     }
 }
 
@@ -43,7 +46,7 @@ enum Slot {
     /// Waits for its time.
     Waiting { at: Timestamp, lane: Lane },
     /// Stands in a lane.
-    Ready { lane: Lane },
+    Ready,
     /// Is being looked at; if something happened meanwhile, it is looked at again then.
     Running { again: Option<(Timestamp, Lane)> },
 }
@@ -90,11 +93,15 @@ impl Queue {
     /// Asks for a look at an object at a time, or earlier if one is asked for already.
     pub fn schedule(&mut self, key: &ObjectKey, at: Timestamp, lane: Lane) {
         match self.slots.get_mut(key) {
-            Some(Slot::Ready { .. }) => {}
+            Some(Slot::Ready) => {}
             Some(Slot::Running { again }) => {
-                *again = Some(again.map_or((at, lane), |(then, was)| (then.min(at), was.min(lane))));
+                *again =
+                    Some(again.map_or((at, lane), |(then, was)| (then.min(at), was.min(lane))));
             }
-            Some(Slot::Waiting { at: then, lane: was }) => {
+            Some(Slot::Waiting {
+                at: then,
+                lane: was,
+            }) => {
                 if at < *then {
                     self.timers.remove(&(*then, key.clone()));
                     self.timers.insert((at, key.clone()));
@@ -115,19 +122,21 @@ impl Queue {
             if *at > now {
                 break;
             }
-            let Some((_, key)) = self.timers.pop_first() else { break };
+            let Some((_, key)) = self.timers.pop_first() else {
+                break;
+            };
             if let Some(slot) = self.slots.get_mut(&key)
                 && let Slot::Waiting { lane, .. } = slot
             {
                 let lane = *lane;
-                *slot = Slot::Ready { lane };
+                *slot = Slot::Ready;
                 self.turns(lane).push(&key);
             }
         }
         loop {
             let key = self.first.pop().or_else(|| self.routine.pop())?;
             // An object that was forgotten while it stood in a lane is skipped.
-            if let Some(slot @ Slot::Ready { .. }) = self.slots.get_mut(&key) {
+            if let Some(slot @ Slot::Ready) = self.slots.get_mut(&key) {
                 *slot = Slot::Running { again: None };
                 return Some(key);
             }
@@ -172,7 +181,9 @@ mod tests {
     }
 
     fn drain(queue: &mut Queue, now: i64) -> Vec<String> {
-        std::iter::from_fn(|| queue.pop(at(now))).map(|key| key.to_string()).collect()
+        std::iter::from_fn(|| queue.pop(at(now)))
+            .map(|key| key.to_string())
+            .collect()
     }
 
     #[test]
@@ -183,7 +194,10 @@ mod tests {
         }
         queue.schedule(&ObjectKey::new("b", "b1"), at(1), Lane::Routine);
         queue.schedule(&ObjectKey::new("c", "c1"), at(2), Lane::First);
-        assert_eq!(drain(&mut queue, 9), ["c/c1", "a/a1", "b/b1", "a/a2", "a/a3"]);
+        assert_eq!(
+            drain(&mut queue, 9),
+            ["c/c1", "a/a1", "b/b1", "a/a2", "a/a3"]
+        );
     }
 
     #[test]

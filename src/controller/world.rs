@@ -120,7 +120,11 @@ impl World {
         let instance = self.instance_key(&object);
         Some(Gathered {
             rival,
-            namespace: self.namespaces.get(&key.namespace).cloned().unwrap_or_default(),
+            namespace: self
+                .namespaces
+                .get(&key.namespace)
+                .cloned()
+                .unwrap_or_default(),
             instance: self.instances.get(&instance).cloned(),
             secret: self.secrets.get(&target).cloned(),
             superseded,
@@ -130,16 +134,23 @@ impl World {
     }
 
     fn remembered(&self, key: &ObjectKey) -> Remembered {
-        self.remembered.get(key).cloned().unwrap_or_else(|| Remembered {
-            memory: Memory::new(self.started),
-            questions: Vec::new(),
-            not_before: Timestamp::MIN,
-        })
+        self.remembered
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| Remembered {
+                memory: Memory::new(self.started),
+                questions: Vec::new(),
+                not_before: Timestamp::MIN,
+            })
     }
 
     /// Remembers something of an object, unless it is gone or another of its name is there.
     pub fn remember(&mut self, key: &ObjectKey, uid: Option<&str>, remembered: Remembered) {
-        if self.keys.get(key).is_some_and(|object| object.metadata.uid.as_deref() == uid) {
+        if self
+            .keys
+            .get(key)
+            .is_some_and(|object| object.metadata.uid.as_deref() == uid)
+        {
             self.remembered.insert(key.clone(), remembered);
         }
     }
@@ -182,7 +193,10 @@ impl World {
         let old = self.keys.get(&key).cloned();
         if let Some(old) = &old
             && same_uid(old, &object)
-            && !is_newer(&object.metadata.resource_version, &old.metadata.resource_version)
+            && !is_newer(
+                &object.metadata.resource_version,
+                &old.metadata.resource_version,
+            )
         {
             return Vec::new();
         }
@@ -190,13 +204,20 @@ impl World {
         let fresh = old.as_ref().is_none_or(|old| !same_uid(old, &object));
         if fresh {
             self.remembered.remove(&key);
-            self.remembered.insert(key.clone(), Remembered {
-                memory: Memory::new(self.started),
-                questions: Vec::new(),
-                not_before: Timestamp::MIN,
-            });
+            self.remembered.insert(
+                key.clone(),
+                Remembered {
+                    memory: Memory::new(self.started),
+                    questions: Vec::new(),
+                    not_before: Timestamp::MIN,
+                },
+            );
         }
-        if fresh || old.as_deref().is_some_and(|old| asks_for_a_look(old, &object)) {
+        if fresh
+            || old
+                .as_deref()
+                .is_some_and(|old| asks_for_a_look(old, &object))
+        {
             if let Some(remembered) = self.remembered.get_mut(&key) {
                 remembered.not_before = Timestamp::MIN;
             }
@@ -212,15 +233,21 @@ impl World {
 
     /// Takes in that an object is gone: who waited for its target is to be looked at.
     pub fn key_deleted(&mut self, key: &ObjectKey) -> Concerned {
-        let Some(old) = self.keys.remove(key) else { return Vec::new() };
+        let Some(old) = self.keys.remove(key) else {
+            return Vec::new();
+        };
         self.remembered.remove(key);
         self.unlink(key, &old)
     }
 
     /// Takes in that a listing of objects is complete: the others are gone.
     pub fn keys_listed(&mut self, listed: &HashSet<ObjectKey>) -> Concerned {
-        let gone: Vec<ObjectKey> =
-            self.keys.keys().filter(|key| !listed.contains(*key)).cloned().collect();
+        let gone: Vec<ObjectKey> = self
+            .keys
+            .keys()
+            .filter(|key| !listed.contains(*key))
+            .cloned()
+            .collect();
         gone.iter().flat_map(|key| self.key_deleted(key)).collect()
     }
 
@@ -228,7 +255,11 @@ impl World {
     /// news.
     pub fn status_written(&mut self, object: KeyProtectKey) {
         let key = key_of(&object);
-        if self.keys.get(&key).is_some_and(|known| same_uid(known, &object)) {
+        if self
+            .keys
+            .get(&key)
+            .is_some_and(|known| same_uid(known, &object))
+        {
             self.keys.insert(key, Arc::new(object));
         }
     }
@@ -238,8 +269,15 @@ impl World {
         let line = self.by_target.entry(target.clone()).or_default();
         line.insert(age_of(object));
         let rivals = line.len() > 1;
-        self.by_instance.entry(self.instance_key(object)).or_default().insert(key.clone());
-        if rivals { self.with_target(&target, key) } else { Vec::new() }
+        self.by_instance
+            .entry(self.instance_key(object))
+            .or_default()
+            .insert(key.clone());
+        if rivals {
+            self.with_target(&target, key)
+        } else {
+            Vec::new()
+        }
     }
 
     fn unlink(&mut self, key: &ObjectKey, object: &KeyProtectKey) -> Concerned {
@@ -270,12 +308,20 @@ impl World {
     }
 
     /// Takes in a Secret that a watch shows, or that the operator wrote itself.
-    pub fn secret_applied(&mut self, namespace: &str, view: SecretView, own_write: bool) -> Concerned {
+    pub fn secret_applied(
+        &mut self,
+        namespace: &str,
+        view: SecretView,
+        own_write: bool,
+    ) -> Concerned {
         let key = ObjectKey::new(namespace, &view.name);
         let old = self.secrets.get(&key).cloned();
         if let Some(old) = &old
             && old.uid == view.uid
-            && !is_newer(&Some(view.resource_version.clone()), &Some(old.resource_version.clone()))
+            && !is_newer(
+                &Some(view.resource_version.clone()),
+                &Some(old.resource_version.clone()),
+            )
         {
             return Vec::new();
         }
@@ -286,18 +332,35 @@ impl World {
             self.disown(&key, old);
         }
         for owner in &view.owner_references {
-            self.by_owner.entry(owner.uid.clone()).or_default().insert(key.clone());
+            self.by_owner
+                .entry(owner.uid.clone())
+                .or_default()
+                .insert(key.clone());
         }
         self.secrets.insert(key.clone(), Arc::new(view));
-        if own_write { Vec::new() } else { self.concerned_by_secret(&key, old.as_deref()) }
+        if own_write {
+            Vec::new()
+        } else {
+            self.concerned_by_secret(&key, old.as_deref())
+        }
     }
 
     /// Takes in that a Secret is gone, or has lost the operator's mark.
-    pub fn secret_deleted(&mut self, namespace: &str, name: &str, resource_version: Option<&String>) -> Concerned {
+    pub fn secret_deleted(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        resource_version: Option<&String>,
+    ) -> Concerned {
         let key = ObjectKey::new(namespace, name);
-        let Some(old) = self.secrets.get(&key).cloned() else { return Vec::new() };
+        let Some(old) = self.secrets.get(&key).cloned() else {
+            return Vec::new();
+        };
         if resource_version.is_some()
-            && is_newer(&Some(old.resource_version.clone()), &resource_version.cloned())
+            && is_newer(
+                &Some(old.resource_version.clone()),
+                &resource_version.cloned(),
+            )
         {
             // The operator has made it anew since.
             return Vec::new();
@@ -321,7 +384,9 @@ impl World {
             .filter(|key| !listed.contains(*key) && !self.written_meanwhile.contains(*key))
             .cloned()
             .collect();
-        gone.iter().flat_map(|key| self.secret_deleted(&key.namespace, &key.name, None)).collect()
+        gone.iter()
+            .flat_map(|key| self.secret_deleted(&key.namespace, &key.name, None))
+            .collect()
     }
 
     fn disown(&mut self, key: &ObjectKey, view: &SecretView) {
@@ -338,12 +403,29 @@ impl World {
     /// Objects whose target it is, and objects that own it.
     fn concerned_by_secret(&self, key: &ObjectKey, old: Option<&SecretView>) -> Concerned {
         let mut uids: HashSet<&str> = HashSet::new();
-        for view in self.secrets.get(key).map(AsRef::as_ref).into_iter().chain(old) {
+        for view in self
+            .secrets
+            .get(key)
+            .map(AsRef::as_ref)
+            .into_iter()
+            .chain(old)
+        {
             uids.extend(view.owner_references.iter().map(|owner| owner.uid.as_str()));
         }
-        let by_target = self.by_target.get(key).into_iter().flatten().map(|(_, _, name)| name.clone());
+        let by_target = self
+            .by_target
+            .get(key)
+            .into_iter()
+            .flatten()
+            .map(|(_, _, name)| name.clone());
         let mut names: BTreeSet<String> = by_target.collect();
-        for view in self.secrets.get(key).map(AsRef::as_ref).into_iter().chain(old) {
+        for view in self
+            .secrets
+            .get(key)
+            .map(AsRef::as_ref)
+            .into_iter()
+            .chain(old)
+        {
             names.extend(view.owner_references.iter().map(|owner| owner.name.clone()));
         }
         names
@@ -357,11 +439,15 @@ impl World {
     /// Takes in an instance that a watch shows; returns the objects that mean it, if what it says
     /// has changed.
     pub fn instance_applied(&mut self, instance: KeyProtectInstance) -> Concerned {
-        let key = ObjectKey::new(&instance.namespace().unwrap_or_default(), &instance.name_any());
+        let key = ObjectKey::new(
+            &instance.namespace().unwrap_or_default(),
+            &instance.name_any(),
+        );
         let old = self.instances.insert(key.clone(), Arc::new(instance));
         let new = self.instances.get(&key);
         let same = old.as_ref().zip(new).is_some_and(|(old, new)| {
-            old.metadata.uid == new.metadata.uid && old.metadata.generation == new.metadata.generation
+            old.metadata.uid == new.metadata.uid
+                && old.metadata.generation == new.metadata.generation
         });
         if same { Vec::new() } else { self.meaning(&key) }
     }
@@ -377,14 +463,19 @@ impl World {
     /// The instances that a listing did not show.
     #[must_use]
     pub fn instances_but(&self, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
-        self.instances.keys().filter(|key| !listed.contains(*key)).cloned().collect()
+        self.instances
+            .keys()
+            .filter(|key| !listed.contains(*key))
+            .cloned()
+            .collect()
     }
 
     /// Every object that means an instance.
     #[must_use]
     pub fn meaning(&self, instance: &ObjectKey) -> Concerned {
         let keys = self.by_instance.get(instance).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), lane_of(self.keys.get(key)?)))).collect()
+        keys.filter_map(|key| Some((key.clone(), lane_of(self.keys.get(key)?))))
+            .collect()
     }
 
     /// Takes in a namespace that a watch shows.
@@ -395,7 +486,8 @@ impl World {
             return Vec::new();
         }
         let keys = self.keys.iter().filter(|(key, _)| key.namespace == name);
-        keys.map(|(key, object)| (key.clone(), lane_of(object))).collect()
+        keys.map(|(key, object)| (key.clone(), lane_of(object)))
+            .collect()
     }
 
     /// Takes in that a namespace is gone.
@@ -409,18 +501,32 @@ fn key_of(object: &KeyProtectKey) -> ObjectKey {
 }
 
 fn target_of(object: &KeyProtectKey) -> ObjectKey {
-    ObjectKey::new(&object.namespace().unwrap_or_default(), request::target_name(object))
+    ObjectKey::new(
+        &object.namespace().unwrap_or_default(),
+        request::target_name(object),
+    )
 }
 
 fn age_of(object: &KeyProtectKey) -> Age {
-    let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    (created, object.metadata.uid.clone().unwrap_or_default(), object.name_any())
+    let created = object
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map(|time| time.0);
+    (
+        created,
+        object.metadata.uid.clone().unwrap_or_default(),
+        object.name_any(),
+    )
 }
 
 /// Objects that never synced go first.
 #[must_use]
 pub fn lane_of(object: &KeyProtectKey) -> Lane {
-    let synced = object.status.as_ref().is_some_and(|status| status.secret.is_some());
+    let synced = object
+        .status
+        .as_ref()
+        .is_some_and(|status| status.secret.is_some());
     if synced { Lane::Routine } else { Lane::First }
 }
 
@@ -430,9 +536,8 @@ fn same_uid(a: &KeyProtectKey, b: &KeyProtectKey) -> bool {
 
 /// What of an object makes a new look worth while: its spec, its deletion, a sync request.
 fn asks_for_a_look(old: &KeyProtectKey, new: &KeyProtectKey) -> bool {
-    let sync = |object: &KeyProtectKey| {
-        object.annotations().get(SYNC_REQUESTED_ANNOTATION).cloned()
-    };
+    let sync =
+        |object: &KeyProtectKey| object.annotations().get(SYNC_REQUESTED_ANNOTATION).cloned();
     old.metadata.generation != new.metadata.generation
         || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         || sync(old) != sync(new)

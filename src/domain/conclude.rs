@@ -103,7 +103,6 @@ pub(super) fn blocked(
     let ready = status::holds(&new.conditions, ConditionType::Ready);
     let generation = observed.object.metadata.generation;
     let is = match blocked.bearing {
-        Bearing::NotReady => Some(Is::False),
         Bearing::StayReady if good => Some(Is::True),
         // A good value stays good, and a verdict that only a person can change stays too: a
         // request that failed said nothing new.
@@ -111,7 +110,7 @@ pub(super) fn blocked(
         Bearing::Keep if !ready && was.is_some_and(|was| was.stalls() && was != blocked.reason) => {
             None
         }
-        Bearing::StayReady | Bearing::Keep => Some(Is::False),
+        Bearing::NotReady | Bearing::StayReady | Bearing::Keep => Some(Is::False),
     };
     if let Some(is) = is {
         let is = if blocked.reason == Reason::Pending && !ready {

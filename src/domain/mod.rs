@@ -12,6 +12,7 @@ pub mod failure;
 pub mod hosts;
 pub mod identify;
 pub mod ids;
+pub mod instance_status;
 pub mod material;
 pub mod metadata;
 pub mod observed;

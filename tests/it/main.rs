@@ -8,8 +8,12 @@
 
 mod bed;
 mod check;
+mod cluster;
+mod crds;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_proxy;
 mod keyprotect_raw;
 mod keyprotect_refusals;
+mod main_job;
+mod stage;
