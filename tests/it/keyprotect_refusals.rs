@@ -251,3 +251,22 @@ async fn a_persons_token_works_and_is_not_renewed() {
     let refused = payload(&wrong).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::Denied, "{refused}");
 }
+
+#[tokio::test]
+async fn nothing_that_is_printed_holds_a_credential_or_a_payload() {
+    let bed = Bed::start().await;
+    let client = bed.client();
+    let read = payload(&client).await.unwrap();
+    let token = client.token_source().token().await.unwrap();
+    let mut printed = format!("{client:?} {read:?} {token:?} {:?}", bed.credential());
+    bed.fault(json!({"effect": {"status": 400, "body": {"raw": json!({"errorCode": API_KEY, "errorMessage": API_KEY, "resources": [{"errorMsg": "hello", "reasons": [{"code": "hello"}]}]}).to_string()}}}));
+    for failure in [
+        payload(&client).await.unwrap_err(),
+        bed.client().token_source().token().await.unwrap_err(),
+    ] {
+        printed.push_str(&format!("{failure} {failure:?}"));
+    }
+    for secret in [API_KEY, "eyJ", "hello", "aGVsbG8", "104, 101, 108"] {
+        assert!(!printed.contains(secret), "{secret} in {printed}");
+    }
+}
