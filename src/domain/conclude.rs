@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::catalogue::Listing;
+use super::catalogue::{Catalogue, Listing};
 use super::decide::{alias_of, first_expiry};
 use super::identify::{self, Bearing, Blocked};
 use super::metadata::KeyMetadata;
@@ -477,7 +477,17 @@ fn mark_stale(
         return None;
     }
     let limit = staleness_limit(interval);
-    let due = observed.memory.confirmed_at.checked_add(limit).ok()?;
+    // A listing confirms every object that it says nothing new of, without a look at it.
+    let listed = observed
+        .knowledge
+        .listing
+        .catalogue()
+        .map(Catalogue::listed_at);
+    let confirmed = observed
+        .memory
+        .confirmed_at
+        .max(listed.unwrap_or(Timestamp::MIN));
+    let due = confirmed.checked_add(limit).ok()?;
     if observed.now < due {
         return Some(due);
     }

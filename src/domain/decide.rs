@@ -60,10 +60,13 @@ pub fn look(observed: &Observed<'_>) -> Step {
     }
 }
 
-/// Looks at an object whose Secret could not be written.
+/// Looks at an object one of whose Secrets, `name`, could not be written or deleted.
 #[must_use]
-pub fn look_after_failed_write(observed: &Observed<'_>, failure: &WriteFailure) -> Plan {
-    let name = request::target_name(observed.object);
+pub fn look_after_failed_write(
+    observed: &Observed<'_>,
+    name: &str,
+    failure: &WriteFailure,
+) -> Plan {
     let blocked = match failure {
         WriteFailure::AlreadyExists => {
             let mut plan = conclude::blocked(observed, None, &taken(name));
@@ -241,6 +244,7 @@ fn judge_target(
         annotations: &request.target.annotations,
         owner_uid: observed.uid(),
         owner_reference: request.target.deletion_policy == DeletionPolicy::Delete,
+        last_write: secret::last_write(observed.object.status.as_ref()),
     };
     Ok(secret::in_sync(secret, &expected))
 }

@@ -25,3 +25,8 @@ pub mod schedule;
 pub mod secret;
 pub mod status;
 pub mod target;
+#[cfg(test)]
+pub(crate) mod testing;
+
+#[cfg(test)]
+mod rows_tests;

@@ -10,6 +10,12 @@ pub const DEFAULT_REFRESH: SignedDuration = SignedDuration::from_hours(1);
 /// How often a vanished alias or name is looked up during its grace.
 pub const MOVING_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
+/// Longest Retry-After that is obeyed: a server that asks for more is mistaken, and an object
+/// must not sleep for ever.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
+/// Shortest refresh interval, whatever an object made under another schema says.
+pub const SHORTEST_REFRESH: SignedDuration = SignedDuration::from_mins(1);
+
 /// Reads a Go-style duration of hours, minutes and seconds; the schema lets nothing else in.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<SignedDuration> {
@@ -101,7 +107,9 @@ pub fn retry_at(
     let spread = half.as_millis().max(1);
     let offset = i64::from(spread_of(uid, failures)) % i64::try_from(spread).unwrap_or(i64::MAX);
     let mut delay = half + SignedDuration::from_millis(offset);
-    if let Some(asked) = at_least.and_then(|asked| SignedDuration::try_from(asked).ok()) {
+    if let Some(asked) = at_least {
+        let asked = SignedDuration::try_from(asked).unwrap_or(LONGEST_WAIT);
+        let asked = asked.min(LONGEST_WAIT);
         delay = delay.max(asked + SignedDuration::from_millis(offset));
     }
     now.checked_add(delay).ok()

@@ -47,12 +47,17 @@ pub(crate) struct Output {
 impl Cluster {
     /// The one cluster of this process, started when it is first asked for.
     pub(crate) fn shared() -> &'static Self {
-        static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let cluster = Self::start();
-            cluster.install_crds();
-            cluster
-        })
+        // The failure is kept too: one reason, not another one for each test.
+        static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| {
+            let cluster = Self::start()?;
+            cluster.install_crds()?;
+            Ok(cluster)
+        });
+        match shared {
+            Ok(cluster) => cluster,
+            Err(reason) => panic!("no cluster: {reason}"),
+        }
     }
 
     /// A kubeconfig of its administrator.
@@ -157,55 +162,63 @@ impl Cluster {
         output.stdout
     }
 
-    fn start() -> Self {
+    fn start() -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         remove_remains(folder);
         let scratch = folder.join(format!("cluster-{}", std::process::id()));
-        fs::create_dir_all(&scratch).expect("a folder for the cluster");
+        fs::create_dir_all(&scratch).map_err(|error| format!("{scratch:?}: {error}"))?;
         if let Some(kubeconfig) = std::env::var_os("TEST_KUBECONFIG") {
-            return Self {
+            return Ok(Self {
                 kubeconfig: PathBuf::from(kubeconfig),
                 scratch,
                 own: None,
-            };
+            });
         }
         let dir = scratch.join("cluster");
         let mut command = script("up");
         command
             .arg(&dir)
             .args(["--owner", &std::process::id().to_string()]);
-        let output = run(&mut command, "");
-        assert!(output.ok, "no cluster: {}", output.stderr);
-        Self {
+        run(&mut command, "").success()?;
+        Ok(Self {
             kubeconfig: dir.join("admin.kubeconfig"),
             scratch,
             own: Some(dir),
-        }
+        })
     }
 
-    fn install_crds(&self) {
-        self.kubectl_ok(&["apply", "-k", "crds"], "");
-        let names = ["keyprotectkeys", "keyprotectinstances"];
-        for name in names.map(|name| format!("crd/{name}.keyprotect.dev")) {
-            let seconds = format!("{}s", PATIENCE.as_secs());
-            self.kubectl_ok(
-                &[
-                    "wait",
-                    "--for=condition=Established",
-                    &name,
-                    "--timeout",
-                    &seconds,
-                ],
-                "",
-            );
+    fn install_crds(&self) -> Result<(), String> {
+        self.kubectl(&["apply", "-k", "crds"], "").success()?;
+        let timeout = format!("{}s", PATIENCE.as_secs());
+        for kind in ["keyprotectkeys", "keyprotectinstances"] {
+            let crd = format!("crd/{kind}.keyprotect.dev");
+            let args = [
+                "wait",
+                "--for=condition=Established",
+                &crd,
+                "--timeout",
+                &timeout,
+            ];
+            self.kubectl(&args, "").success()?;
         }
         // A policy counts some moments after it was made.
         eventually("the guard refuses to delete a CRD", || {
-            let name = "keyprotectkeys.keyprotect.dev";
+            let crd = "keyprotectkeys.keyprotect.dev";
             !self
-                .kubectl(&["delete", "--dry-run=server", "crd", name], "")
+                .kubectl(&["delete", "--dry-run=server", "crd", crd], "")
                 .ok
         });
+        Ok(())
+    }
+}
+
+impl Output {
+    fn success(self) -> Result<String, String> {
+        if self.ok {
+            Ok(self.stdout)
+        } else {
+            Err(self.stderr)
+        }
     }
 }
 

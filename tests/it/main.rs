@@ -1,19 +1,22 @@
+//! The integration tests, as modules of one binary: it links once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on fails"
+    reason = "a test that cannot go on says so by panicking"
 )]
-//! The one test binary: what needs a server to talk to.
 
+mod architecture;
 mod bed;
 mod check;
 mod cluster;
 mod crds;
+mod docs;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_proxy;
 mod keyprotect_raw;
 mod keyprotect_refusals;
 mod main_job;
+mod manifests;
 mod stage;
