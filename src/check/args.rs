@@ -67,7 +67,7 @@ pub struct CheckArgs {
     pub allowed_key_hosts: Vec<String>,
     /// Lets loopback hosts that are allowed be spoken to without TLS.
     #[arg(long)]
-    pub insecure_loopback: bool,
+    pub allow_insecure_loopback: bool,
 }
 
 /// Which service an instance belongs to.

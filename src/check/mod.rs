@@ -122,7 +122,7 @@ async fn settings<W: Write>(
         let allowed = AllowedHosts {
             iam: args.allowed_iam_hosts.clone(),
             keys: args.allowed_key_hosts.clone(),
-            insecure_loopback: args.insecure_loopback,
+            insecure_loopback: args.allow_insecure_loopback,
         };
         if let Some(entry) = allowed.malformed() {
             return Err(format!("{entry:?} is not HOST or HOST:PORT"));

@@ -52,7 +52,7 @@ pub enum EndpointError {
     },
     /// A host would be spoken to without TLS.
     #[error(
-        "{field}: must be https; http is for a loopback host that the operator's admin has added, together with --insecure-loopback"
+        "{field}: must be https; http is for a loopback host that the operator's admin has added, together with --allow-insecure-loopback"
     )]
     Insecure {
         /// The field.
