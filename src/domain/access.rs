@@ -205,7 +205,9 @@ impl KeyRule {
                 }
                 KeyName::Alias(alias) => {
                     let globs = self.aliases.iter().flatten();
-                    globs.into_iter().any(|glob| glob_matches(glob, alias.as_str()))
+                    globs
+                        .into_iter()
+                        .any(|glob| glob_matches(glob, alias.as_str()))
                         || any(&self.ids)
                         || !self.name_globs().is_empty()
                 }

@@ -99,6 +99,8 @@ impl KeyMetadata {
     /// Tells whether it is what a look-up by name may find: known to be active, and no root key.
     #[must_use]
     pub fn is_active_standard(&self) -> bool {
-        self.state == Some(KeyState::Active) && !self.is_deleted() && self.extractable != Some(false)
+        self.state == Some(KeyState::Active)
+            && !self.is_deleted()
+            && self.extractable != Some(false)
     }
 }

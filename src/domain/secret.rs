@@ -140,7 +140,9 @@ impl FieldOwnership {
             }
         }
         let ours = &ownership.entries;
-        ownership.foreign_entries.retain(|entry| !ours.contains(entry));
+        ownership
+            .foreign_entries
+            .retain(|entry| !ours.contains(entry));
         ownership
     }
 }
@@ -183,7 +185,10 @@ pub struct Expectation<'a> {
 #[must_use]
 pub fn last_write(status: Option<&KeyProtectKeyStatus>) -> Option<(&str, &str)> {
     let written = status?.secret.as_ref()?;
-    written.uid.as_deref().zip(written.resource_version.as_deref())
+    written
+        .uid
+        .as_deref()
+        .zip(written.resource_version.as_deref())
 }
 
 /// Why a Secret is not in sync.
