@@ -115,6 +115,22 @@ pub fn retry_at(
     now.checked_add(delay).ok()
 }
 
+/// Within this long after a repair, another one counts as one in a row.
+pub const REPAIR_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// Repairs in a row that are made at once.
+const PROMPT_REPAIRS: u32 = 3;
+
+/// When a Secret that was restored so often in a row, last at `last`, may be restored again: two
+/// that fight over a Secret must not cost a payload read per round.
+#[must_use]
+pub fn repair_at((count, last): (u32, Timestamp), uid: &str) -> Timestamp {
+    let late = count.saturating_sub(PROMPT_REPAIRS - 1);
+    if late == 0 {
+        return Timestamp::MIN;
+    }
+    retry_at(last, backoff(10, 300), late, uid, None).unwrap_or(last)
+}
+
 /// A number that is the same for an object on every run (FNV-1a).
 #[must_use]
 pub fn spread_of(uid: &str, round: u32) -> u32 {
