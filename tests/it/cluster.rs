@@ -13,11 +13,13 @@
     reason = "tests read their own environment and wait for real processes"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,7 @@ pub(crate) struct Cluster {
     scratch: PathBuf,
     /// Folder of the cluster, where this process has started it.
     own: Option<PathBuf>,
+    installed: Mutex<BTreeSet<String>>,
 }
 
 /// What `kubectl` said.
@@ -92,9 +95,10 @@ impl Cluster {
 
     /// A kubeconfig of a ServiceAccount, which has to exist.
     pub(crate) fn service_account_kubeconfig(&self, namespace: &str, account: &str) -> PathBuf {
-        let path = self
-            .scratch
-            .join(format!("{namespace}-{account}.kubeconfig"));
+        // Two tests may ask for the same one at the same time.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = self.scratch.join(format!("{account}-{count}.kubeconfig"));
         if let Some(dir) = &self.own {
             let mut command = script("kubeconfig");
             command.arg(dir).args([namespace, account]).arg(&path);
@@ -137,6 +141,25 @@ impl Cluster {
         path
     }
 
+    /// Installs a form of the operator, once: all of it but the Deployment, since tests start
+    /// the operator as a process of their own.
+    pub(crate) fn install(&self, overlay: &str) {
+        let mut installed = self.installed.lock().expect("what is installed");
+        if installed.insert(overlay.to_owned()) {
+            let rendered = self.kubectl_ok(&["kustomize", overlay], "");
+            let documents: Vec<&str> = rendered
+                .split("\n---\n")
+                .filter(|document| !document.lines().any(|line| line == "kind: Deployment"))
+                .collect();
+            self.kubectl_ok(&["apply", "-f", "-"], &documents.join("\n---\n"));
+        }
+    }
+
+    /// Tells whether controllers run: garbage collection, the roles that are put together.
+    pub(crate) fn has_controllers(&self) -> bool {
+        self.own.is_none() || std::env::var_os("KUBEBUILDER_ASSETS").is_none()
+    }
+
     /// `kubectl` as the administrator, in the repository's folder.
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
         let mut command = match &self.own {
@@ -172,6 +195,7 @@ impl Cluster {
                 kubeconfig: PathBuf::from(kubeconfig),
                 scratch,
                 own: None,
+                installed: Mutex::default(),
             });
         }
         let dir = scratch.join("cluster");
@@ -184,6 +208,7 @@ impl Cluster {
             kubeconfig: dir.join("admin.kubeconfig"),
             scratch,
             own: Some(dir),
+            installed: Mutex::default(),
         })
     }
 

@@ -11,6 +11,7 @@ mod bed;
 mod check;
 mod cluster;
 mod crds;
+mod deploy;
 mod docs;
 mod keyprotect;
 mod keyprotect_iam;

@@ -74,7 +74,7 @@ impl Stage {
             _runtime: runtime,
         };
         stage.put_api_key(API_KEY);
-        cluster.kubectl_ok(&["apply", "-k", "deploy/overlays/standard"], "");
+        cluster.install("deploy/overlays/standard");
         stage
     }
 
