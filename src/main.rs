@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use key_protect_operator::check::{self, CheckArgs};
 use key_protect_operator::controller::clock::now;
-use key_protect_operator::controller::context::Context;
+use key_protect_operator::controller::context::{Context, Settings};
 use key_protect_operator::crds::{self, CrdsArgs, CrdsError};
 use key_protect_operator::runtime::settings::RunArgs;
 use key_protect_operator::runtime::{health, process, telemetry};
@@ -36,6 +36,8 @@ enum Command {
 enum StartError {
     #[error(transparent)]
     Crds(#[from] CrdsError),
+    #[error("--allowed-key-hosts, --allowed-iam-hosts: {0:?} is no HOST or HOST:PORT")]
+    Host(String),
     #[error(transparent)]
     Filter(#[from] telemetry::InvalidFilter),
     #[error("no TLS provider could be set up: another one is installed already")]
@@ -83,6 +85,10 @@ fn install_tls() -> Result<(), StartError> {
 }
 
 fn run(args: &RunArgs) -> Result<(), StartError> {
+    let settings = args.controller();
+    if let Some(host) = settings.allowed_hosts.malformed() {
+        return Err(StartError::Host(host.to_owned()));
+    }
     telemetry::start(args.log_format, &args.log)?;
     if let Err(error) = process::protect_memory() {
         tracing::warn!(%error, "core dumps could not be switched off");
@@ -93,13 +99,13 @@ fn run(args: &RunArgs) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(operate(args))
+    runtime.block_on(operate(args, settings))
 }
 
-async fn operate(args: &RunArgs) -> Result<(), StartError> {
+async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
     let stop = CancellationToken::new();
     let client = cluster::client::connect().await?;
-    let context = Arc::new(Context::new(client, args.controller(), now()));
+    let context = Arc::new(Context::new(client, settings, now()));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         "key-protect-operator starts"

@@ -41,13 +41,13 @@ use super::schema;
     validation = Rule::new("has(self.cloudFoundry) || has(self.crn) != has(self.instanceID)")
         .message("spec: give either crn, or instanceID together with region; copy the CRN from 'ibmcloud resource service-instance NAME --id'"),
     validation = Rule::new("!has(self.cloudFoundry) || (!has(self.crn) && !has(self.instanceID))")
-        .message("spec.cloudFoundry: takes the place of crn and instanceID; remove those, or remove cloudFoundry"),
+        .message("spec.cloudFoundry: takes the place of crn and instanceID; remove those, or remove cloudFoundry").field_path(".cloudFoundry"),
     validation = Rule::new("!has(self.instanceID) || has(self.region) || (has(self.endpoint) && has(self.endpoint.url))")
-        .message("spec.region: required with instanceID, for example us-south (or give endpoint.url)"),
+        .message("spec.region: required with instanceID, for example us-south (or give endpoint.url)").field_path(".region"),
     validation = Rule::new("!has(self.cloudFoundry) || !has(self.endpoint) || (!has(self.endpoint.kind) && !has(self.endpoint.network) && !has(self.endpoint.port))")
-        .message("spec.endpoint: kind, network and port have no meaning with cloudFoundry; remove them, or give url if the legacy host is not meant"),
+        .message("spec.endpoint: kind, network and port have no meaning with cloudFoundry; remove them, or give url if the legacy host is not meant").field_path(".endpoint"),
     validation = Rule::new("!has(self.crn) || !has(self.region)")
-        .message("spec.region: the CRN names the region already; remove region")
+        .message("spec.region: the CRN names the region already; remove region").field_path(".region")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KeyProtectInstanceSpec {
@@ -66,12 +66,12 @@ pub struct KeyProtectInstanceSpec {
     pub crn: Option<String>,
     /// Instance ID (a GUID), where no CRN is given.
     #[serde(rename = "instanceID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 36))]
-    #[x_kube(validation = Rule::new(schema::UUID).message("spec.instanceID: must be the instance's GUID, like 12e8c9c2-a162-472d-b7d6-8b9a86b815a6"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(schema::UUID).message("spec.instanceID: must be the instance's GUID, like 12e8c9c2-a162-472d-b7d6-8b9a86b815a6; a CRN goes into crn"))]
     pub instance_id: Option<String>,
     /// Region of the instance, where no CRN is given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]{2}-[a-z]{2,5}$')").message("spec.region: must be a region like us-south, eu-de or jp-tok"))]
     pub region: Option<String>,
     /// Which host is called. Default: the public one of the region.
@@ -102,7 +102,7 @@ pub struct KeyProtectInstanceSpec {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("!has(self.url) || (!has(self.network) && !has(self.port) && !has(self.kind))")
-        .message("spec.endpoint.url: names the whole host; remove kind, network and port, or remove url")
+        .message("spec.endpoint.url: names the whole host; remove kind, network and port, or remove url").field_path(".url")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointSpec {
@@ -188,11 +188,11 @@ pub struct MountedApiKey {
 #[serde(rename_all = "camelCase")]
 pub struct CloudFoundry {
     /// GUID of the organization (`bx iam org NAME --guid`).
-    #[schemars(length(max = 36))]
+    #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(schema::UUID).message("spec.cloudFoundry.organization: must be the organization's GUID"))]
     pub organization: String,
     /// GUID of the space (`bx iam space NAME --guid`).
-    #[schemars(length(max = 36))]
+    #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(schema::UUID).message("spec.cloudFoundry.space: must be the space's GUID"))]
     pub space: String,
 }
@@ -202,7 +202,7 @@ pub struct CloudFoundry {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("!has(self.names) || has(self.keyRings)")
-        .message("spec.access[].names: needs keyRings beside it, since whoever can write keys can take any name; add the keyRings of those keys")
+        .message("spec.access[].names: needs keyRings beside it, since whoever can write keys can take any name; add the keyRings of those keys").field_path(".names")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AccessRule {
@@ -215,7 +215,7 @@ pub struct AccessRule {
     pub key_rings: Option<Vec<String>>,
     /// Key IDs, exact.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), inner(length(max = 36)))]
+    #[schemars(length(min = 1, max = 256), inner(length(max = 64)))]
     #[x_kube(validation = Rule::new("self.all(i, i.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'))").message("spec.access[].ids: each must be a key's ID (a UUID); aliases go into aliases, names into names"))]
     pub ids: Option<Vec<String>>,
     /// Aliases; `*` and `?` as in a shell, case-sensitive.
@@ -233,9 +233,9 @@ pub struct AccessRule {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("(self.from == 'Names') == has(self.names)")
-        .message("spec.access[].namespaces.names: list the namespaces here with 'from: Names', and only then"),
+        .message("spec.access[].namespaces.names: list the namespaces here with 'from: Names', and only then").field_path(".names"),
     validation = Rule::new("(self.from == 'Selector') == has(self.selector)")
-        .message("spec.access[].namespaces.selector: give a label selector here with 'from: Selector', and only then")
+        .message("spec.access[].namespaces.selector: give a label selector here with 'from: Selector', and only then").field_path(".selector")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelection {
@@ -273,11 +273,11 @@ pub enum NamespacesFrom {
     validation = Rule::new("has(self.matchLabels) || has(self.matchExpressions)")
         .message("spec.access[].namespaces.selector: give matchLabels or matchExpressions; for every namespace write 'from: All'"),
     validation = Rule::new("!has(self.matchLabels) || self.matchLabels.all(k, k.startsWith('access.keyprotect.dev/') || k == 'kubernetes.io/metadata.name')")
-        .message("spec.access[].namespaces.selector.matchLabels: only labels under access.keyprotect.dev/ or kubernetes.io/metadata.name, since others can be set by whoever may label a namespace"),
+        .message("spec.access[].namespaces.selector.matchLabels: only labels under access.keyprotect.dev/ or kubernetes.io/metadata.name, since others can be set by whoever may label a namespace").field_path(".matchLabels"),
     validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, e.key.startsWith('access.keyprotect.dev/') || e.key == 'kubernetes.io/metadata.name')")
-        .message("spec.access[].namespaces.selector.matchExpressions: only keys under access.keyprotect.dev/ or kubernetes.io/metadata.name, since others can be set by whoever may label a namespace"),
+        .message("spec.access[].namespaces.selector.matchExpressions: only keys under access.keyprotect.dev/ or kubernetes.io/metadata.name, since others can be set by whoever may label a namespace").field_path(".matchExpressions"),
     validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && e.values.size() > 0))")
-        .message("spec.access[].namespaces.selector.matchExpressions: In and NotIn need values, Exists and DoesNotExist take none")
+        .message("spec.access[].namespaces.selector.matchExpressions: In and NotIn need values, Exists and DoesNotExist take none").field_path(".matchExpressions")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelector {

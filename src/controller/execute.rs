@@ -15,6 +15,7 @@ use crate::cluster::request as api_request;
 use crate::cluster::secrets::{self, Seen};
 use crate::cluster::status::{self, StatusFailure};
 use crate::domain::plan::{self, Plan, Write, WriteFailure};
+use crate::domain::request;
 use crate::domain::secret::SecretView;
 
 /// Carries a plan out. Where a write fails, `failed` says what to do instead.
@@ -23,13 +24,19 @@ pub(super) async fn carry_out(
     key: &ObjectKey,
     gathered: &Gathered,
     mut plan: Plan,
-    failed: impl FnOnce(&WriteFailure) -> Plan,
+    failed: impl FnOnce(&str, &WriteFailure) -> Plan,
 ) {
     let uid = gathered.object.metadata.uid.as_deref().unwrap_or_default();
     if let Err(broken) = plan::check(&plan, uid) {
         tracing::error!(object = %key, invariant = broken, "a plan was refused; please report this");
         let failure = WriteFailure::Failed("the operator refused its own plan; please report this");
-        settle(context, key, gathered, failed(&failure)).await;
+        settle(
+            context,
+            key,
+            gathered,
+            failed(request::target_name(&gathered.object), &failure),
+        )
+        .await;
         return;
     }
     let writes = std::mem::take(&mut plan.writes);
@@ -38,7 +45,7 @@ pub(super) async fn carry_out(
             Ok(Some(view)) => note_written(context, key, &mut plan, view),
             Ok(None) => {}
             Err(failure) => {
-                settle(context, key, gathered, failed(&failure)).await;
+                settle(context, key, gathered, failed(write.name(), &failure)).await;
                 return;
             }
         }
@@ -141,8 +148,7 @@ fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: Secre
         secret.uid = Some(view.uid.clone());
         secret.resource_version = Some(view.resource_version.clone());
     }
-    let concerned = context.world().secret_applied(&key.namespace, view, true);
-    context.look_now(concerned, now());
+    context.world().secret_written(&key.namespace, view);
 }
 
 /// Writes the status, announces Events, remembers, and asks for the next look.

@@ -13,15 +13,18 @@ use super::context::Context;
 use super::queue::ObjectKey;
 use super::reconcile::refresh_interval;
 use super::world::{Concerned, Gathered, lane_of};
-use crate::api::{KeyProtectInstance, KeyProtectKey, Reason, SYNC_REQUESTED_ANNOTATION};
+use crate::api::{
+    ConditionType, KeyProtectInstance, KeyProtectKey, Reason, SYNC_REQUESTED_ANNOTATION,
+};
 use crate::cluster::status;
 use crate::domain::access;
-use crate::domain::catalogue::{Changes, Listing};
+use crate::domain::catalogue::{Catalogue, Changes, Listing};
 use crate::domain::endpoint;
 use crate::domain::ids::KeyId;
 use crate::domain::instance_status::{self, EndpointFacts, Seen};
 use crate::domain::reference::KeyReference;
 use crate::domain::schedule;
+use crate::domain::status::holds;
 use crate::keyprotect::{Client, ClientOptions, CredentialFile};
 
 /// How often the key file of an instance that IAM refused is looked at.
@@ -241,10 +244,9 @@ pub(super) fn take_news(
 fn spread(context: &Context, key: &ObjectKey, connection: &Connection, news: &News) {
     connection.poke.notify_one();
     let concerned = match news {
-        // Objects notice by themselves when what they know becomes stale, and those that waited
-        // for the first listing go on by themselves.
-        News::Failed
-        | News::Listed {
+        News::Failed => growing_stale(context, key, connection),
+        // Those that waited for the first listing go on by themselves.
+        News::Listed {
             changes: None,
             recovered: false,
         } => return,
@@ -257,6 +259,43 @@ fn spread(context: &Context, key: &ObjectKey, connection: &Connection, news: &Ne
         } => concerned_by(context, key, changes),
     };
     context.look_now(concerned, now());
+}
+
+/// Objects that have been unconfirmed for so long that their status has to say so, and does not.
+fn growing_stale(context: &Context, key: &ObjectKey, connection: &Connection) -> Concerned {
+    let world = context.world();
+    let listing = connection.listing();
+    let Some((instance, listed)) = world
+        .instance(key)
+        .zip(listing.catalogue().map(Catalogue::listed_at))
+    else {
+        return Vec::new();
+    };
+    let is_due = |object: &KeyProtectKey| {
+        let own = object
+            .spec
+            .refresh_interval
+            .as_deref()
+            .and_then(schedule::parse_duration);
+        let interval = own
+            .filter(|own| !own.is_zero())
+            .unwrap_or_else(|| refresh_interval(&instance));
+        let due = listed.checked_add(schedule::staleness_limit(interval));
+        let said = object
+            .status
+            .as_ref()
+            .is_some_and(|status| holds(&status.conditions, ConditionType::Stale));
+        !said && due.is_ok_and(|due| due <= now())
+    };
+    let objects = world.objects_of(key);
+    let due = objects.iter().filter(|object| is_due(object));
+    due.map(|object| {
+        (
+            ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any()),
+            lane_of(object),
+        )
+    })
+    .collect()
 }
 
 /// Objects whose keys changed, that are not shown by listings, or that wait for something.

@@ -8,20 +8,25 @@ mod execute;
 mod instance;
 pub mod queue;
 mod reconcile;
+pub mod secrets;
 mod watching;
 pub mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use clock::{now, sleep_until};
 use context::Context;
+use queue::Lane;
 
 /// Looks under way at once. Most of them wait for a request, whose number has limits of its own.
 const LOOKS: usize = 128;
+/// When an object is looked at again whose look panicked.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How long looks may go on after the operator was told to stop.
 const GRACE: Duration = Duration::from_secs(4);
 
@@ -88,7 +93,13 @@ struct Done {
 
 impl Drop for Done {
     fn drop(&mut self) {
-        self.context.queue().done(&self.key);
+        let mut queue = self.context.queue();
+        if std::thread::panicking() {
+            let later = now().checked_add(AFTER_PANIC).unwrap_or(Timestamp::MAX);
+            queue.schedule(&self.key, later, Lane::Routine);
+        }
+        queue.done(&self.key);
+        drop(queue);
         self.context.wake.notify_one();
     }
 }

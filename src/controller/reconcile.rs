@@ -51,15 +51,22 @@ pub(super) async fn look_at(context: &Arc<Context>, key: &ObjectKey) {
         match decide_on(context, &gathered, &learnt) {
             Step::Do(plan) => {
                 let gathered = learnt.note_questions(gathered);
-                execute::carry_out(context, key, &gathered, *plan, |failure| {
-                    after_failed_write(context, key, &gathered, &learnt, failure)
+                execute::carry_out(context, key, &gathered, *plan, |secret, failure| {
+                    after_failed_write(context, key, &gathered, &learnt, secret, failure)
                 })
                 .await;
                 return;
             }
             Step::Ask(need) => {
                 if let Err(failure) = learn(context, &gathered, &mut learnt, need).await {
-                    let plan = after_failed_write(context, key, &gathered, &learnt, &failure);
+                    let plan = after_failed_write(
+                        context,
+                        key,
+                        &gathered,
+                        &learnt,
+                        request::target_name(&gathered.object),
+                        &failure,
+                    );
                     execute::settle(context, key, &gathered, plan).await;
                     return;
                 }
@@ -69,7 +76,14 @@ pub(super) async fn look_at(context: &Arc<Context>, key: &ObjectKey) {
     tracing::error!(object = %key, "a look did not come to an end; it is tried again");
     let failure = WriteFailure::Failed("the operator could not decide; please report this");
     if let Some(gathered) = gather(context, key) {
-        let plan = after_failed_write(context, key, &gathered, &learnt, &failure);
+        let plan = after_failed_write(
+            context,
+            key,
+            &gathered,
+            &learnt,
+            request::target_name(&gathered.object),
+            &failure,
+        );
         execute::settle(context, key, &gathered, plan).await;
     }
 }
@@ -141,11 +155,12 @@ fn after_failed_write(
     key: &ObjectKey,
     gathered: &Gathered,
     learnt: &Learnt,
+    secret: &str,
     failure: &WriteFailure,
 ) -> Plan {
     tracing::debug!(object = %key, ?failure, "a write of a Secret failed");
     observe(context, gathered, learnt, |observed| {
-        decide::look_after_failed_write(observed, failure)
+        decide::look_after_failed_write(observed, secret, failure)
     })
 }
 

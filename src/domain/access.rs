@@ -17,13 +17,14 @@ pub struct Grant {
 }
 
 /// The part of a rule that speaks of keys. A key passes if it is in one of the rings (where
-/// rings are given) and matches one of IDs, aliases and names (where any are given).
+/// rings are given) and matches one of IDs, aliases and names (where any are given). A list that
+/// is given and empty matches nothing: taking the last item out of a rule must not widen it.
 #[derive(Clone, Debug, PartialEq)]
 struct KeyRule {
     rings: Option<Vec<String>>,
-    ids: Vec<String>,
-    aliases: Vec<String>,
-    names: Vec<String>,
+    ids: Option<Vec<String>>,
+    aliases: Option<Vec<String>>,
+    names: Option<Vec<String>>,
 }
 
 /// Whether a key may be used, as far as its known fields tell.
@@ -58,9 +59,9 @@ pub fn grant(
     let Some(rules) = rules else {
         let whole = KeyRule {
             rings: None,
-            ids: vec![],
-            aliases: vec![],
-            names: vec![],
+            ids: None,
+            aliases: None,
+            names: None,
         };
         return (instance_namespace == namespace).then(|| Grant { rules: vec![whole] });
     };
@@ -137,19 +138,30 @@ impl From<&AccessRule> for KeyRule {
             rings: rule.key_rings.clone(),
             ids: rule
                 .ids
-                .iter()
-                .flatten()
-                .map(|id| id.to_ascii_lowercase())
-                .collect(),
-            aliases: rule.aliases.clone().unwrap_or_default(),
-            names: rule.names.clone().unwrap_or_default(),
+                .as_ref()
+                .map(|ids| ids.iter().map(|id| id.to_ascii_lowercase()).collect()),
+            aliases: rule.aliases.clone(),
+            names: rule.names.clone(),
         }
     }
 }
 
 impl KeyRule {
     fn any_key(&self) -> bool {
-        self.ids.is_empty() && self.aliases.is_empty() && self.names.is_empty()
+        self.ids.is_none() && self.aliases.is_none() && self.names.is_none()
+    }
+
+    fn has_id(&self, id: &str) -> bool {
+        self.ids.iter().flatten().any(|allowed| allowed == id)
+    }
+
+    /// Globs over names. Whoever can write keys can take any name, so names count only beside
+    /// rings; the schema refuses other rules.
+    fn name_globs(&self) -> &[String] {
+        match (&self.rings, &self.names) {
+            (Some(_), Some(names)) => names,
+            _ => &[],
+        }
     }
 
     fn verdict(&self, key: &KeyMetadata) -> Verdict {
@@ -159,11 +171,13 @@ impl KeyRule {
             (Some(_), Some(_)) => return Verdict::Denied,
             (Some(_), None) => Verdict::Unknown,
         };
-        let selected = if self.any_key() || self.ids.iter().any(|id| id == key.id.as_str()) {
+        let selected = if self.any_key() || self.has_id(key.id.as_str()) {
             Verdict::Allowed
         } else {
-            let by_alias = known_match(&self.aliases, key.aliases.as_deref());
-            let by_name = known_match(&self.names, key.name.as_ref().map(std::slice::from_ref));
+            let aliases = self.aliases.as_deref().unwrap_or_default();
+            let by_alias = known_match(aliases, key.aliases.as_deref());
+            let name = key.name.as_ref().map(std::slice::from_ref);
+            let by_name = known_match(self.name_globs(), name);
             match (by_alias, by_name) {
                 (Verdict::Allowed, _) | (_, Verdict::Allowed) => Verdict::Allowed,
                 (Verdict::Unknown, _) | (_, Verdict::Unknown) => Verdict::Unknown,
@@ -183,19 +197,19 @@ impl KeyRule {
             (Some(rings), Some(ring)) => rings.iter().any(|r| r == ring.as_str()),
             _ => true,
         };
+        let any = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
         ring && (self.any_key()
             || match &reference.name {
                 KeyName::Id(id) => {
-                    self.ids.iter().any(|allowed| allowed == id.as_str())
-                        || !self.aliases.is_empty()
-                        || !self.names.is_empty()
+                    self.has_id(id.as_str()) || any(&self.aliases) || !self.name_globs().is_empty()
                 }
                 KeyName::Alias(alias) => {
-                    self.aliases
-                        .iter()
+                    let globs = self.aliases.iter().flatten();
+                    globs
+                        .into_iter()
                         .any(|glob| glob_matches(glob, alias.as_str()))
-                        || !self.ids.is_empty()
-                        || !self.names.is_empty()
+                        || any(&self.ids)
+                        || !self.name_globs().is_empty()
                 }
                 KeyName::Name(_) => true,
             })

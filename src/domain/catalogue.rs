@@ -8,14 +8,14 @@ use jiff::Timestamp;
 use super::access::{Grant, Question, Verdict};
 use super::failure::{FailureKind, FetchFailure};
 use super::ids::KeyId;
-use super::metadata::{KeyMetadata, KeyState};
+use super::metadata::KeyMetadata;
 use super::reference::{KeyName, KeyReference};
 
 /// One listing of an instance's standard keys.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     rows: HashMap<KeyId, KeyMetadata>,
-    by_alias: HashMap<String, KeyId>,
+    by_alias: HashMap<String, Vec<KeyId>>,
     by_name: HashMap<String, Vec<KeyId>>,
     listed_at: Timestamp,
 }
@@ -77,8 +77,9 @@ impl Catalogue {
         oldest_first.sort_by(|a, b| (a.creation_date, &a.id).cmp(&(b.creation_date, &b.id)));
         for row in oldest_first {
             for alias in row.aliases.iter().flatten() {
-                // While an alias moves, two rows may carry it for some minutes: the newer holds.
-                catalogue.by_alias.insert(alias.clone(), row.id.clone());
+                // While an alias moves, two rows may carry it for some minutes.
+                let holders = catalogue.by_alias.entry(alias.clone()).or_default();
+                holders.push(row.id.clone());
             }
             if let Some(name) = &row.name {
                 catalogue
@@ -120,22 +121,20 @@ impl Catalogue {
     pub fn look_up(&self, reference: &KeyReference, grant: &Grant) -> LookUp<'_> {
         let usable =
             |row: &&KeyMetadata| in_ring(row, reference) && grant.verdict(row) == Verdict::Allowed;
-        let row = match &reference.name {
-            KeyName::Id(id) => self.rows.get(id).filter(usable),
-            KeyName::Alias(alias) => self
-                .by_alias
-                .get(alias.as_str())
-                .and_then(|id| self.rows.get(id))
-                .filter(usable),
-            KeyName::Name(name) => self
-                .by_name
-                .get(name)
-                .into_iter()
+        // The newest of those that the grant allows: a row outside it must not show by hiding one
+        // that is inside.
+        let newest = |ids: Option<&Vec<KeyId>>, fits: fn(&KeyMetadata) -> bool| {
+            ids.into_iter()
                 .flatten()
                 .filter_map(|id| self.rows.get(id))
                 .filter(usable)
-                .filter(|row| row.state == Some(KeyState::Active) && !row.is_deleted())
-                .max_by(|a, b| (a.creation_date, &a.id).cmp(&(b.creation_date, &b.id))),
+                .filter(|row| fits(row))
+                .max_by(|a, b| (a.creation_date, &a.id).cmp(&(b.creation_date, &b.id)))
+        };
+        let row = match &reference.name {
+            KeyName::Id(id) => self.rows.get(id).filter(usable),
+            KeyName::Alias(alias) => newest(self.by_alias.get(alias.as_str()), |_| true),
+            KeyName::Name(name) => newest(self.by_name.get(name), KeyMetadata::is_active_standard),
         };
         row.map_or(LookUp::Missing, LookUp::Found)
     }
@@ -217,6 +216,13 @@ impl Listing {
             Self::Failed { last, .. } => last.as_deref(),
             Self::Fresh(catalogue) => Some(catalogue),
         }
+    }
+
+    /// The newest listing, unless the service has refused one since: it is no word about now
+    /// then, and keys are asked singly.
+    #[must_use]
+    pub fn in_force(&self) -> Option<&Catalogue> {
+        self.catalogue().filter(|_| !self.is_refused())
     }
 
     /// Whether the service refused the last attempt.

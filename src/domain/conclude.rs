@@ -1,24 +1,26 @@
-//! How a look ends: status, Events, when to look again and what to remember, from what was
-//! found. Nothing is written that is already so.
+//! How a look ends: status, when to look again and what to remember, from what was found.
+//! Nothing is written that is already so.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::decide::{alias_of, first_expiry};
-use super::identify::{self, Bearing, Blocked};
+use super::announce;
+use super::hindrance::{Bearing, Blocked};
+use super::judge::whole_second;
 use super::metadata::KeyMetadata;
-use super::observed::{Memory, Observed};
+use super::observed::{Attempt, Memory, Observed};
 use super::plan::{Announcement, Plan, Write};
-use super::reference::KeyName;
+use super::reference::{KeyName, KeyReference};
 use super::render::RenderNote;
+use super::report;
 use super::request::{self, SyncRequest};
 use super::schedule::{self, staleness_limit};
-use super::secret::Drift;
 use super::status::{self, Is};
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::key::{KeyProtectKeyStatus, PendingStatus, SecretStatus, SourceKey};
+use crate::api::key::{KeyProtectKeyStatus, PendingStatus};
 
 /// What a look found when every key is there.
+#[derive(Default)]
 pub(super) struct Success {
     /// The keys, in the order of the target's sources.
     pub(super) keys: Vec<KeyMetadata>,
@@ -28,8 +30,8 @@ pub(super) struct Success {
     pub(super) writes: Vec<Write>,
     /// What rendering noticed.
     pub(super) notes: Vec<RenderNote>,
-    /// In which way the Secret was not what it should be, if it was there.
-    pub(super) drift: Option<Drift>,
+    /// Whether somebody else undid what was right.
+    pub(super) repair: bool,
 }
 
 /// Nothing is to be done and nothing to be said.
@@ -45,22 +47,13 @@ pub(super) fn nothing(observed: &Observed<'_>, cause: &str) -> Plan {
     }
 }
 
-/// What was seen is not so any more: look again soon, with a new listing if asked.
-pub(super) fn again(observed: &Observed<'_>, cause: &str, relist: bool) -> Plan {
+/// What was seen is not so any more: look again soon.
+pub(super) fn again(observed: &Observed<'_>, cause: &str) -> Plan {
     let mut plan = nothing(observed, cause);
-    plan.memory.failures = observed.memory.failures.saturating_add(1);
-    if relist {
-        plan.memory.fresh_after = observed.now;
-        plan.memory.answers_after = observed.now;
-    }
+    count_failure(observed, &mut plan.memory);
     let retry = schedule::retry(Reason::Pending);
-    plan.next = schedule::retry_at(
-        observed.now,
-        retry,
-        plan.memory.failures,
-        observed.uid(),
-        None,
-    );
+    let failures = plan.memory.failures;
+    plan.next = schedule::retry_at(observed.now, retry, failures, observed.uid(), None);
     plan
 }
 
@@ -94,34 +87,105 @@ pub(super) fn blocked(
     request: Option<&SyncRequest<'_>>,
     blocked: &Blocked,
 ) -> Plan {
+    stopped(observed, request, blocked, false).0
+}
+
+/// The Secret could not be made, or not be written, of these inputs.
+pub(super) fn failed(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    blocked: Blocked,
+    record: String,
+) -> Plan {
+    let (mut plan, until) = stopped(observed, Some(request), &blocked, true);
+    plan.memory.attempt = Some(Attempt {
+        record,
+        seen: observed.seen(),
+        at: observed.now,
+        until,
+        blocked: Box::new(blocked),
+    });
+    plan
+}
+
+/// The same attempt failed a while ago, and it is too early to repeat it.
+pub(super) fn held(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Plan {
+    let Some(attempt) = &observed.memory.attempt else {
+        return again(observed, "held, but nothing is remembered");
+    };
+    let failures = observed.memory.failures;
+    let said = say(observed, Some(request), &attempt.blocked, failures, true);
+    let mut plan = nothing(observed, &attempt.blocked.cause);
+    plan.outcome = attempt.blocked.reason;
+    plan.next = earliest([attempt.until, said.stale_at, said.single_read_at]);
+    plan.status = changed(observed, said.status);
+    plan.events = said.events;
+    plan
+}
+
+/// Also returns when the back-off is over.
+fn stopped(
+    observed: &Observed<'_>,
+    request: Option<&SyncRequest<'_>>,
+    blocked: &Blocked,
+    identified: bool,
+) -> (Plan, Option<Timestamp>) {
     let mut plan = nothing(observed, &blocked.cause);
     plan.outcome = blocked.reason;
+    count_failure(observed, &mut plan.memory);
+    let failures = plan.memory.failures;
+    let said = say(observed, request, blocked, failures, identified);
+    let due = blocked.next.or_else(|| {
+        schedule::retry_at(
+            observed.now,
+            schedule::retry(blocked.reason),
+            failures,
+            observed.uid(),
+            blocked.retry_after,
+        )
+    });
+    if let Some(due) = due {
+        ask_again_at(due, request, blocked, &mut plan.memory);
+    }
+    plan.next = earliest([due, said.stale_at, said.single_read_at]);
+    plan.status = changed(observed, said.status);
+    plan.events = said.events;
+    (plan, due)
+}
+
+/// What is said of a hindrance.
+struct Said {
+    status: KeyProtectKeyStatus,
+    events: Vec<Announcement>,
+    stale_at: Option<Timestamp>,
+    single_read_at: Option<Timestamp>,
+}
+
+fn say(
+    observed: &Observed<'_>,
+    request: Option<&SyncRequest<'_>>,
+    blocked: &Blocked,
+    failures: u32,
+    identified: bool,
+) -> Said {
     let mut new = prior_status(observed);
-    let good = holds_good_value(observed);
+    let good = report::holds_good_value(observed);
     let was = status::ready_reason(&new);
     let ready = status::holds(&new.conditions, ConditionType::Ready);
     let generation = observed.object.metadata.generation;
+    let outlives = new.observed_generation == generation
+        && was.is_some_and(|was| outlives_silence(was) && was != blocked.reason);
     let is = match blocked.bearing {
+        // A key that moved while it was read is nothing to speak of, if it happens once.
+        _ if blocked.relist && failures <= 1 => None,
         Bearing::StayReady if good => Some(Is::True),
-        // A good value stays good, and a verdict that only a person can change stays too: a
-        // request that failed said nothing new.
         Bearing::Keep if good && ready => None,
-        // But for "not available", which may have been said for want of this very verdict.
-        Bearing::Keep
-            if !ready
-                && was.is_some_and(|was| was.stalls() && was != blocked.reason)
-                && !(was == Some(Reason::KeyNotAvailable) && blocked.reason.stalls()) =>
-        {
-            None
-        }
+        Bearing::Keep if !ready && outlives => None,
         Bearing::NotReady | Bearing::StayReady | Bearing::Keep => Some(Is::False),
     };
     if let Some(is) = is {
-        let is = if blocked.reason == Reason::Pending && !ready {
-            Is::Unknown
-        } else {
-            is
-        };
+        let waiting = blocked.reason == Reason::Pending && !ready;
+        let is = if waiting { Is::Unknown } else { is };
         status::set_ready(
             &mut new,
             is,
@@ -130,73 +194,112 @@ pub(super) fn blocked(
             generation,
             observed.now,
         );
-        note_key(&mut new, blocked.key.as_deref());
+        report::note_key(&mut new, blocked.key.as_deref());
     }
-    new.pending = blocked.pending.map(|(reason, since)| PendingStatus {
-        reason: reason.as_str().to_owned(),
-        since: Time(since),
-    });
+    if matches!(blocked.reason, Reason::KeyExpired | Reason::KeyDeleted) {
+        status::clear(&mut new.conditions, ConditionType::ExpiringSoon);
+    }
     let definite = !matches!(blocked.bearing, Bearing::Keep);
+    new.pending = pending(blocked, new.pending, definite, identified);
     if definite {
         answer_sync_request(observed, &mut new);
     }
     let interval = request.map_or(schedule::DEFAULT_REFRESH, |request| request.interval);
     let stale_at = mark_stale(observed, &mut new, interval, !definite && good);
-    plan.memory = after_failure(observed, request, blocked.reason);
-    plan.events = failure_event(is, was, blocked);
-    plan.status = changed(observed, new);
-    let retry = schedule::retry_at(
-        observed.now,
-        schedule::retry(blocked.reason),
-        plan.memory.failures,
-        observed.uid(),
-        blocked.retry_after,
-    );
-    plan.next = match blocked.next {
-        Some(due) => Some(due),
-        None => earliest([retry, stale_at]),
-    };
-    plan
+    Said {
+        status: new,
+        events: announce::failure(is, was, blocked),
+        stale_at,
+        single_read_at: request.and_then(|request| report::next_single_read(observed, request)),
+    }
 }
 
-fn after_failure(
-    observed: &Observed<'_>,
-    request: Option<&SyncRequest<'_>>,
-    reason: Reason,
-) -> Memory {
-    let mut memory = observed.memory.clone();
-    memory.failures = memory.failures.saturating_add(1);
-    memory.answers_after = observed.now;
-    let by_name = request.is_some_and(|request| {
-        request
-            .target
-            .sources
-            .iter()
-            .any(|source| matches!(source.key.name, KeyName::Name(_)))
+/// What a grace is counted from. A request that failed says nothing against it, and a way back
+/// to an older key is not over before the Secret holds that key.
+fn pending(
+    blocked: &Blocked,
+    prior: Option<PendingStatus>,
+    definite: bool,
+    identified: bool,
+) -> Option<PendingStatus> {
+    let counted = blocked.pending.map(|(reason, since)| PendingStatus {
+        reason: reason.as_str().to_owned(),
+        since: Time(since),
     });
-    if by_name && matches!(reason, Reason::KeyNotAvailable | Reason::AliasMoving) {
-        // A name is found by a listing alone.
-        memory.fresh_after = observed.now;
-    }
-    memory
+    let going_back = |prior: &PendingStatus| prior.reason == Reason::AliasWentBack.as_str();
+    counted.or_else(|| prior.filter(|prior| !definite || (identified && going_back(prior))))
 }
 
-/// One Event per failure reason, and only when the reason is news.
-fn failure_event(is: Option<Is>, was: Option<Reason>, blocked: &Blocked) -> Vec<Announcement> {
-    let news = is.is_some() && was != Some(blocked.reason);
-    if !news
-        || matches!(
-            blocked.reason,
-            Reason::Pending | Reason::NamespaceTerminating
-        )
-    {
-        return Vec::new();
+/// Verdicts about the key itself, which a request that failed leaves as they are. Others speak
+/// of things that are known to be otherwise by the time a request is sent.
+const fn outlives_silence(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::PayloadForbidden
+            | Reason::KeyDeleted
+            | Reason::KeyExpired
+            | Reason::KeyDisabled
+            | Reason::NotExtractable
+            | Reason::RenderFailed
+    )
+}
+
+/// Counts failures in a row, of one generation of spec: a change of spec is a new beginning.
+fn count_failure(observed: &Observed<'_>, memory: &mut Memory) {
+    let generation = observed.object.metadata.generation;
+    let before = if memory.generation == generation {
+        memory.failures
+    } else {
+        0
+    };
+    memory.failures = before.saturating_add(1);
+    memory.generation = generation;
+}
+
+/// What was learnt before this time does not count once it has come.
+fn ask_again_at(
+    due: Timestamp,
+    request: Option<&SyncRequest<'_>>,
+    blocked: &Blocked,
+    memory: &mut Memory,
+) {
+    let learnt = matches!(
+        blocked.reason,
+        Reason::Unreachable
+            | Reason::Throttled
+            | Reason::ServiceError
+            | Reason::CredentialMissing
+            | Reason::CredentialRejected
+            | Reason::AccessDenied
+            | Reason::KeyNotAvailable
+            | Reason::AliasMoving
+            | Reason::KeyDeleted
+            | Reason::KeyExpired
+            | Reason::KeyDisabled
+            | Reason::NotExtractable
+    );
+    if learnt || blocked.relist {
+        memory.answers_after = due;
     }
-    vec![Announcement {
-        reason: blocked.reason.as_str(),
-        warning: is == Some(Is::False),
-        note: blocked.message.clone(),
-    }]
+    let by_name = request.is_some_and(|request| {
+        let mut sources = request.target.sources.iter();
+        sources.any(|source| matches!(source.key.name, KeyName::Name(_)))
+    });
+    // A name is found by a listing alone. Full steps of the clock let all that wait for one
+    // share it.
+    let step = match blocked.reason {
+        _ if blocked.relist => Some(1),
+        Reason::KeyNotAvailable if by_name => Some(300),
+        Reason::AliasMoving if by_name => Some(60),
+        _ => None,
+    };
+    let shared = step.and_then(|step| {
+        let seconds = due.as_second();
+        Timestamp::from_second(seconds - seconds.rem_euclid(step)).ok()
+    });
+    if let Some(shared) = shared {
+        memory.fresh_after = shared;
+    }
 }
 
 /// Every key is there: the Secret is right, or will be once the plan's writes are made.
@@ -208,271 +311,61 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
         request.instance.namespace.to_owned(),
         request.instance.name.to_owned(),
     );
-    let keys = source_keys(observed, request, &success);
-    plan.events = success_events(observed, request, &success, &keys);
+    let keys = report::source_keys(observed, request, &success);
+    plan.events = announce::success(observed, request, &success, &keys);
+    let ids = |keys: &[crate::api::key::SourceKey]| -> Vec<String> {
+        keys.iter().map(|key| key.id.clone()).collect()
+    };
+    // A write whose status was lost shows by the keys.
+    if report::written(request, &success).is_some()
+        || new.last_change_time.is_none()
+        || ids(&new.keys) != ids(&keys)
+    {
+        new.last_change_time = Some(Time(whole_second(observed.now)));
+    }
     new.keys = keys;
     new.instance_ref = Some(request::reference_to(&instance));
     new.pending = None;
-    new.secret = Some(secret_status(observed, request, &success));
-    if !success.writes.is_empty() {
-        new.last_change_time = Some(Time(observed.now));
-    }
-    let fresh = request
-        .target
-        .sources
-        .iter()
-        .zip(&success.keys)
-        .all(|(source, key)| identify::is_confirmed(observed, request, &source.key, key));
+    new.secret = Some(report::secret_status(observed, request, &success));
+    let fresh = report::is_confirmed(observed, request, &success.keys);
     if fresh {
         answer_sync_request(observed, &mut new);
     }
-    let generation = observed.object.metadata.generation;
-    let message = synced_message(request, &success.keys, &instance);
     status::set_ready(
         &mut new,
         Is::True,
         Reason::Synced,
-        &message,
-        generation,
+        &report::synced_message(request, &success.keys, &instance),
+        observed.object.metadata.generation,
         observed.now,
     );
-    let expiry_at = mark_expiring(observed, &mut new, &success.keys, &mut plan.events);
-    plan.memory.failures = 0;
-    plan.memory.target_taken = false;
-    if fresh {
-        plan.memory.confirmed_at = observed.now;
-    }
+    let expiry_at = announce::expiry(observed, &mut new, &success.keys, &mut plan.events);
+    remember_success(observed, &success, fresh, &mut plan.memory);
     let stale_at = mark_stale(observed, &mut new, request.interval, !fresh);
     plan.next = earliest([
         expiry_at,
         stale_at,
-        next_single_read(observed, request, &success.keys),
+        report::next_single_read(observed, request),
     ]);
     plan.writes = success.writes;
     plan.status = changed(observed, new);
     plan
 }
 
-fn synced_message(
-    request: &SyncRequest<'_>,
-    keys: &[KeyMetadata],
-    (namespace, name): &(String, String),
-) -> String {
-    let secret = &request.target.name;
-    match (keys, request.target.sources.first()) {
-        ([key], Some(source)) => match &source.key.name {
-            KeyName::Id(id) => {
-                format!("Secret {secret} holds key {id} of instance {namespace}/{name}.")
-            }
-            KeyName::Alias(_) | KeyName::Name(_) => format!(
-                "Secret {secret} holds key {} ({}) of instance {namespace}/{name}.",
-                key.id, source.key
-            ),
-        },
-        ([], _) => format!("Secret {secret} holds literals only."),
-        (keys, _) => {
-            format!(
-                "Secret {secret} holds {} keys of instance {namespace}/{name}.",
-                keys.len()
-            )
-        }
+fn remember_success(observed: &Observed<'_>, success: &Success, fresh: bool, memory: &mut Memory) {
+    memory.failures = 0;
+    memory.target_taken = false;
+    memory.attempt = None;
+    if fresh {
+        memory.confirmed_at = observed.now;
     }
-}
-
-fn source_keys(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    success: &Success,
-) -> Vec<SourceKey> {
-    let sources = request.target.sources.iter();
-    let read = success
-        .correlation
-        .iter()
-        .cloned()
-        .chain(std::iter::repeat(None));
-    sources
-        .zip(&success.keys)
-        .zip(read)
-        .map(|((source, key), correlation_id)| {
-            let prior = observed
-                .object
-                .status
-                .iter()
-                .flat_map(|status| &status.keys)
-                .find(|prior| prior.id == key.id.as_str());
-            SourceKey {
-                entry: source.entry.clone(),
-                id: key.id.to_string(),
-                crn: key.crn.clone(),
-                name: key.name.clone(),
-                alias: alias_of(&source.key.name).map(str::to_owned),
-                key_ring: key.key_ring.clone(),
-                state: key.state.map(|state| state.as_str().to_owned()),
-                creation_date: key.creation_date.map(|date| date.to_string()),
-                expiration_date: key.expiration_date.map(|date| date.to_string()),
-                correlation_id: correlation_id
-                    .or_else(|| prior.and_then(|prior| prior.correlation_id.clone())),
-            }
-        })
-        .collect()
-}
-
-/// UID and resourceVersion of a Secret that is written come from the API server's answer; the
-/// shell fills them in.
-fn secret_status(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    success: &Success,
-) -> SecretStatus {
-    let name = request.target.name.clone();
-    let written = success.writes.iter().find_map(|write| match write {
-        Write::Create(body) | Write::Replace { body, .. } if body.name == name => Some(body),
-        _ => None,
-    });
-    let prior = observed
-        .object
-        .status
-        .as_ref()
-        .and_then(|status| status.secret.as_ref());
-    match (written, observed.secret) {
-        (Some(body), _) => SecretStatus {
-            name,
-            uid: None,
-            resource_version: None,
-            entries: body.entries.keys().cloned().collect(),
-        },
-        (None, Some(view)) => {
-            let same = prior.filter(|prior| prior.uid.as_deref() == Some(&view.uid));
-            SecretStatus {
-                name,
-                uid: Some(view.uid.clone()),
-                resource_version: same
-                    .and_then(|prior| prior.resource_version.clone())
-                    .or_else(|| Some(view.resource_version.clone())),
-                entries: view.fields.entries.iter().cloned().collect(),
-            }
-        }
-        (None, None) => SecretStatus {
-            name,
-            ..SecretStatus::default()
-        },
+    if success.repair {
+        let (count, last) = memory.repairs;
+        let window = last.checked_add(schedule::REPAIR_WINDOW);
+        let in_a_row = window.is_ok_and(|end| observed.now < end);
+        let count = if in_a_row { count.saturating_add(1) } else { 1 };
+        memory.repairs = (count, observed.now);
     }
-}
-
-fn success_events(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    success: &Success,
-    keys: &[SourceKey],
-) -> Vec<Announcement> {
-    let mut events = Vec::new();
-    if success.writes.is_empty() {
-        return events;
-    }
-    for (source, key) in request.target.sources.iter().zip(keys) {
-        if let Some(prior) = identify::prior(observed, request, &source.key)
-            && prior.id != key.id
-        {
-            events.push(Announcement {
-                reason: "KeyChanged",
-                warning: false,
-                note: format!(
-                    "{} is key {} now, no longer key {}; Secret {} follows.",
-                    request::capitalised(&source.key),
-                    key.id,
-                    prior.id,
-                    request.target.name
-                ),
-            });
-        }
-    }
-    let had = observed
-        .object
-        .status
-        .as_ref()
-        .and_then(|status| status.secret.as_ref());
-    let missing =
-        observed.secret.is_none() && had.is_some_and(|had| had.name == request.target.name);
-    if events.is_empty() && (missing || success.drift == Some(Drift::Edited)) {
-        let what = if missing {
-            "was missing"
-        } else {
-            "had been edited"
-        };
-        events.push(Announcement {
-            reason: "Restored",
-            warning: false,
-            note: format!("Secret {} {what} and was restored.", request.target.name),
-        });
-    }
-    for RenderNote::PayloadNewline { entry } in &success.notes {
-        events.push(Announcement {
-            reason: "PayloadNewline",
-            warning: true,
-            note: format!(
-                "The payload ends in a newline, and entry {entry} holds it as it is. If that is \
-                 not meant, write `encoding: Text` for this entry."
-            ),
-        });
-    }
-    events
-}
-
-/// Announces an expiry 30, 7 and 1 days ahead; says when the next announcement is due.
-fn mark_expiring(
-    observed: &Observed<'_>,
-    new: &mut KeyProtectKeyStatus,
-    keys: &[KeyMetadata],
-    events: &mut Vec<Announcement>,
-) -> Option<Timestamp> {
-    const STEPS: [(i64, &str); 3] = [
-        (1, "WithinOneDay"),
-        (7, "WithinSevenDays"),
-        (30, "WithinThirtyDays"),
-    ];
-    let before =
-        |date: Timestamp, days: i64| date.checked_sub(SignedDuration::from_hours(24 * days)).ok();
-    let Some((date, key)) = first_expiry(keys) else {
-        status::clear(&mut new.conditions, ConditionType::ExpiringSoon);
-        return None;
-    };
-    let due = STEPS
-        .iter()
-        .rev()
-        .filter_map(|(days, _)| before(date, *days))
-        .chain([date]);
-    let next = due.filter(|at| *at > observed.now).min();
-    let step = STEPS
-        .iter()
-        .find(|(days, _)| before(date, *days).is_some_and(|at| at <= observed.now));
-    let Some((_, reason)) = step else {
-        status::clear(&mut new.conditions, ConditionType::ExpiringSoon);
-        return next;
-    };
-    let message = format!(
-        "Key {} expires at {date}. Create a new key and move the alias to it, or name another key \
-         in spec.key, before then.",
-        key.id
-    );
-    let was = status::find(&new.conditions, ConditionType::ExpiringSoon).map(|c| c.reason.clone());
-    if was.as_deref() != Some(*reason) {
-        events.push(Announcement {
-            reason: "Expiring",
-            warning: true,
-            note: message.clone(),
-        });
-    }
-    let generation = observed.object.metadata.generation;
-    status::set(
-        &mut new.conditions,
-        ConditionType::ExpiringSoon,
-        Is::True,
-        reason,
-        &message,
-        generation,
-        observed.now,
-    );
-    next
 }
 
 /// Says so when a value has not been confirmed for long; says when that would be.
@@ -487,7 +380,7 @@ fn mark_stale(
         return None;
     }
     let limit = staleness_limit(interval);
-    let due = observed.memory.confirmed_at.checked_add(limit).ok()?;
+    let due = report::confirmed_at(observed).checked_add(limit).ok()?;
     if observed.now < due {
         return Some(due);
     }
@@ -495,68 +388,16 @@ fn mark_stale(
         "The key could not be looked at for {limit:#}; the Secret keeps its last value. See the \
          conditions of the KeyProtectInstance."
     );
-    let generation = observed.object.metadata.generation;
     status::set(
         &mut new.conditions,
         ConditionType::Stale,
         Is::True,
         "NotConfirmed",
         &message,
-        generation,
+        observed.object.metadata.generation,
         observed.now,
     );
     None
-}
-
-/// A key that no listing shows is asked for singly, an interval after the last time.
-fn next_single_read(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    keys: &[KeyMetadata],
-) -> Option<Timestamp> {
-    let listing = &observed.knowledge.listing;
-    let catalogue = listing.catalogue().filter(|_| !listing.is_refused());
-    keys.iter()
-        .zip(&request.target.sources)
-        .filter(|(key, _)| catalogue.is_none_or(|catalogue| catalogue.row(&key.id).is_none()))
-        .flat_map(|(_, source)| request.grant.questions(&source.key))
-        .filter_map(|question| observed.knowledge.answers.get(&question))
-        .filter_map(|answer| answer.asked_at.checked_add(request.interval).ok())
-        .min()
-}
-
-/// Whether the Secret holds what was last written for the object as it is now: nothing is known
-/// against it, though nothing new may be known either.
-fn holds_good_value(observed: &Observed<'_>) -> bool {
-    let Some((status, view)) = observed.object.status.as_ref().zip(observed.secret) else {
-        return false;
-    };
-    let written = status.secret.as_ref();
-    let whole = written.is_some_and(|written| {
-        written.uid.as_deref() == Some(&view.uid)
-            && written.entries.iter().map(String::as_str).eq(view
-                .fields
-                .entries
-                .iter()
-                .map(String::as_str))
-    });
-    whole
-        && !view.deleting
-        && view.fields.foreign_entries.is_empty()
-        && status.observed_generation == observed.object.metadata.generation
-}
-
-/// Shows the state of a key that was read but cannot be used, where it is the one in the Secret.
-fn note_key(new: &mut KeyProtectKeyStatus, key: Option<&KeyMetadata>) {
-    let Some(key) = key else { return };
-    for known in new
-        .keys
-        .iter_mut()
-        .filter(|known| known.id == key.id.as_str())
-    {
-        known.state = key.state.map(|state| state.as_str().to_owned());
-        known.expiration_date = key.expiration_date.map(|date| date.to_string());
-    }
 }
 
 fn answer_sync_request(observed: &Observed<'_>, new: &mut KeyProtectKeyStatus) {
@@ -565,8 +406,12 @@ fn answer_sync_request(observed: &Observed<'_>, new: &mut KeyProtectKeyStatus) {
     }
 }
 
+/// The status that there is, as the next one begins.
 fn prior_status(observed: &Observed<'_>) -> KeyProtectKeyStatus {
-    observed.object.status.clone().unwrap_or_default()
+    let mut status = observed.object.status.clone().unwrap_or_default();
+    let named = KeyReference::from_selector(observed.object.spec.key.as_ref(), observed.name());
+    status.key = named.ok().map(|named| named.name.to_string());
+    status
 }
 
 fn changed(observed: &Observed<'_>, new: KeyProtectKeyStatus) -> Option<Box<KeyProtectKeyStatus>> {

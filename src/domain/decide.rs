@@ -1,21 +1,18 @@
 //! One look at one object: from everything that is known to what must be asked first, or to the
 //! whole plan. Total and pure: the same values always end in the same step.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-
+use super::body;
 use super::conclude::{self, Success};
-use super::failure::FailureKind;
-use super::identify::{self, Blocked, Hindrance, Need, PayloadNeed};
+use super::hindrance::{Bearing, Blocked, Hindrance, Need};
+use super::identify::identify_all;
 use super::metadata::KeyMetadata;
-use super::observed::{Observed, Probe};
-use super::plan::{Plan, SecretBody, Write, WriteFailure};
+use super::observed::Observed;
+use super::plan::{Plan, Write, WriteFailure};
+use super::reading;
 use super::record::{SourceFacts, record};
 use super::reference::KeyName;
-use super::render::{self, DesiredData, Source};
 use super::request::{self, SyncRequest};
+use super::schedule;
 use super::secret::{self, Drift, Expectation, SecretView};
 use crate::api::key::DeletionPolicy;
 use crate::api::{self, Reason};
@@ -51,28 +48,28 @@ pub fn look(observed: &Observed<'_>) -> Step {
     match sync(observed, &request) {
         Ok(plan) => Step::Do(Box::new(plan)),
         Err(Hindrance::Ask(need)) => Step::Ask(need),
-        Err(Hindrance::Relist(cause)) => Step::Do(Box::new(conclude::again(observed, cause, true))),
+        Err(Hindrance::Held) => Step::Do(Box::new(conclude::held(observed, &request))),
         Err(Hindrance::Blocked(blocked)) => Step::Do(Box::new(conclude::blocked(
             observed,
             Some(&request),
             &blocked,
         ))),
+        Err(Hindrance::Failed(blocked, record)) => Step::Do(Box::new(conclude::failed(
+            observed, &request, *blocked, record,
+        ))),
     }
 }
 
-/// Looks at an object whose Secret could not be written.
+/// Looks at an object one of whose Secrets, `name`, could not be written or deleted.
 #[must_use]
-pub fn look_after_failed_write(observed: &Observed<'_>, failure: &WriteFailure) -> Plan {
-    let name = request::target_name(observed.object);
+pub fn look_after_failed_write(
+    observed: &Observed<'_>,
+    name: &str,
+    failure: &WriteFailure,
+) -> Plan {
     let blocked = match failure {
-        WriteFailure::AlreadyExists => {
-            let mut plan = conclude::blocked(observed, None, &taken(name));
-            plan.memory.target_taken = true;
-            return plan;
-        }
-        WriteFailure::Conflict => {
-            return conclude::again(observed, "the Secret changed meanwhile", false);
-        }
+        WriteFailure::AlreadyExists => reading::taken(name),
+        WriteFailure::Conflict => return conclude::again(observed, "the Secret changed meanwhile"),
         WriteFailure::ObjectGone => return conclude::nothing(observed, "the object is gone"),
         WriteFailure::Immutable => Blocked::new(
             Reason::SecretImmutable,
@@ -101,31 +98,23 @@ pub fn look_after_failed_write(observed: &Observed<'_>, failure: &WriteFailure) 
             *what,
         ),
     };
-    conclude::blocked(observed, None, &blocked)
-}
-
-fn taken(name: &str) -> Blocked {
-    Blocked::new(
-        Reason::SecretNotOwned,
-        format!(
-            "Secret {name} exists and is not this operator's; it is not touched. Give this object \
-             another spec.target.name, or delete that Secret if nobody needs it. It is looked for \
-             again at growing intervals of up to 5 minutes."
-        ),
-        "a foreign Secret has the name",
-    )
+    let Ok(request) = request::resolve(observed) else {
+        return conclude::blocked(observed, None, &blocked);
+    };
+    let mut plan = match identify_all(observed, &request) {
+        Ok(keys) => conclude::failed(observed, &request, blocked, record_of(&request, &keys)),
+        Err(_) => conclude::blocked(observed, Some(&request), &blocked),
+    };
+    plan.memory.target_taken |= *failure == WriteFailure::AlreadyExists;
+    plan
 }
 
 fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hindrance> {
     if let Some((reason, message)) = request.instance.unusable {
-        let mut blocked = Blocked::new(reason, message.to_owned(), "the instance cannot be used");
-        blocked.bearing = identify::Bearing::Keep;
-        return Err(blocked.into());
+        let blocked = Blocked::new(reason, message.to_owned(), "the instance cannot be used");
+        return Err(blocked.bearing(Bearing::Keep).into());
     }
-    let mut keys = Vec::with_capacity(request.target.sources.len());
-    for source in &request.target.sources {
-        keys.push(identify::identify(observed, request, &source.key)?);
-    }
+    let keys = identify_all(observed, request)?;
     let record = record_of(request, &keys);
     let drift = match observed.secret {
         None => Some(None),
@@ -134,56 +123,119 @@ fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hind
             Err(drift) => Some(Some(drift)),
         },
     };
+    let made = make(observed, request, &keys, &record, drift).map_err(|h| h.of(&record))?;
+    Ok(conclude::synced(
+        observed,
+        request,
+        Success { keys, ..made },
+    ))
+}
+
+/// Makes the writes that are needed; reads payloads only where there are some.
+fn make(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    keys: &[KeyMetadata],
+    record: &str,
+    drift: Option<Option<Drift>>,
+) -> Result<Success, Hindrance> {
+    let mut made = Success {
+        correlation: vec![None; keys.len()],
+        ..Success::default()
+    };
+    // What is being deleted goes by itself, and what another object owns too is not this one's.
+    let superseded: Vec<&SecretView> = observed
+        .superseded
+        .iter()
+        .filter(|old| !old.deleting && old.other_owner(observed.uid()).is_none())
+        .collect();
+    if drift.is_none() && superseded.is_empty() {
+        return Ok(made);
+    }
+    if held(observed, record) {
+        return Err(Hindrance::Held);
+    }
     let stay = request.target.deletion_policy == DeletionPolicy::Retain;
-    let mark_superseded = stay && !observed.superseded.is_empty();
-    let mut writes = Vec::new();
-    let mut notes = Vec::new();
-    let mut correlation = vec![None; keys.len()];
-    if drift.is_some() || mark_superseded {
+    if drift.is_some() || stay {
+        made.repair = is_repair(observed, request, drift);
+        if made.repair {
+            not_too_often(observed, request)?;
+        }
         let why = why(observed, drift.flatten());
-        let payloads = payloads(observed, request, &keys, why)?;
-        correlation = payloads
+        let payloads = reading::payloads(observed, request, keys, why)?;
+        made.correlation = payloads
             .iter()
             .map(|payload| Some(payload.correlation_id.clone()))
             .collect();
-        let data = render(request, &keys, &payloads)?;
-        notes = data.notes;
+        let data = reading::render(request, keys, &payloads)?;
+        made.notes = data.notes;
         if drift.is_some() {
-            writes.push(write(
+            let entries = data.entries.clone();
+            made.writes.push(body::write(
                 observed,
                 request,
                 observed.secret,
-                &record,
-                data.entries.clone(),
+                record,
+                entries,
             ));
         }
-        if mark_superseded {
-            for old in observed.superseded {
-                writes.push(write(
-                    observed,
-                    request,
-                    Some(old),
-                    &record,
-                    data.entries.clone(),
-                ));
-            }
+        for old in superseded.iter().filter(|_| stay) {
+            let entries = data.entries.clone();
+            made.writes
+                .push(body::write(observed, request, Some(old), record, entries));
         }
     }
     if !stay {
-        writes.extend(observed.superseded.iter().map(|old| Write::Delete {
-            name: old.name.clone(),
-            uid: old.uid.clone(),
-            resource_version: old.resource_version.clone(),
-        }));
+        made.writes
+            .extend(superseded.iter().map(|old| Write::Delete {
+                name: old.name.clone(),
+                uid: old.uid.clone(),
+                resource_version: old.resource_version.clone(),
+            }));
     }
-    let success = Success {
-        keys,
-        correlation,
-        writes,
-        notes,
-        drift: drift.flatten(),
-    };
-    Ok(conclude::synced(observed, request, success))
+    Ok(made)
+}
+
+/// Whether the same attempt failed before and its time to be repeated has not come.
+fn held(observed: &Observed<'_>, record: &str) -> bool {
+    observed.memory.attempt.as_ref().is_some_and(|attempt| {
+        attempt.record == record
+            && attempt.seen == observed.seen()
+            && attempt.until.is_none_or(|until| observed.now < until)
+            && observed
+                .forced_at()
+                .is_none_or(|forced| forced <= attempt.at)
+    })
+}
+
+/// Whether somebody else undid what was right.
+fn is_repair(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    drift: Option<Option<Drift>>,
+) -> bool {
+    let status = observed.object.status.as_ref();
+    let written = status.and_then(|status| status.secret.as_ref());
+    match drift {
+        Some(None) => written.is_some_and(|written| written.name == request.target.name),
+        Some(Some(drift)) => drift == Drift::Edited,
+        None => false,
+    }
+}
+
+fn not_too_often(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<(), Hindrance> {
+    let due = schedule::repair_at(observed.memory.repairs, observed.uid());
+    if due <= observed.now {
+        return Ok(());
+    }
+    let message = format!(
+        "Secret {} was deleted or edited again and again. It is restored at growing intervals of \
+         up to 5 minutes: find out who or what does that.",
+        request.target.name
+    );
+    let mut blocked = Blocked::new(Reason::Pending, message, "repaired too often");
+    blocked.next = Some(due);
+    Err(Hindrance::Blocked(Box::new(blocked)))
 }
 
 fn record_of(request: &SyncRequest<'_>, keys: &[KeyMetadata]) -> String {
@@ -241,6 +293,7 @@ fn judge_target(
         annotations: &request.target.annotations,
         owner_uid: observed.uid(),
         owner_reference: request.target.deletion_policy == DeletionPolicy::Delete,
+        last_write: secret::last_write(observed.object.status.as_ref()),
     };
     Ok(secret::in_sync(secret, &expected))
 }
@@ -258,228 +311,4 @@ fn why(observed: &Observed<'_>, drift: Option<Drift>) -> &'static str {
         (Some(_), Some(Drift::OwnerReference)) => "the owner reference changed",
         (Some(_), _) => "the key or the target changed",
     }
-}
-
-/// Collects the payload of every source, each verified against what was authorised.
-fn payloads<'a>(
-    observed: &Observed<'a>,
-    request: &SyncRequest<'_>,
-    keys: &[KeyMetadata],
-    why: &'static str,
-) -> Result<Vec<&'a super::material::Payload>, Hindrance> {
-    if observed.secret.is_none() && observed.memory.target_taken {
-        match observed.probe {
-            None => return Err(Hindrance::Ask(Need::TargetFree)),
-            Some(Probe::Taken) => return Err(taken(&request.target.name).into()),
-            Some(Probe::Free) => {}
-        }
-    }
-    let mut needed: Vec<PayloadNeed> = Vec::new();
-    for key in keys {
-        let unread = !observed.payloads.contains_key(&key.id);
-        if unread && !needed.iter().any(|need| need.id == key.id) {
-            needed.push(PayloadNeed {
-                id: key.id.clone(),
-                ring: request.grant.ring_header(key),
-                why,
-            });
-        }
-    }
-    if !needed.is_empty() {
-        return Err(Hindrance::Ask(Need::Payloads(needed)));
-    }
-    keys.iter()
-        .zip(&request.target.sources)
-        .map(|(key, source)| {
-            let Some(answer) = observed.payloads.get(&key.id) else {
-                return Err(Hindrance::Relist("a payload is missing"));
-            };
-            let payload = match answer {
-                Ok(payload) => payload.as_ref(),
-                Err(failure) => return Err(unreadable(key, failure)),
-            };
-            verify(request, &source.key.name, key, &payload.metadata)?;
-            if payload.metadata.is_deleted() || payload.metadata.extractable == Some(false) {
-                return Err(Hindrance::Relist("the key changed after the listing"));
-            }
-            if payload.material.is_none() {
-                let message = format!(
-                    "Key {} has no payload yet; the service may take a moment after creating a \
-                     key. It is tried again by itself.",
-                    key.id
-                );
-                return Err(
-                    Blocked::new(Reason::Pending, message, "no payload in the answer").into(),
-                );
-            }
-            Ok(payload)
-        })
-        .collect()
-}
-
-/// What the answer says of the key must be what was authorised: its alias is still there, and
-/// the grant still allows it.
-fn verify(
-    request: &SyncRequest<'_>,
-    name: &KeyName,
-    row: &KeyMetadata,
-    answer: &KeyMetadata,
-) -> Result<(), Hindrance> {
-    let alias_moved = alias_of(name).is_some_and(|alias| {
-        answer
-            .aliases
-            .as_ref()
-            .is_some_and(|aliases| !aliases.iter().any(|a| a == alias))
-    });
-    let mut known = row.clone();
-    known.key_ring = answer.key_ring.clone().or(known.key_ring);
-    known.aliases = answer.aliases.clone().or(known.aliases);
-    known.name = answer.name.clone().or(known.name);
-    if answer.id != row.id
-        || alias_moved
-        || request.grant.verdict(&known) != super::access::Verdict::Allowed
-    {
-        return Err(Hindrance::Relist("the key moved after the listing"));
-    }
-    Ok(())
-}
-
-fn unreadable(key: &KeyMetadata, failure: &super::failure::FetchFailure) -> Hindrance {
-    match failure.kind {
-        FailureKind::KeyNotFound | FailureKind::KeyGone => {
-            Hindrance::Relist("the key went after the listing")
-        }
-        FailureKind::Denied => {
-            let message = format!(
-                "The service shows key {} but not its payload: {}. Give the service ID the role \
-                 ReaderPlus, Writer or Manager on it; Reader cannot read payloads. It is tried \
-                 again at growing intervals of up to 15 minutes.",
-                key.id, failure.detail
-            );
-            let message = super::status::with_request_id(
-                &message,
-                "correlation ID",
-                failure.request_id.as_deref(),
-            );
-            Blocked::new(Reason::PayloadForbidden, message, failure.to_string()).into()
-        }
-        _ => identify::failed(failure).into(),
-    }
-}
-
-fn render(
-    request: &SyncRequest<'_>,
-    keys: &[KeyMetadata],
-    payloads: &[&super::material::Payload],
-) -> Result<DesiredData, Hindrance> {
-    let sources: Vec<Source<'_>> = request
-        .target
-        .sources
-        .iter()
-        .zip(keys)
-        .zip(payloads)
-        .filter_map(|((source, metadata), payload)| {
-            let material = payload.material.as_ref()?;
-            Some(Source {
-                metadata,
-                alias: alias_of(&source.key.name),
-                material,
-            })
-        })
-        .collect();
-    render::project(&request.target, &sources).map_err(|error| {
-        Blocked::new(
-            Reason::RenderFailed,
-            error.to_string(),
-            "cannot be rendered",
-        )
-        .into()
-    })
-}
-
-/// Makes the write that turns what is there into what is asked. Labels, annotations, owner
-/// references and finalizers of others are kept; all data is the operator's.
-fn write(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    existing: Option<&SecretView>,
-    record: &str,
-    entries: BTreeMap<String, super::material::KeyMaterial>,
-) -> Write {
-    let target = &request.target;
-    let stay = target.deletion_policy == DeletionPolicy::Retain;
-    let mut labels = others(existing.map(|view| (&view.labels, &view.fields.labels)));
-    labels.extend(target.labels.clone());
-    labels.insert(api::TARGET_LABEL.to_owned(), api::TARGET_OWNED.to_owned());
-    let mut annotations =
-        others(existing.map(|view| (&view.annotations, &view.fields.annotations)));
-    annotations.remove(api::RETAIN_ANNOTATION);
-    annotations.extend(target.annotations.clone());
-    annotations.insert(api::RECORD_ANNOTATION.to_owned(), record.to_owned());
-    let mut owner_references: Vec<OwnerReference> = existing
-        .into_iter()
-        .flat_map(|view| view.owner_references.iter())
-        .filter(|owner| owner.uid != observed.uid())
-        .cloned()
-        .collect();
-    if stay {
-        annotations.insert(api::RETAIN_ANNOTATION.to_owned(), "true".to_owned());
-    } else {
-        owner_references.push(owner_reference(observed));
-    }
-    let body = SecretBody {
-        name: existing.map_or_else(|| target.name.clone(), |view| view.name.clone()),
-        secret_type: target.secret_type,
-        labels,
-        annotations,
-        owner_references,
-        finalizers: existing
-            .map(|view| view.finalizers.clone())
-            .unwrap_or_default(),
-        entries,
-    };
-    match existing {
-        None => Write::Create(body),
-        Some(view) => Write::Replace {
-            uid: view.uid.clone(),
-            resource_version: view.resource_version.clone(),
-            confirm_alive: !stay && !view.is_owned_by(observed.uid()),
-            body,
-        },
-    }
-}
-
-/// Labels or annotations that are not the operator's: all that are there, less those that it
-/// wrote itself and no longer wants.
-fn others(
-    existing: Option<(
-        &BTreeMap<String, String>,
-        &std::collections::BTreeSet<String>,
-    )>,
-) -> BTreeMap<String, String> {
-    existing
-        .into_iter()
-        .flat_map(|(all, ours)| all.iter().filter(|(key, _)| !ours.contains(*key)))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
-}
-
-/// Neither controls nor blocks: both need rights on finalizers where OpenShift's admission
-/// plugin OwnerReferencesPermissionEnforcement is on.
-fn owner_reference(observed: &Observed<'_>) -> OwnerReference {
-    OwnerReference {
-        api_version: api::API_VERSION.to_owned(),
-        kind: api::KEY_KIND.to_owned(),
-        name: observed.name().to_owned(),
-        uid: observed.uid().to_owned(),
-        controller: None,
-        block_owner_deletion: None,
-    }
-}
-
-/// When any of the keys expires first.
-pub(super) fn first_expiry(keys: &[KeyMetadata]) -> Option<(Timestamp, &KeyMetadata)> {
-    keys.iter()
-        .filter_map(|key| key.expiration_date.map(|date| (date, key)))
-        .min_by_key(|(date, _)| *date)
 }

@@ -1,14 +1,15 @@
 //! From an instance's spec to the hosts, headers and warnings that follow from it. A spec that
 //! leads to a host which no admin allowed has no endpoint at all.
 
-use super::crn::{self, CrnError, CrnService};
+use super::crn::{self, CrnService};
 use super::hosts::{
     self, HostFamily, ListedHost, Origin, Permit, Refusal, UrlFlaw, listed_iam_host,
     listed_key_host,
 };
-use super::ids::{InstanceId, InvalidName, Region};
+use super::ids::{InstanceId, Region};
 use crate::api::instance::{EndpointKind, EndpointSpec, KeyProtectInstanceSpec, Network};
 
+pub use super::endpoint_error::EndpointError;
 pub use super::hosts::AllowedHosts;
 
 /// Path of IAM's token operation.
@@ -67,68 +68,6 @@ pub struct Endpoint {
     pub ca_bundle: Option<String>,
     /// What an admin should know, in sentences that name a field.
     pub warnings: Vec<String>,
-}
-
-/// Says which field of an instance's spec has to change, and how.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EndpointError {
-    /// The CRN cannot be read.
-    #[error("spec.crn: {0}")]
-    Crn(CrnError),
-    /// A name has not the form that it must have.
-    #[error("{field}: {flaw}")]
-    Name {
-        /// The field.
-        field: &'static str,
-        /// What form it should have had.
-        flaw: InvalidName,
-    },
-    /// A URL cannot be used.
-    #[error("{field}: {flaw}")]
-    Url {
-        /// The field.
-        field: &'static str,
-        /// What is wrong with it.
-        flaw: UrlFlaw,
-    },
-    /// A field is missing or contradicts another.
-    #[error("{field}: {remedy}")]
-    Field {
-        /// The field.
-        field: &'static str,
-        /// What to do about it.
-        remedy: &'static str,
-    },
-    /// A host is on no list.
-    #[error(
-        "{field}: {host}:{port} is not one of IBM Cloud's own hosts for {purpose}; if it is meant, the operator's admin adds it with {flag}={host}:{port}"
-    )]
-    HostNotAllowed {
-        /// The field that led to the host.
-        field: &'static str,
-        /// The host.
-        host: Box<str>,
-        /// The port.
-        port: u16,
-        /// What the host would be used for.
-        purpose: &'static str,
-        /// The operator's setting that would allow it.
-        flag: &'static str,
-    },
-    /// A host would be spoken to without TLS.
-    #[error(
-        "{field}: must be https; http is for a loopback host that the operator's admin has added, together with --insecure-loopback"
-    )]
-    Insecure {
-        /// The field.
-        field: &'static str,
-    },
-}
-
-impl EndpointError {
-    const fn field(field: &'static str, remedy: &'static str) -> Self {
-        Self::Field { field, remedy }
-    }
 }
 
 /// What a spec says of the instance itself.

@@ -1,164 +1,52 @@
-//! Which keys an object means now, judged from what is known of the instance: found, still to be
-//! asked for, or in a state in which they cannot be used. Absence, refusal and silence are no
-//! evidence that a key is gone; what is, stands in [`judge`] and [`missing`].
+//! Which keys an object means now, found in what is known of the instance or still to be asked
+//! for. What a key that was found, or an absence, amounts to stands in [`super::judge`].
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::access::{Question, Verdict};
 use super::catalogue::{Answer, Listing, LookUp};
-use super::failure::{FailureKind, FetchFailure};
+use super::failure::FailureKind;
+pub use super::hindrance::{Bearing, Blocked, Hindrance, Need, PayloadNeed, failed};
 use super::ids::KeyId;
-use super::metadata::{KeyMetadata, KeyState};
+use super::judge;
+use super::metadata::KeyMetadata;
 use super::observed::Observed;
 use super::reference::{KeyName, KeyReference};
 use super::request::{self, SyncRequest};
-use super::schedule::MOVING_INTERVAL;
-use super::status::with_request_id;
-use crate::api::Reason;
 use crate::api::key::SourceKey;
-
-/// Something that is not known yet and must be before a plan can be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// A listing begun at this time or later (any, for the least time there is).
-    Listing(Timestamp),
-    /// Single reads of metadata.
-    Answers(Vec<Question>),
-    /// Payloads.
-    Payloads(Vec<PayloadNeed>),
-    /// A dry-run create: whether the target's name is free, before a payload is read for it.
-    TargetFree,
-}
-
-/// A payload that is needed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PayloadNeed {
-    /// Whose.
-    pub id: KeyId,
-    /// Ring to name in the request.
-    pub ring: Option<super::ids::KeyRing>,
-    /// Why, for the audit line.
-    pub why: &'static str,
-}
-
-/// Why no Secret can be made or confirmed now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocked {
-    /// The reason.
-    pub reason: Reason,
-    /// What status says.
-    pub message: String,
-    /// How it bears on a Secret that holds a good value.
-    pub bearing: Bearing,
-    /// What a grace is counted from.
-    pub pending: Option<(Reason, Timestamp)>,
-    /// When the server asked to be tried again.
-    pub retry_after: Option<std::time::Duration>,
-    /// When a grace ends, or something is due to be looked at whatever the back-off says.
-    pub next: Option<Timestamp>,
-    /// Which case it was: for the operator's own log.
-    pub cause: String,
-    /// The key, where its metadata was read.
-    pub key: Option<Box<KeyMetadata>>,
-}
-
-/// How a hindrance bears on an object whose Secret holds a good value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bearing {
-    /// Ready says nothing new: nothing was learnt.
-    Keep,
-    /// Ready stays True, with this reason.
-    StayReady,
-    /// Ready becomes False.
-    NotReady,
-}
-
-impl Blocked {
-    /// A hindrance that makes Ready False.
-    #[must_use]
-    pub fn new(reason: Reason, message: String, cause: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message,
-            bearing: Bearing::NotReady,
-            pending: None,
-            retry_after: None,
-            next: None,
-            cause: cause.into(),
-            key: None,
-        }
-    }
-
-    const fn bearing(mut self, bearing: Bearing) -> Self {
-        self.bearing = bearing;
-        self
-    }
-}
 
 /// Where the look for one key ends.
 pub type Identity = Result<KeyMetadata, Hindrance>;
 
-/// What stands between a reference and its key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hindrance {
-    /// Something must be asked first.
-    Ask(Need),
-    /// It cannot be used now.
-    Blocked(Box<Blocked>),
-    /// What was listed is not so any more: look again, with a new listing.
-    Relist(&'static str),
-}
-
-impl From<Blocked> for Hindrance {
-    fn from(blocked: Blocked) -> Self {
-        Self::Blocked(Box::new(blocked))
+/// Finds the key of every source of the target. What has to be asked for several of them is
+/// asked at once; what blocks one of them blocks before anything is asked for the others.
+///
+/// # Errors
+/// Says what must be asked first, or why a key cannot be used.
+pub fn identify_all(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+) -> Result<Vec<KeyMetadata>, Hindrance> {
+    let mut keys = Vec::with_capacity(request.target.sources.len());
+    let mut questions: Vec<Question> = Vec::new();
+    for source in &request.target.sources {
+        match identify(observed, request, &source.key) {
+            Ok(key) => keys.push(key),
+            Err(Hindrance::Ask(Need::Answers(unasked))) => {
+                for question in unasked {
+                    if !questions.contains(&question) {
+                        questions.push(question);
+                    }
+                }
+            }
+            Err(hindrance) => return Err(hindrance),
+        }
     }
-}
-
-/// Turns a failed request into a hindrance, by its kind alone.
-#[must_use]
-pub fn failed(failure: &FetchFailure) -> Blocked {
-    let (reason, remedy) = match failure.kind {
-        FailureKind::Unreachable => (Reason::Unreachable, "It is tried again by itself."),
-        FailureKind::Throttled => (
-            Reason::Throttled,
-            "It is tried again when the service allows.",
-        ),
-        FailureKind::CredentialMissing => (
-            Reason::CredentialMissing,
-            "The instance's owner has to provide it.",
-        ),
-        FailureKind::CredentialRejected => (
-            Reason::CredentialRejected,
-            "The instance's owner has to replace the API key.",
-        ),
-        FailureKind::Denied => (
-            Reason::AccessDenied,
-            "Check the service ID's roles, the instance's region, and allowed-IP and \
-             context-based rules.",
-        ),
-        FailureKind::ServiceError
-        | FailureKind::Invalid
-        | FailureKind::KeyNotFound
-        | FailureKind::KeyGone => (Reason::ServiceError, "It is tried again by itself."),
-    };
-    let what = format!(
-        "{}: {}. {remedy}",
-        failure.operation.as_str(),
-        failure.detail
-    );
-    let mut blocked = Blocked::new(reason, request_id(&what, failure), failure.to_string());
-    blocked.bearing = Bearing::Keep;
-    blocked.retry_after = failure.retry_after;
-    blocked
-}
-
-fn request_id(message: &str, failure: &FetchFailure) -> String {
-    with_request_id(
-        message,
-        failure.operation.id_name(),
-        failure.request_id.as_deref(),
-    )
+    if questions.is_empty() {
+        Ok(keys)
+    } else {
+        Err(Hindrance::Ask(Need::Answers(questions)))
+    }
 }
 
 /// The key that status says this reference meant last.
@@ -176,18 +64,39 @@ pub fn prior<'a>(
     if status.instance_ref.as_ref() != Some(&request::reference_to(&instance)) {
         return None;
     }
-    status.keys.iter().find(|key| match &reference.name {
-        KeyName::Id(id) => key.alias.is_none() && key.id == id.as_str(),
-        KeyName::Alias(alias) => key.alias.as_deref() == Some(alias.as_str()),
-        KeyName::Name(name) => key.alias.is_none() && key.name.as_ref() == Some(name),
+    status.keys.iter().find(|key| {
+        let named = match &reference.name {
+            KeyName::Id(id) => key.alias.is_none() && key.id == id.as_str(),
+            KeyName::Alias(alias) => key.alias.as_deref() == Some(alias.as_str()),
+            KeyName::Name(name) => key.alias.is_none() && key.name.as_ref() == Some(name),
+        };
+        named && in_asked_ring(key.key_ring.as_deref(), reference)
     })
 }
 
+/// What a reference means in this look. An object that does not follow its alias or name means
+/// the key in its Secret, by its ID, until the object itself changes or somebody forces a sync.
+#[must_use]
+pub fn meant(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    reference: &KeyReference,
+) -> KeyReference {
+    let status = observed.object.status.as_ref();
+    let seen = status.and_then(|status| status.observed_generation);
+    let unchanged = seen == observed.object.metadata.generation;
+    let held = request.pinned && unchanged && observed.open_sync_request().is_none();
+    let id = prior(observed, request, reference)
+        .filter(|_| held)
+        .and_then(|prior| KeyId::parse(&prior.id).ok());
+    KeyReference {
+        name: id.map_or_else(|| reference.name.clone(), KeyName::Id),
+        ring: reference.ring.clone(),
+    }
+}
+
 /// Finds the key that a reference means, over catalogue ∩ grant.
-///
-/// # Errors
-/// Says what must be asked first, or why the key cannot be used.
-pub fn identify(
+fn identify(
     observed: &Observed<'_>,
     request: &SyncRequest<'_>,
     reference: &KeyReference,
@@ -198,19 +107,15 @@ pub fn identify(
         return Err(Hindrance::Ask(Need::Listing(fresh_after)));
     }
     let prior = prior(observed, request, reference);
+    let reference = &meant(observed, request, reference);
     if let Some(need) = newer_listing(observed, listing, reference, prior) {
         return Err(Hindrance::Ask(need));
     }
-    // What a listing showed before it was refused is no word about now: keys are asked singly.
-    let known = listing.catalogue().filter(|_| !listing.is_refused());
-    let found = match known.map(|c| c.look_up(reference, &request.grant)) {
-        Some(LookUp::Found(row)) => Some(row),
-        Some(LookUp::Missing) | None => None,
-    };
-    if let Some(row) = found
-        && !hides_a_newer(listing, reference, prior, row)
+    if let Some(LookUp::Found(row)) = listing
+        .in_force()
+        .map(|c| c.look_up(reference, &request.grant))
     {
-        return judge(observed, request, reference, row.clone(), prior);
+        return judge::found(observed, request, reference, row.clone(), prior);
     }
     if let Listing::Failed { failure, .. } = listing
         && !listing.is_refused()
@@ -220,59 +125,45 @@ pub fn identify(
     let mut refused = None;
     let mut unasked = Vec::new();
     for question in questions(request, reference, prior) {
-        match answer(observed, request, &question) {
+        match answer(observed, request, &question).map(|answer| &answer.result) {
             None => unasked.push(question),
-            Some(Answer {
-                result: Ok(key), ..
-            }) if fits(key, reference, request) => {
-                return judge(observed, request, reference, key.clone(), prior);
+            Some(Ok(key)) if fits(key, reference, request) => {
+                return judge::found(observed, request, reference, key.clone(), prior);
             }
-            Some(Answer {
-                result: Err(failure),
-                ..
-            }) => match failure.kind {
+            Some(Ok(_)) => {}
+            Some(Err(failure)) => match failure.kind {
                 FailureKind::KeyNotFound | FailureKind::KeyGone => {}
                 FailureKind::Denied => refused = Some(failure),
                 _ => return Err(failed(failure).into()),
             },
-            Some(Answer { result: Ok(_), .. }) => {}
         }
     }
     if !unasked.is_empty() {
         return Err(Hindrance::Ask(Need::Answers(unasked)));
     }
-    if let Some(row) = found {
-        return judge(observed, request, reference, row.clone(), prior);
-    }
-    missing(observed, request, reference, prior, refused)
+    judge::missing(observed, request, reference, prior, refused)
 }
 
-/// Tells whether a listing may have left out the newer key of a name: the one that had it last.
-fn hides_a_newer(
-    listing: &Listing,
-    reference: &KeyReference,
-    prior: Option<&SourceKey>,
-    row: &KeyMetadata,
-) -> bool {
-    matches!(listing, Listing::Fresh(_))
-        && matches!(reference.name, KeyName::Name(_))
-        && prior.is_some_and(|prior| went_back(prior, row))
-}
-
-/// The single reads by which a key may be found that no listing shows. A name cannot be asked
-/// for, but the key that had it last can: it may have it still.
-fn questions(
+/// The single reads that may find what a reference means. The service looks nothing up by name,
+/// but the key that had the name last can be asked whether it has it still.
+#[must_use]
+pub fn questions(
     request: &SyncRequest<'_>,
     reference: &KeyReference,
     prior: Option<&SourceKey>,
 ) -> Vec<Question> {
-    let last = prior.and_then(|prior| KeyId::parse(&prior.id).ok());
-    match (&reference.name, last) {
-        (KeyName::Name(_), Some(last)) => request.grant.questions(&KeyReference {
-            name: KeyName::Id(last),
-            ring: reference.ring.clone(),
-        }),
-        _ => request.grant.questions(reference),
+    match &reference.name {
+        KeyName::Id(_) | KeyName::Alias(_) => request.grant.questions(reference),
+        KeyName::Name(_) => prior
+            .and_then(|prior| KeyId::parse(&prior.id).ok())
+            .map(|id| {
+                let ring = reference.ring.clone();
+                request.grant.questions(&KeyReference {
+                    name: KeyName::Id(id),
+                    ring,
+                })
+            })
+            .unwrap_or_default(),
     }
 }
 
@@ -284,44 +175,40 @@ fn newer_listing(
     reference: &KeyReference,
     prior: Option<&SourceKey>,
 ) -> Option<Need> {
-    let created = observed
-        .object
-        .metadata
-        .creation_timestamp
-        .as_ref()?
-        .0
-        .min(observed.now);
+    let created = observed.object.metadata.creation_timestamp.as_ref()?;
+    let created = created.0.min(observed.now);
     let by_name = matches!(reference.name, KeyName::Name(_)) && prior.is_none();
     let old = matches!(listing, Listing::Fresh(catalogue) if catalogue.listed_at() < created);
     (by_name && old).then_some(Need::Listing(created))
 }
 
-/// What counts as fresh: nothing older than an open sync request, nor than what memory asks for.
+/// What counts as fresh: nothing older than an open sync request, nor than what memory asks for
+/// once its time has come.
 #[must_use]
 pub fn fresh_after(observed: &Observed<'_>) -> Timestamp {
-    let asked = observed.open_sync_request().and_then(|asked| {
-        observed
-            .memory
-            .sync_request
-            .as_ref()
-            .filter(|(seen, _)| seen == asked)
-            .map(|(_, at)| *at)
-    });
-    observed
-        .memory
-        .fresh_after
-        .max(asked.unwrap_or(Timestamp::MIN))
+    let forced = observed.forced_at().unwrap_or(Timestamp::MIN);
+    due(observed, observed.memory.fresh_after).max(forced)
+}
+
+/// A time that memory asks for: nothing before it has come, so that no event, however often it
+/// happens, brings a retry forward.
+fn due(observed: &Observed<'_>, at: Timestamp) -> Timestamp {
+    if at <= observed.now {
+        at
+    } else {
+        Timestamp::MIN
+    }
 }
 
 /// An answer that is fresh enough, if there is one.
-fn answer<'a>(
+#[must_use]
+pub fn answer<'a>(
     observed: &Observed<'a>,
     request: &SyncRequest<'_>,
     question: &Question,
 ) -> Option<&'a Answer> {
-    let knowledge = observed.knowledge;
-    let answer = knowledge.answers.get(question)?;
-    let old = answer.asked_at <= observed.memory.answers_after
+    let answer = observed.knowledge.answers.get(question)?;
+    let old = answer.asked_at < due(observed, observed.memory.answers_after)
         || answer.asked_at < fresh_after(observed)
         || answer
             .asked_at
@@ -330,295 +217,23 @@ fn answer<'a>(
     (!old).then_some(answer)
 }
 
-/// Tells whether what is known of a key that was found is fresh: a listing that succeeded, or a
-/// single read of it. An older listing is not wrong, but confirms nothing.
-pub(super) fn is_confirmed(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    reference: &KeyReference,
-    key: &KeyMetadata,
-) -> bool {
-    let read = |question: &Question| {
-        let answer = answer(observed, request, question);
-        matches!(answer, Some(Answer { result: Ok(read), .. }) if read.id == key.id)
-    };
-    matches!(observed.knowledge.listing, Listing::Fresh(_))
-        || questions(request, reference, prior(observed, request, reference))
-            .iter()
-            .any(read)
-}
-
 /// Tells whether a single read found the key that was meant, and the grant allows it.
-fn fits(key: &KeyMetadata, reference: &KeyReference, request: &SyncRequest<'_>) -> bool {
+#[must_use]
+pub fn fits(key: &KeyMetadata, reference: &KeyReference, request: &SyncRequest<'_>) -> bool {
     let named = match &reference.name {
         KeyName::Id(id) => key.id == *id,
         KeyName::Alias(alias) => key
             .aliases
             .as_ref()
             .is_none_or(|aliases| aliases.iter().any(|a| a == alias.as_str())),
-        KeyName::Name(name) => {
-            key.name.as_ref() == Some(name)
-                && key.state == Some(KeyState::Active)
-                && !key.is_deleted()
-        }
+        KeyName::Name(name) => key.name.as_ref() == Some(name) && key.is_active_standard(),
     };
-    let ring = reference.ring.as_ref().is_none_or(|ring| {
-        key.key_ring
-            .as_deref()
-            .is_none_or(|found| found == ring.as_str())
-    });
-    named && ring && request.grant.verdict(key) == Verdict::Allowed
+    named
+        && in_asked_ring(key.key_ring.as_deref(), reference)
+        && request.grant.verdict(key) == Verdict::Allowed
 }
 
-/// Judges a key that was found: may its payload be used now?
-fn judge(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    reference: &KeyReference,
-    key: KeyMetadata,
-    prior: Option<&SourceKey>,
-) -> Identity {
-    let moved = prior.is_some_and(|prior| prior.id != key.id.as_str());
-    let forced = observed.open_sync_request().is_some();
-    if moved
-        && request.pinned
-        && !forced
-        && !object_changed(observed)
-        && let Some(last) = prior.and_then(|prior| last_key(observed, request, prior))
-    {
-        return usable(observed, reference, last);
-    }
-    if moved
-        && !forced
-        && let Some(prior) = prior
-        && went_back(prior, &key)
-    {
-        let since = pending_since(observed, Reason::AliasWentBack);
-        let end = after(since, observed.policy.grace);
-        if observed.now < end {
-            let message = format!(
-                "{} points to key {} again, which is older than key {} in the Secret, as after a \
-                 failover to old data. The Secret keeps its value until {}. If this was meant, \
-                 annotate this object with keyprotect.dev/sync-requested-at.",
-                request::capitalised(reference),
-                key.id,
-                prior.id,
-                end
-            );
-            let mut blocked =
-                Blocked::new(Reason::AliasWentBack, message, "went back to an older key")
-                    .bearing(Bearing::StayReady);
-            blocked.pending = Some((Reason::AliasWentBack, since));
-            blocked.next = Some(end);
-            return Err(blocked.into());
-        }
-    }
-    usable(observed, reference, key)
-}
-
-fn object_changed(observed: &Observed<'_>) -> bool {
-    let seen = observed
-        .object
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation);
-    seen != observed.object.metadata.generation
-}
-
-fn went_back(prior: &SourceKey, key: &KeyMetadata) -> bool {
-    let then: Option<Timestamp> = prior
-        .creation_date
-        .as_deref()
-        .and_then(|date| date.parse().ok());
-    matches!((then, key.creation_date), (Some(then), Some(now)) if now < then)
-}
-
-/// What is known of the key in the Secret, for an object that does not follow its alias.
-fn last_key(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    prior: &SourceKey,
-) -> Option<KeyMetadata> {
-    let id = KeyId::parse(&prior.id).ok()?;
-    let row = observed.knowledge.listing.catalogue()?.row(&id)?;
-    (request.grant.verdict(row) == Verdict::Allowed).then(|| row.clone())
-}
-
-/// Judges a key by its own metadata: the evidence that it cannot be used.
-fn usable(observed: &Observed<'_>, reference: &KeyReference, key: KeyMetadata) -> Identity {
-    let about = format!("Key {} ({reference})", key.id);
-    let (reason, message) = if key.is_deleted() {
-        (
-            Reason::KeyDeleted,
-            format!("{about} was deleted in Key Protect."),
-        )
-    } else if key.extractable == Some(false) {
-        (
-            Reason::NotExtractable,
-            format!(
-                "{about} is a root key, which never leaves the service. Create a standard key \
-                 (ibmcloud kp key create NAME -s) and name that one."
-            ),
-        )
-    } else if let Some(date) = key.expiration_date.filter(|date| *date <= observed.now) {
-        (Reason::KeyExpired, format!("{about} expired at {date}."))
-    } else if let Some(
-        state @ (KeyState::Suspended | KeyState::Deactivated | KeyState::PreActivation),
-    ) = key.state
-    {
-        (
-            Reason::KeyDisabled,
-            format!("{about} is in state {}.", state.as_str()),
-        )
-    } else {
-        return Ok(key);
-    };
-    let remedy = if reason == Reason::NotExtractable {
-        ""
-    } else {
-        " The Secret keeps its last value. Restore or enable the key, or move the alias or spec.key to another one."
-    };
-    let mut blocked = Blocked::new(reason, format!("{message}{remedy}"), reason.as_str());
-    blocked.key = Some(Box::new(key));
-    Err(blocked.into())
-}
-
-/// Judges an absence: no row, and every single read that the rules permit found nothing.
-fn missing(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    reference: &KeyReference,
-    prior: Option<&SourceKey>,
-    refused: Option<&FetchFailure>,
-) -> Identity {
-    let instance = (
-        request.instance.namespace.to_owned(),
-        request.instance.name.to_owned(),
-    );
-    let Some(prior) = prior else {
-        // On a key never synced, a refusal and an absence read alike.
-        let message = request::not_available(&request::capitalised(reference), &instance);
-        let cause = refused.map_or_else(
-            || "no such key among those allowed".to_owned(),
-            ToString::to_string,
-        );
-        return Err(Blocked::new(Reason::KeyNotAvailable, message, cause).into());
-    };
-    if let Some(failure) = refused {
-        return Err(access_denied(observed, prior, failure).into());
-    }
-    let known = KeyId::parse(&prior.id).ok();
-    let row = known
-        .as_ref()
-        .and_then(|id| observed.knowledge.listing.catalogue()?.row(id));
-    if row.is_some_and(|row| request.grant.verdict(row) == Verdict::Denied) {
-        let refusal = request::withdrawn(reference, &instance);
-        return Err(Blocked::new(refusal.reason, refusal.message, refusal.cause).into());
-    }
-    let (reason, bearing) = match reference.name {
-        KeyName::Id(_) => (Reason::KeyDeleted, Bearing::Keep),
-        KeyName::Alias(_) | KeyName::Name(_) => (Reason::AliasMoving, Bearing::StayReady),
-    };
-    let since = pending_since(observed, reason);
-    let end = after(since, observed.policy.grace);
-    if observed.now < end {
-        let message = format!(
-            "{} is gone since {since}. If it is being moved to another key, create it there: the \
-             Secret keeps the value of key {} and is Ready until {end}. It is looked up every minute.",
-            request::capitalised(reference),
-            prior.id
-        );
-        let mut blocked =
-            Blocked::new(reason, message, "absent, within the grace").bearing(bearing);
-        blocked.pending = Some((reason, since));
-        blocked.next = Some(after(observed.now, MOVING_INTERVAL).min(end));
-        return Err(blocked.into());
-    }
-    gone(observed, request, reference, prior, (reason, since))
-}
-
-/// After the grace: what the key itself says, asked by its ID and without a ring.
-fn gone(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    reference: &KeyReference,
-    prior: &SourceKey,
-    (reason, since): (Reason, Timestamp),
-) -> Identity {
-    let instance = (
-        request.instance.namespace.to_owned(),
-        request.instance.name.to_owned(),
-    );
-    let evidence = KeyId::parse(&prior.id).ok().map(|id| Question {
-        key: KeyName::Id(id),
-        ring: None,
-    });
-    let answer = match &evidence {
-        Some(question) => match answer(observed, request, question) {
-            None => return Err(Hindrance::Ask(Need::Answers(vec![question.clone()]))),
-            Some(answer) => Some(&answer.result),
-        },
-        None => None,
-    };
-    let deleted = match answer {
-        Some(Ok(key)) => key.is_deleted(),
-        Some(Err(failure)) => matches!(
-            failure.kind,
-            FailureKind::KeyNotFound | FailureKind::KeyGone
-        ),
-        None => false,
-    };
-    let mut blocked = if deleted {
-        Blocked::new(
-            Reason::KeyDeleted,
-            format!(
-                "Key {} was deleted in Key Protect, and {reference} names no other since {since}. \
-                 The Secret keeps its last value. Restore the key, or point the alias, name or \
-                 spec.key at another one.",
-                prior.id
-            ),
-            "deleted, after the grace",
-        )
-    } else {
-        let message = request::not_available(&request::capitalised(reference), &instance);
-        Blocked::new(Reason::KeyNotAvailable, message, "absent, after the grace")
-    };
-    blocked.pending = Some((reason, since));
-    Err(blocked.into())
-}
-
-/// A refusal of a key that was readable before. Where the listing is refused too, it is the
-/// instance's trouble, and the instance says so once for all.
-fn access_denied(observed: &Observed<'_>, prior: &SourceKey, failure: &FetchFailure) -> Blocked {
-    let mut blocked = failed(failure);
-    if !observed.knowledge.listing.is_refused() {
-        let message = format!(
-            "The service no longer shows key {}: {}. Check the service ID's roles on instance, \
-             ring and key, the instance's region, and allowed-IP and context-based rules. The \
-             Secret keeps its last value.",
-            prior.id, failure.detail
-        );
-        blocked.message = request_id(&message, failure);
-        blocked.bearing = Bearing::NotReady;
-    }
-    blocked
-}
-
-fn pending_since(observed: &Observed<'_>, reason: Reason) -> Timestamp {
-    observed
-        .object
-        .status
-        .as_ref()
-        .and_then(|status| status.pending.as_ref())
-        .filter(|pending| pending.reason == reason.as_str())
-        .map_or_else(|| whole_second(observed.now), |pending| pending.since.0)
-}
-
-/// Cuts to the second, as status keeps times.
-fn whole_second(at: Timestamp) -> Timestamp {
-    Timestamp::from_second(at.as_second()).unwrap_or(at)
-}
-
-fn after(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.checked_add(by).unwrap_or(Timestamp::MAX)
+fn in_asked_ring(ring: Option<&str>, reference: &KeyReference) -> bool {
+    let asked = reference.ring.as_ref();
+    asked.is_none_or(|asked| ring.is_none_or(|ring| ring == asked.as_str()))
 }

@@ -95,4 +95,12 @@ impl KeyMetadata {
     pub fn is_deleted(&self) -> bool {
         self.deleted == Some(true) || self.state == Some(KeyState::Destroyed)
     }
+
+    /// Tells whether it is what a look-up by name may find: known to be active, and no root key.
+    #[must_use]
+    pub fn is_active_standard(&self) -> bool {
+        self.state == Some(KeyState::Active)
+            && !self.is_deleted()
+            && self.extractable != Some(false)
+    }
 }

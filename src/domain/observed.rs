@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::catalogue::Knowledge;
 use super::failure::FetchFailure;
+use super::hindrance::Blocked;
 use super::ids::KeyId;
 use super::material::Payload;
 use super::secret::SecretView;
@@ -70,10 +71,16 @@ pub enum Probe {
 pub struct Memory {
     /// Failures in a row.
     pub failures: u32,
-    /// A listing begun before this does not count.
+    /// The generation of spec that they are counted for.
+    pub generation: Option<i64>,
+    /// Once this has come, a listing begun before it does not count any more.
     pub fresh_after: Timestamp,
-    /// A single read sent at or before this does not count.
+    /// Once this has come, a single read sent before it does not count any more.
     pub answers_after: Timestamp,
+    /// The last attempt at making the Secret, if it failed.
+    pub attempt: Option<Attempt>,
+    /// How often in a short time the Secret had to be restored, and when last.
+    pub repairs: (u32, Timestamp),
     /// Whether a create found the target's name taken.
     pub target_taken: bool,
     /// The sync request seen last, and when it was first seen.
@@ -88,13 +95,33 @@ impl Memory {
     pub const fn new(now: Timestamp) -> Self {
         Self {
             failures: 0,
+            generation: None,
             fresh_after: Timestamp::MIN,
             answers_after: Timestamp::MIN,
+            attempt: None,
+            repairs: (0, Timestamp::MIN),
             target_taken: false,
             sync_request: None,
             confirmed_at: now,
         }
     }
+}
+
+/// An attempt at making a Secret that failed. With the same inputs and the same Secret in view it
+/// is not repeated before its time, however often the object is looked at: each would read
+/// payloads, and a refused read is a critical event in the customer's audit log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// The record of the inputs.
+    pub record: String,
+    /// UID and resourceVersion of the Secret that was in view.
+    pub seen: Option<(String, String)>,
+    /// When it was made.
+    pub at: Timestamp,
+    /// When it may be repeated; never without a change where there is no time.
+    pub until: Option<Timestamp>,
+    /// How it ended.
+    pub blocked: Box<Blocked>,
 }
 
 /// Payloads that were read in this look, by key.
@@ -157,5 +184,20 @@ impl Observed<'_> {
             .as_ref()
             .and_then(|status| status.last_handled_sync_request.as_ref());
         (answered != Some(asked)).then_some(asked)
+    }
+
+    /// When that request was first seen, as the shell remembers it.
+    #[must_use]
+    pub fn forced_at(&self) -> Option<Timestamp> {
+        let asked = self.open_sync_request()?;
+        let (seen, at) = self.memory.sync_request.as_ref()?;
+        (seen == asked).then_some(*at)
+    }
+
+    /// UID and resourceVersion of the target Secret in view.
+    #[must_use]
+    pub fn seen(&self) -> Option<(String, String)> {
+        let secret = self.secret?;
+        Some((secret.uid.clone(), secret.resource_version.clone()))
     }
 }

@@ -125,7 +125,8 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
         target,
         interval: own
             .filter(|own| !own.is_zero())
-            .unwrap_or(instance.refresh_interval),
+            .unwrap_or(instance.refresh_interval)
+            .max(schedule::SHORTEST_REFRESH),
         pinned: own.is_some_and(|own| own.is_zero()),
     })
 }

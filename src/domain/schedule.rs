@@ -10,6 +10,12 @@ pub const DEFAULT_REFRESH: SignedDuration = SignedDuration::from_hours(1);
 /// How often a vanished alias or name is looked up during its grace.
 pub const MOVING_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
+/// Longest Retry-After that is obeyed: a server that asks for more is mistaken, and an object
+/// must not sleep for ever.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
+/// Shortest refresh interval, whatever an object made under another schema says.
+pub const SHORTEST_REFRESH: SignedDuration = SignedDuration::from_mins(1);
+
 /// Reads a Go-style duration of hours, minutes and seconds; the schema lets nothing else in.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<SignedDuration> {
@@ -101,10 +107,28 @@ pub fn retry_at(
     let spread = half.as_millis().max(1);
     let offset = i64::from(spread_of(uid, failures)) % i64::try_from(spread).unwrap_or(i64::MAX);
     let mut delay = half + SignedDuration::from_millis(offset);
-    if let Some(asked) = at_least.and_then(|asked| SignedDuration::try_from(asked).ok()) {
+    if let Some(asked) = at_least {
+        let asked = SignedDuration::try_from(asked).unwrap_or(LONGEST_WAIT);
+        let asked = asked.min(LONGEST_WAIT);
         delay = delay.max(asked + SignedDuration::from_millis(offset));
     }
     now.checked_add(delay).ok()
+}
+
+/// Within this long after a repair, another one counts as one in a row.
+pub const REPAIR_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// Repairs in a row that are made at once.
+const PROMPT_REPAIRS: u32 = 3;
+
+/// When a Secret that was restored so often in a row, last at `last`, may be restored again: two
+/// that fight over a Secret must not cost a payload read per round.
+#[must_use]
+pub fn repair_at((count, last): (u32, Timestamp), uid: &str) -> Timestamp {
+    let late = count.saturating_sub(PROMPT_REPAIRS - 1);
+    if late == 0 {
+        return Timestamp::MIN;
+    }
+    retry_at(last, backoff(10, 300), late, uid, None).unwrap_or(last)
 }
 
 /// A number that is the same for an object on every run (FNV-1a).

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 use serde_json::Value;
 
 use crate::api;
+use crate::api::key::KeyProtectKeyStatus;
 
 /// An annotation that `kubectl apply` leaves behind, with the payload of then.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -41,7 +42,7 @@ pub struct SecretView {
 pub struct FieldOwnership {
     /// Entries whose last writer was the operator.
     pub entries: BTreeSet<String>,
-    /// Entries that somebody else wrote last.
+    /// Entries that somebody else wrote last, and the operator does not own beside them.
     pub foreign_entries: BTreeSet<String>,
     /// Labels whose last writer was the operator.
     pub labels: BTreeSet<String>,
@@ -113,8 +114,9 @@ fn is_key(owner: &OwnerReference) -> bool {
 }
 
 impl FieldOwnership {
-    /// Reads managedFields. A field that two managers own counts as foreign, unless both times
-    /// it is the operator (a status or scale subresource does not matter for Secrets).
+    /// Reads managedFields. An entry that the operator owns is what the operator wrote, whoever
+    /// else owns it too: two managers own one field only while both want the same value. (Were it
+    /// drift, no write could mend it: a PUT of the same value leaves the other owner there.)
     #[must_use]
     pub fn from_managed_fields(managed: &[ManagedFieldsEntry]) -> Self {
         let mut ownership = Self::default();
@@ -137,6 +139,10 @@ impl FieldOwnership {
                 ownership.foreign_entries.extend(entries);
             }
         }
+        let ours = &ownership.entries;
+        ownership
+            .foreign_entries
+            .retain(|entry| !ours.contains(entry));
         ownership
     }
 }
@@ -169,6 +175,20 @@ pub struct Expectation<'a> {
     pub owner_uid: &'a str,
     /// Whether the Secret goes when the object goes.
     pub owner_reference: bool,
+    /// UID and resourceVersion that the operator's last write left behind. While they hold,
+    /// nobody wrote since, whatever managedFields say: somebody may have cleared those, and a
+    /// PUT that changes nothing does not bring them back.
+    pub last_write: Option<(&'a str, &'a str)>,
+}
+
+/// UID and resourceVersion of the operator's last write, as status has them.
+#[must_use]
+pub fn last_write(status: Option<&KeyProtectKeyStatus>) -> Option<(&str, &str)> {
+    let written = status?.secret.as_ref()?;
+    written
+        .uid
+        .as_deref()
+        .zip(written.resource_version.as_deref())
 }
 
 /// Why a Secret is not in sync.
@@ -188,7 +208,10 @@ pub enum Drift {
 /// # Errors
 /// Says in which way it is not.
 pub fn in_sync(secret: &SecretView, expected: &Expectation<'_>) -> Result<(), Drift> {
-    if !secret.fields.annotations.contains(api::RECORD_ANNOTATION) || secret.record().is_none() {
+    let untouched =
+        expected.last_write == Some((secret.uid.as_str(), secret.resource_version.as_str()));
+    let record_ours = secret.fields.annotations.contains(api::RECORD_ANNOTATION) || untouched;
+    if !record_ours || secret.record().is_none() {
         return Err(Drift::Edited);
     }
     if secret.record() != Some(expected.record) {
@@ -207,8 +230,8 @@ pub fn in_sync(secret: &SecretView, expected: &Expectation<'_>) -> Result<(), Dr
         .annotations
         .get(api::RETAIN_ANNOTATION)
         .is_some_and(|v| v == "true");
-    if !entries_right
-        || !secret.fields.foreign_entries.is_empty()
+    let entries_ours = entries_right && secret.fields.foreign_entries.is_empty();
+    if !(entries_ours || untouched)
         || !contains_all(&secret.labels, expected.labels)
         || !contains_all(&secret.annotations, expected.annotations)
         || retained == expected.owner_reference

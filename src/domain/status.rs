@@ -58,7 +58,7 @@ pub fn set(
     generation: Option<i64>,
     now: Timestamp,
 ) {
-    let now = now.round(jiff::Unit::Second).unwrap_or(now);
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let fresh = Condition {
         type_: type_.as_str().to_owned(),
         status: is.as_str().to_owned(),

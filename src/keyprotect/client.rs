@@ -1,11 +1,12 @@
 //! Calls to the key API of one instance. Every outcome but success is a [`FetchFailure`].
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap};
 use secrecy::SecretString;
 
+use super::ask::{Ask, LARGEST_ANSWER, other_key, tenant_headers, unreadable};
 use super::credential::CredentialFile;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
@@ -15,7 +16,7 @@ use super::options::{ClientError, ClientOptions};
 use super::token::Token;
 use super::verdict;
 use super::wire;
-use crate::domain::endpoint::{Endpoint, Tenant};
+use crate::domain::endpoint::Endpoint;
 use crate::domain::failure::{FailureKind, FetchFailure, Operation};
 use crate::domain::hosts::Origin;
 use crate::domain::ids::{KeyId, KeyRing};
@@ -25,8 +26,6 @@ use crate::domain::reference::KeyName;
 
 /// Largest page of a listing read: 5,000 rows of up to about 10 KB.
 const LARGEST_PAGE: usize = 64 * 1024 * 1024;
-/// Largest other answer read.
-const LARGEST_ANSWER: usize = 1024 * 1024;
 const LIST_TYPE: &str = "application/vnd.ibm.collection+json";
 const KEY_TYPE: &str = "application/vnd.ibm.kms.key+json";
 const RING_TYPE: &str = "application/vnd.ibm.kms.key_ring+json";
@@ -42,32 +41,6 @@ pub struct Client {
     pub(super) options: ClientOptions,
     /// Rows a page that were fast enough last time.
     pub(super) page_size: AtomicUsize,
-}
-
-/// A request to be made: where, for what, and how large its answer may be.
-struct Ask<'a> {
-    operation: Operation,
-    path: String,
-    accept: &'static str,
-    ring: Option<&'a KeyRing>,
-    largest: usize,
-}
-
-impl<'a> Ask<'a> {
-    const fn new(operation: Operation, path: String, accept: &'static str) -> Self {
-        Self {
-            operation,
-            path,
-            accept,
-            ring: None,
-            largest: LARGEST_ANSWER,
-        }
-    }
-
-    const fn in_ring(mut self, ring: Option<&'a KeyRing>) -> Self {
-        self.ring = ring;
-        self
-    }
 }
 
 impl Client {
@@ -144,7 +117,7 @@ impl Client {
     async fn reach(&self, origin: &Origin) -> Result<(), String> {
         let request = self.transport.client().head(format!("{origin}/"));
         self.transport
-            .send(request, self.options.call_deadline, LARGEST_ANSWER)
+            .send(request, self.options.request_deadline, LARGEST_ANSWER)
             .await
             .map(|_| ())
             .map_err(|no_answer| no_answer.detail)
@@ -170,13 +143,13 @@ impl Client {
         listing::all_keys(self, extractable).await
     }
 
-    /// Reads one page of the listing.
+    /// Reads one page of the listing, and tells where it failed whether it was too slow.
     pub(super) async fn page(
         &self,
         extractable: Option<bool>,
         offset: usize,
         limit: usize,
-    ) -> Result<wire::KeyPage, FetchFailure> {
+    ) -> Result<wire::KeyPage, (FetchFailure, bool)> {
         let filter = match extractable {
             Some(true) => "&extractable=true",
             Some(false) => "&extractable=false",
@@ -185,8 +158,12 @@ impl Client {
         let path = format!("keys?limit={limit}&offset={offset}{filter}");
         let mut ask = Ask::new(Operation::ListKeys, path, LIST_TYPE);
         ask.largest = LARGEST_PAGE;
-        let (answer, id) = self.call(&ask).await?;
-        wire::key_page(&answer.body).map_err(|error| unreadable(&ask, error, id))
+        ask.is_divisible = true;
+        let (answer, id) = self
+            .call(&ask)
+            .await
+            .map_err(|failure| (failure, ask.was_slow.load(Ordering::Relaxed)))?;
+        wire::key_page(&answer.body).map_err(|error| (unreadable(&ask, error, id), false))
     }
 
     /// Reads a key's metadata, by ID or alias.
@@ -293,14 +270,17 @@ impl Client {
     ) -> Result<(Answer, String), FetchFailure> {
         self.options
             .retry()
-            .run(|| async {
-                let result = self.once(ask, token).await;
-                if let Err(failure) = &result {
-                    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-                    *last = Some(failure.clone());
-                }
-                result
-            })
+            .run(
+                || async {
+                    let result = self.once(ask, token).await;
+                    if let Err(failure) = &result {
+                        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                        *last = Some(failure.clone());
+                    }
+                    result
+                },
+                || ask.is_divisible && ask.was_slow.load(Ordering::Relaxed),
+            )
             .await
     }
 
@@ -328,14 +308,22 @@ impl Client {
             // a compressor.
             request = request.header(ACCEPT_ENCODING, "identity");
         }
-        let deadline = self.options.call_deadline;
+        let deadline = if ask.is_divisible {
+            self.options.page_deadline
+        } else {
+            self.options.request_deadline
+        };
         let answer = self
             .transport
             .send(request, deadline, ask.largest)
             .await
-            .map_err(|no_answer| FetchFailure {
-                request_id: Some(correlation_id.clone()),
-                ..FetchFailure::new(operation, no_answer.kind, no_answer.detail)
+            .map_err(|no_answer| {
+                ask.was_slow
+                    .fetch_or(no_answer.timed_out, Ordering::Relaxed);
+                FetchFailure {
+                    request_id: Some(correlation_id.clone()),
+                    ..FetchFailure::new(operation, no_answer.kind, no_answer.detail)
+                }
             })?;
         // IBM's support finds a request by what the service says its ID is.
         let correlation_id = answer.correlation_id.clone().unwrap_or(correlation_id);
@@ -344,39 +332,5 @@ impl Client {
         } else {
             Err(verdict::of(operation, &answer, correlation_id))
         }
-    }
-}
-
-fn tenant_headers(tenant: &Tenant) -> HeaderMap {
-    let pairs = match tenant {
-        Tenant::Instance(id) => vec![("bluemix-instance", id)],
-        Tenant::CloudFoundry {
-            organization,
-            space,
-        } => vec![("bluemix-org", organization), ("bluemix-space", space)],
-    };
-    pairs
-        .into_iter()
-        .filter_map(|(name, id)| {
-            let value = HeaderValue::from_str(id.as_str()).ok()?;
-            Some((HeaderName::from_static(name), value))
-        })
-        .collect()
-}
-
-fn unreadable(ask: &Ask<'_>, error: wire::WireError, correlation_id: String) -> FetchFailure {
-    FetchFailure {
-        status: Some(200),
-        request_id: Some(correlation_id),
-        ..FetchFailure::new(ask.operation, FailureKind::ServiceError, error.to_string())
-    }
-}
-
-fn other_key(operation: Operation, correlation_id: String) -> FetchFailure {
-    let detail = "the answer holds another key than the one asked for";
-    FetchFailure {
-        status: Some(200),
-        request_id: Some(correlation_id),
-        ..FetchFailure::new(operation, FailureKind::ServiceError, detail)
     }
 }

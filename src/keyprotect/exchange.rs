@@ -34,6 +34,7 @@ pub(super) struct Exchange {
     url: TokenUrl,
     retry: RetryPolicy,
     deadline: Duration,
+    request_deadline: Duration,
     has_warned: AtomicBool,
 }
 
@@ -52,6 +53,7 @@ impl Exchange {
             url,
             retry: options.retry(),
             deadline: options.call_deadline,
+            request_deadline: options.request_deadline,
             has_warned: AtomicBool::new(false),
         }
     }
@@ -62,7 +64,7 @@ impl Exchange {
         key: &SecretString,
         serial: u64,
     ) -> Result<Granted, FetchFailure> {
-        let tries = self.retry.run(|| self.once(key, serial));
+        let tries = self.retry.run(|| self.once(key, serial), || false);
         tokio::time::timeout(self.deadline, tries)
             .await
             .unwrap_or_else(|_| {
@@ -86,7 +88,7 @@ impl Exchange {
             .body(bytes::Bytes::from_owner(form(key)));
         let answer = self
             .transport
-            .send(request, self.deadline, LARGEST)
+            .send(request, self.request_deadline, LARGEST)
             .await
             .map_err(|no_answer| failure(no_answer.kind, no_answer.detail))?;
         if answer.status != 200 {

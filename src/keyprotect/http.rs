@@ -207,6 +207,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_request_leaves_for_exactly_its_origin() {
+        let leads = |url: &str, origin: &str| {
+            let url = reqwest::Url::parse(url).unwrap();
+            let (origin, _) = Origin::parse(origin).unwrap();
+            leads_to(&Request::new(reqwest::Method::GET, url), &origin)
+        };
+        let origin = "https://us-south.kms.cloud.ibm.com";
+        for url in [
+            "https://us-south.kms.cloud.ibm.com/api/v2/keys?limit=1",
+            "https://us-south.kms.cloud.ibm.com:443/",
+            "https://US-SOUTH.kms.cloud.ibm.com/",
+        ] {
+            assert!(leads(url, origin), "{url}");
+        }
+        for url in [
+            "http://us-south.kms.cloud.ibm.com/",
+            "http://us-south.kms.cloud.ibm.com:443/",
+            "https://us-south.kms.cloud.ibm.com:8443/",
+            "https://us-south.kms.cloud.ibm.com./",
+            "https://us-south.kms.cloud.ibm.com.evil.com/",
+            "https://us-south.kms.cloud.ibm.com@evil.com/",
+            "https://user@us-south.kms.cloud.ibm.com/",
+            "https://:pass@us-south.kms.cloud.ibm.com/",
+            "https://us-south.kms.cloud.ibm.com/#x",
+        ] {
+            assert!(!leads(url, origin), "{url}");
+        }
+    }
+
+    #[test]
     fn retry_after_is_read_in_both_forms() {
         let read = |after: &str, date: Option<&str>| {
             let mut headers = HeaderMap::new();

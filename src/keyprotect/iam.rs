@@ -62,7 +62,6 @@ struct State {
     looked_at: Option<Instant>,
     forced_at: Option<Instant>,
     version: u64,
-    authenticated: Option<Result<(), FetchFailure>>,
 }
 
 #[derive(Debug)]
@@ -80,6 +79,20 @@ struct Failed {
     version: u64,
     count: u32,
     next: Instant,
+}
+
+impl State {
+    fn authenticated(&self, now: Instant) -> Option<Result<(), FetchFailure>> {
+        let is_serving = self.held.as_ref().is_some_and(|held| now < held.ends_at);
+        match &self.failed {
+            Some(failed)
+                if !is_serving || failed.failure.kind == FailureKind::CredentialRejected =>
+            {
+                Some(Err(failed.failure.clone()))
+            }
+            _ => self.held.as_ref().map(|_| Ok(())),
+        }
+    }
 }
 
 /// What to do about a wish for a token.
@@ -168,7 +181,7 @@ impl TokenSource {
     pub fn authenticated(&self) -> Option<Result<(), FetchFailure>> {
         match &self.0 {
             Supply::Fixed(_) => None,
-            Supply::Exchanged(inner) => inner.lock().authenticated.clone(),
+            Supply::Exchanged(inner) => inner.lock().authenticated(Instant::now()),
         }
     }
 }
@@ -301,6 +314,9 @@ impl Inner {
     }
 
     fn keep(&self, granted: Granted, version: u64) -> Arc<Token> {
+        // So that no token runs out on its way; nor by the fraction of a second that IAM's
+        // whole seconds hide.
+        let margin = (granted.lifetime / 50).min(Duration::from_secs(10));
         let mut state = self.lock();
         let token = Arc::new(granted.token);
         state.held = Some(Held {
@@ -308,10 +324,9 @@ impl Inner {
             version,
             // IBM's SDKs renew at 80 % of the lifetime.
             renew_at: granted.asked_at + granted.lifetime.mul_f64(0.8),
-            ends_at: granted.asked_at + granted.lifetime,
+            ends_at: granted.asked_at + granted.lifetime.saturating_sub(margin),
         });
         state.failed = None;
-        state.authenticated = Some(Ok(()));
         token
     }
 
@@ -325,10 +340,6 @@ impl Inner {
             _ => 0,
         };
         let wait = back_off(&failure, count);
-        let is_serving = state.held.as_ref().is_some_and(|held| now < held.ends_at);
-        if !is_serving || failure.kind == FailureKind::CredentialRejected {
-            state.authenticated = Some(Err(failure.clone()));
-        }
         state.failed = Some(Failed {
             failure: failure.clone(),
             version,

@@ -4,6 +4,7 @@
 //!
 //! [`FetchFailure`]: crate::domain::failure::FetchFailure
 
+mod ask;
 mod buffer;
 mod cause;
 pub mod client;

@@ -9,6 +9,8 @@ use super::retry::RetryPolicy;
 pub struct ClientOptions {
     /// Deadline of one call, with all its tries.
     pub call_deadline: Duration,
+    /// Deadline of one request; what is left of the call's serves for another try.
+    pub request_deadline: Duration,
     /// How long a page of a listing may take before it is asked for in halves.
     pub page_deadline: Duration,
     /// Deadline of a connection.
@@ -25,6 +27,7 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             call_deadline: Duration::from_secs(30),
+            request_deadline: Duration::from_secs(12),
             page_deadline: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(10),
             retries: 3,

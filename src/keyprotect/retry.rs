@@ -47,8 +47,13 @@ fn wait(failure: &FetchFailure, jitter: Option<Duration>) -> Option<Duration> {
 }
 
 impl RetryPolicy {
-    /// Tries until it succeeds, fails for good, or was tried often enough.
-    pub(super) async fn run<T, F, R>(self, attempt: F) -> Result<T, FetchFailure>
+    /// Tries until it succeeds, fails for good, was tried often enough, or the caller would
+    /// rather do something else.
+    pub(super) async fn run<T, F, R>(
+        self,
+        attempt: F,
+        gives_up: impl Fn() -> bool,
+    ) -> Result<T, FetchFailure>
     where
         F: FnMut() -> R,
         R: Future<Output = Result<T, FetchFailure>>,
@@ -57,7 +62,7 @@ impl RetryPolicy {
         attempt
             .retry(FullJitter::new(FIRST, CAP, self.retries, seed))
             .sleep(tokio::time::sleep)
-            .when(is_passing)
+            .when(|failure| is_passing(failure) && !gives_up())
             .adjust(wait)
             .await
     }
@@ -126,10 +131,13 @@ mod tests {
         };
         let count = Cell::new(0);
         let result: Result<(), _> = policy
-            .run(|| {
-                count.set(count.get() + 1);
-                async { Err(failure(FailureKind::Unreachable, None, None)) }
-            })
+            .run(
+                || {
+                    count.set(count.get() + 1);
+                    async { Err(failure(FailureKind::Unreachable, None, None)) }
+                },
+                || false,
+            )
             .await;
         assert!(result.is_err());
         assert_eq!(count.get(), 3);

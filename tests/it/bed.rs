@@ -77,7 +77,7 @@ impl Bed {
         CredentialFile::at(self.folder.join("apikey"))
     }
 
-    pub(crate) fn spec(&self, more: Value) -> KeyProtectInstanceSpec {
+    pub(crate) fn spec(&self, more: &Value) -> KeyProtectInstanceSpec {
         let mut spec = json!({
             "instanceID": INSTANCE,
             "region": "us-south",
@@ -89,15 +89,15 @@ impl Bed {
         serde_json::from_value(spec).unwrap()
     }
 
-    pub(crate) fn endpoint(&self, more: Value) -> Endpoint {
+    pub(crate) fn endpoint(&self, more: &Value) -> Endpoint {
         resolve(&self.spec(more), &allowed(&self.emulator.api_url())).unwrap()
     }
 
     pub(crate) fn client(&self) -> Client {
-        self.client_with(json!({}), &options())
+        self.client_with(&json!({}), &options())
     }
 
-    pub(crate) fn client_with(&self, more: Value, options: &ClientOptions) -> Client {
+    pub(crate) fn client_with(&self, more: &Value, options: &ClientOptions) -> Client {
         Client::new(&self.endpoint(more), self.credential(), options).unwrap()
     }
 

@@ -31,7 +31,7 @@ async fn check(bed: &Bed, more: &[&str]) -> (Outcome, String) {
         host,
         "--allowed-key-hosts",
         host,
-        "--insecure-loopback",
+        "--allow-insecure-loopback",
     ]);
     if !more.contains(&"--token-file") {
         line.extend(["--api-key-file", &file]);

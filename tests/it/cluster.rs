@@ -13,11 +13,13 @@
     reason = "tests read their own environment and wait for real processes"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,7 @@ pub(crate) struct Cluster {
     scratch: PathBuf,
     /// Folder of the cluster, where this process has started it.
     own: Option<PathBuf>,
+    installed: Mutex<BTreeSet<String>>,
 }
 
 /// What `kubectl` said.
@@ -50,12 +53,17 @@ pub(crate) struct Output {
 impl Cluster {
     /// The one cluster of this process, started when it is first asked for.
     pub(crate) fn shared() -> &'static Self {
-        static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let cluster = Self::start("cluster");
-            cluster.install_crds();
-            cluster
-        })
+        // The failure is kept too: one reason, not another one for each test.
+        static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| {
+            let cluster = Self::start("cluster")?;
+            cluster.install_crds()?;
+            Ok(cluster)
+        });
+        match shared {
+            Ok(cluster) => cluster,
+            Err(reason) => panic!("no cluster: {reason}"),
+        }
     }
 
     /// Another cluster than the shared one; none where the tests were given one.
@@ -63,9 +71,14 @@ impl Cluster {
         if std::env::var_os(GIVEN).is_some() {
             return None;
         }
-        let cluster: &'static Self = Box::leak(Box::new(Self::start(name)));
-        cluster.install_crds();
-        Some(cluster)
+        let cluster = Self::start(name).and_then(|cluster| {
+            cluster.install_crds()?;
+            Ok(cluster)
+        });
+        match cluster {
+            Ok(cluster) => Some(Box::leak(Box::new(cluster))),
+            Err(reason) => panic!("no cluster: {reason}"),
+        }
     }
 
     /// Ends a cluster that this process has started.
@@ -113,9 +126,10 @@ impl Cluster {
 
     /// A kubeconfig of a ServiceAccount, which has to exist.
     pub(crate) fn service_account_kubeconfig(&self, namespace: &str, account: &str) -> PathBuf {
-        let path = self
-            .scratch
-            .join(format!("{namespace}-{account}.kubeconfig"));
+        // Two tests may ask for the same one at the same time.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = self.scratch.join(format!("{account}-{count}.kubeconfig"));
         if let Some(dir) = &self.own {
             let mut command = script("kubeconfig");
             command.arg(dir).args([namespace, account]).arg(&path);
@@ -158,6 +172,25 @@ impl Cluster {
         path
     }
 
+    /// Installs a form of the operator, once: all of it but the Deployment, since tests start
+    /// the operator as a process of their own.
+    pub(crate) fn install(&self, overlay: &str) {
+        let mut installed = self.installed.lock().expect("what is installed");
+        if installed.insert(overlay.to_owned()) {
+            let rendered = self.kubectl_ok(&["kustomize", overlay], "");
+            let documents: Vec<&str> = rendered
+                .split("\n---\n")
+                .filter(|document| !document.lines().any(|line| line == "kind: Deployment"))
+                .collect();
+            self.kubectl_ok(&["apply", "-f", "-"], &documents.join("\n---\n"));
+        }
+    }
+
+    /// Tells whether controllers run: garbage collection, the roles that are put together.
+    pub(crate) fn has_controllers(&self) -> bool {
+        self.own.is_none() || std::env::var_os("KUBEBUILDER_ASSETS").is_none()
+    }
+
     /// `kubectl` as the administrator, in the repository's folder.
     pub(crate) fn kubectl(&self, args: &[&str], stdin: &str) -> Output {
         let mut command = match &self.own {
@@ -183,57 +216,67 @@ impl Cluster {
         output.stdout
     }
 
-    fn start(name: &str) -> Self {
+    fn start(name: &str) -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         remove_remains(folder);
         let scratch = folder
             .join(format!("cluster-{}", std::process::id()))
             .join(name);
-        fs::create_dir_all(&scratch).expect("a folder for the cluster");
+        fs::create_dir_all(&scratch).map_err(|error| format!("{scratch:?}: {error}"))?;
         if let Some(kubeconfig) = std::env::var_os(GIVEN) {
-            return Self {
+            return Ok(Self {
                 kubeconfig: PathBuf::from(kubeconfig),
                 scratch,
                 own: None,
-            };
+                installed: Mutex::default(),
+            });
         }
         let dir = scratch.join("cluster");
         let mut command = script("up");
         command
             .arg(&dir)
             .args(["--owner", &std::process::id().to_string()]);
-        let output = run(&mut command, "");
-        assert!(output.ok, "no cluster: {}", output.stderr);
-        Self {
+        run(&mut command, "").success()?;
+        Ok(Self {
             kubeconfig: dir.join("admin.kubeconfig"),
             scratch,
             own: Some(dir),
-        }
+            installed: Mutex::default(),
+        })
     }
 
-    fn install_crds(&self) {
-        self.kubectl_ok(&["apply", "-k", "crds"], "");
-        let names = ["keyprotectkeys", "keyprotectinstances"];
-        for name in names.map(|name| format!("crd/{name}.keyprotect.dev")) {
-            let seconds = format!("{}s", PATIENCE.as_secs());
-            self.kubectl_ok(
-                &[
-                    "wait",
-                    "--for=condition=Established",
-                    &name,
-                    "--timeout",
-                    &seconds,
-                ],
-                "",
-            );
+    fn install_crds(&self) -> Result<(), String> {
+        self.kubectl(&["apply", "-k", "crds"], "").success()?;
+        let timeout = format!("{}s", PATIENCE.as_secs());
+        for kind in ["keyprotectkeys", "keyprotectinstances"] {
+            let crd = format!("crd/{kind}.keyprotect.dev");
+            let args = [
+                "wait",
+                "--for=condition=Established",
+                &crd,
+                "--timeout",
+                &timeout,
+            ];
+            self.kubectl(&args, "").success()?;
         }
         // A policy counts some moments after it was made.
         eventually("the guard refuses to delete a CRD", || {
-            let name = "keyprotectkeys.keyprotect.dev";
+            let crd = "keyprotectkeys.keyprotect.dev";
             !self
-                .kubectl(&["delete", "--dry-run=server", "crd", name], "")
+                .kubectl(&["delete", "--dry-run=server", "crd", crd], "")
                 .ok
         });
+        Ok(())
+    }
+}
+
+impl Output {
+    fn success(self) -> Result<String, String> {
+        if self.ok {
+            Ok(self.stdout)
+        } else {
+            Err(self.stderr)
+        }
     }
 }
 

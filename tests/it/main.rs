@@ -1,13 +1,25 @@
 //! The integration tests, as modules of one binary: it links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
+mod architecture;
 mod bed;
 mod check;
 mod cluster;
 mod crds;
+mod deploy;
+mod docs;
 mod keyprotect;
 mod keyprotect_iam;
+mod keyprotect_proxy;
 mod keyprotect_raw;
+mod keyprotect_refusals;
 mod main_job;
+mod manifests;
 mod rows_access;
 mod rows_endings;
 mod rows_keys;

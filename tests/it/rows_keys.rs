@@ -213,7 +213,7 @@ fn a_suspended_key_is_disabled_until_it_is_enabled() {
     };
     state("suspended");
     let said = scene.until_reason("orders-db", "KeyDisabled");
-    said.tells(&[&id, "Suspended", "keeps its last value", "enable"]);
+    said.tells(&[&id, "Suspended", "keeps its last value", "Enable it"]);
     state("active");
     scene.until_synced("orders-db");
     keep(&scene);

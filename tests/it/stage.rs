@@ -66,7 +66,7 @@ impl Stage {
             operator: Mutex::new(None),
             runtime,
         }));
-        cluster.kubectl_ok(&["apply", "-k", "deploy/overlays/standard"], "");
+        cluster.install("deploy/overlays/standard");
         stage.start_operator();
         stage
     }

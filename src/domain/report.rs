@@ -1,0 +1,232 @@
+//! What status says of keys and Secret, and what status and Secret together say of the value
+//! that is in use.
+
+use jiff::Timestamp;
+
+use super::catalogue::{Listing, LookUp};
+use super::conclude::Success;
+use super::decide::alias_of;
+use super::identify;
+use super::metadata::KeyMetadata;
+use super::observed::Observed;
+use super::plan::Write;
+use super::reference::KeyName;
+use super::request::SyncRequest;
+use super::secret;
+use crate::api::key::{KeyProtectKeyStatus, SecretStatus, SourceKey};
+
+pub(super) fn synced_message(
+    request: &SyncRequest<'_>,
+    keys: &[KeyMetadata],
+    (namespace, name): &(String, String),
+) -> String {
+    let secret = &request.target.name;
+    match (keys, request.target.sources.first()) {
+        ([key], Some(source)) => match &source.key.name {
+            KeyName::Id(id) => {
+                format!("Secret {secret} holds key {id} of instance {namespace}/{name}.")
+            }
+            KeyName::Alias(_) | KeyName::Name(_) => format!(
+                "Secret {secret} holds key {} ({}) of instance {namespace}/{name}.",
+                key.id, source.key
+            ),
+        },
+        ([], _) => format!("Secret {secret} holds literals only."),
+        (keys, _) => {
+            format!(
+                "Secret {secret} holds {} keys of instance {namespace}/{name}.",
+                keys.len()
+            )
+        }
+    }
+}
+
+pub(super) fn source_keys(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    success: &Success,
+) -> Vec<SourceKey> {
+    let sources = request.target.sources.iter();
+    let read = success
+        .correlation
+        .iter()
+        .cloned()
+        .chain(std::iter::repeat(None));
+    sources
+        .zip(&success.keys)
+        .zip(read)
+        .map(|((source, key), correlation_id)| {
+            let prior = observed
+                .object
+                .status
+                .iter()
+                .flat_map(|status| &status.keys)
+                .find(|prior| prior.id == key.id.as_str());
+            SourceKey {
+                entry: source.entry.clone(),
+                id: key.id.to_string(),
+                crn: key.crn.clone(),
+                name: key.name.clone(),
+                alias: alias_of(&source.key.name).map(str::to_owned),
+                key_ring: key.key_ring.clone(),
+                state: key.state.map(|state| state.as_str().to_owned()),
+                creation_date: key.creation_date.map(|date| date.to_string()),
+                expiration_date: key.expiration_date.map(|date| date.to_string()),
+                correlation_id: correlation_id
+                    .or_else(|| prior.and_then(|prior| prior.correlation_id.clone())),
+            }
+        })
+        .collect()
+}
+
+/// UID and resourceVersion of a Secret that is written come from the API server's answer; the
+/// shell fills them in.
+pub(super) fn secret_status(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    success: &Success,
+) -> SecretStatus {
+    let name = request.target.name.clone();
+    let prior = observed
+        .object
+        .status
+        .as_ref()
+        .and_then(|status| status.secret.as_ref());
+    match (written(request, success), observed.secret) {
+        (Some(entries), _) => SecretStatus {
+            name,
+            entries,
+            ..SecretStatus::default()
+        },
+        (None, Some(view)) => {
+            let same = prior.filter(|prior| prior.uid.as_deref() == Some(&view.uid));
+            let untouched = same.filter(|_| is_untouched(observed));
+            SecretStatus {
+                name,
+                uid: Some(view.uid.clone()),
+                resource_version: same
+                    .and_then(|prior| prior.resource_version.clone())
+                    .or_else(|| Some(view.resource_version.clone())),
+                entries: untouched.map_or_else(
+                    || view.fields.entries.iter().cloned().collect(),
+                    |prior| prior.entries.clone(),
+                ),
+            }
+        }
+        (None, None) => SecretStatus {
+            name,
+            ..SecretStatus::default()
+        },
+    }
+}
+
+/// The entries of the target Secret, where the plan writes it.
+pub(super) fn written(request: &SyncRequest<'_>, success: &Success) -> Option<Vec<String>> {
+    success.writes.iter().find_map(|write| match write {
+        Write::Create(body) | Write::Replace { body, .. } if body.name == request.target.name => {
+            Some(body.entries.keys().cloned().collect())
+        }
+        _ => None,
+    })
+}
+
+/// Shows the state of a key that was read but cannot be used, where it is the one in the Secret.
+pub(super) fn note_key(new: &mut KeyProtectKeyStatus, key: Option<&KeyMetadata>) {
+    let Some(key) = key else { return };
+    for known in new
+        .keys
+        .iter_mut()
+        .filter(|known| known.id == key.id.as_str())
+    {
+        known.state = key.state.map(|state| state.as_str().to_owned());
+        known.expiration_date = key.expiration_date.map(|date| date.to_string());
+    }
+}
+
+/// Whether the Secret holds what was last written for the object as it is now: nothing is known
+/// against it, though nothing new may be known either.
+pub(super) fn holds_good_value(observed: &Observed<'_>) -> bool {
+    let Some((status, view)) = observed.object.status.as_ref().zip(observed.secret) else {
+        return false;
+    };
+    let ours = status.secret.as_ref().is_some_and(|written| {
+        let entries = written.entries.iter().map(String::as_str);
+        written.uid.as_deref() == Some(&view.uid)
+            && view.fields.foreign_entries.is_empty()
+            && entries.eq(view.fields.entries.iter().map(String::as_str))
+    });
+    (ours || is_untouched(observed))
+        && !view.deleting
+        && status.observed_generation == observed.object.metadata.generation
+}
+
+/// Whether nobody wrote the Secret since the operator did.
+fn is_untouched(observed: &Observed<'_>) -> bool {
+    let last = secret::last_write(observed.object.status.as_ref());
+    let seen = observed.secret;
+    last.zip(seen)
+        .is_some_and(|((uid, version), view)| view.uid == uid && view.resource_version == version)
+}
+
+/// Whether what the keys are was learnt within an interval, and not from an older listing.
+pub(super) fn is_confirmed(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    keys: &[KeyMetadata],
+) -> bool {
+    let read_singly = |(key, source): (&KeyMetadata, &super::target::SourceSpec)| {
+        let prior = identify::prior(observed, request, &source.key);
+        let reference = identify::meant(observed, request, &source.key);
+        identify::questions(request, &reference, prior)
+            .iter()
+            .filter_map(|question| identify::answer(observed, request, question))
+            .any(|answer| answer.result.as_ref().is_ok_and(|found| found.id == key.id))
+    };
+    matches!(observed.knowledge.listing, Listing::Fresh(_))
+        || keys.iter().zip(&request.target.sources).all(read_singly)
+}
+
+/// When the value in use was last known to be right. A listing that shows its keys confirms it,
+/// though nobody looked at the object then: nothing had changed.
+pub(super) fn confirmed_at(observed: &Observed<'_>) -> Timestamp {
+    let looked = observed.memory.confirmed_at;
+    let Some(catalogue) = observed.knowledge.listing.catalogue() else {
+        return looked;
+    };
+    let keys = observed
+        .object
+        .status
+        .iter()
+        .flat_map(|status| &status.keys);
+    let mut listed = keys
+        .map(|key| super::ids::KeyId::parse(&key.id).is_ok_and(|id| catalogue.row(&id).is_some()));
+    if listed.all(|listed| listed) {
+        looked.max(catalogue.listed_at())
+    } else {
+        looked
+    }
+}
+
+/// A key that no listing shows is asked for singly, an interval after the last time.
+pub(super) fn next_single_read(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+) -> Option<Timestamp> {
+    let catalogue = observed.knowledge.listing.in_force();
+    let sources = request.target.sources.iter();
+    sources
+        .map(|source| (identify::meant(observed, request, &source.key), source))
+        .filter(|(reference, _)| {
+            catalogue.is_none_or(|catalogue| {
+                catalogue.look_up(reference, &request.grant) == LookUp::Missing
+            })
+        })
+        .flat_map(|(reference, source)| {
+            let prior = identify::prior(observed, request, &source.key);
+            identify::questions(request, &reference, prior)
+        })
+        .filter_map(|question| observed.knowledge.answers.get(&question))
+        .filter_map(|answer| answer.asked_at.checked_add(request.interval).ok())
+        .filter(|due| *due > observed.now)
+        .min()
+}

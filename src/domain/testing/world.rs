@@ -1,0 +1,374 @@
+//! One instance, one namespace, some objects, and the loop that the shell runs for them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cluster::Cluster;
+use super::service::Service;
+use super::{INSTANCE_NAMESPACE, NAMESPACE, at, minutes, rule};
+use crate::api::Reason;
+use crate::api::instance::AccessRule;
+use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus};
+use crate::domain::catalogue::Knowledge;
+use crate::domain::decide::{Step, look, look_after_failed_write};
+use crate::domain::identify::Need;
+use crate::domain::observed::{
+    InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe,
+};
+use crate::domain::plan::{Plan, Write, check};
+use crate::domain::request::target_name;
+use crate::domain::secret::SecretView;
+use crate::domain::status;
+
+/// How often a look may ask before it is said to ask for ever.
+const MOST_ASKS: usize = 12;
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) now: Timestamp,
+    pub(crate) objects: BTreeMap<String, KeyProtectKey>,
+    pub(crate) memories: BTreeMap<String, Memory>,
+    pub(crate) cluster: Cluster,
+    pub(crate) service: Service,
+    pub(crate) knowledge: Knowledge,
+    /// Whether there is an instance at all.
+    pub(crate) instance: bool,
+    pub(crate) access: Option<Vec<AccessRule>>,
+    pub(crate) unusable: Option<(Reason, &'static str)>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) terminating: bool,
+    pub(crate) policy: Policy,
+    /// What the last look asked for.
+    pub(crate) asked: Vec<Need>,
+}
+
+/// Where an execution stops, as a process does that is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It does not.
+    Never,
+    /// After this many writes of Secrets, before anything else.
+    AfterWrites(usize),
+}
+
+impl World {
+    /// A world with one instance that every namespace may use, and these objects.
+    pub(crate) fn new(objects: impl IntoIterator<Item = KeyProtectKey>) -> Self {
+        let named = |object: KeyProtectKey| (object.metadata.name.clone().unwrap(), object);
+        Self {
+            now: at(0),
+            objects: objects.into_iter().map(named).collect(),
+            memories: BTreeMap::new(),
+            cluster: Cluster::default(),
+            service: Service::default(),
+            knowledge: Knowledge::default(),
+            instance: true,
+            access: Some(vec![rule()]),
+            unusable: None,
+            labels: BTreeMap::new(),
+            terminating: false,
+            policy: Policy {
+                grace: minutes(15),
+                default_instance: (INSTANCE_NAMESPACE.to_owned(), "default".to_owned()),
+                metadata_prefixes: vec!["example.com".to_owned()],
+            },
+            asked: Vec::new(),
+        }
+    }
+
+    pub(crate) fn object(&mut self, name: &str) -> &mut KeyProtectKey {
+        self.objects.get_mut(name).unwrap()
+    }
+
+    /// Changes an object's spec as its author would.
+    pub(crate) fn edit(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut crate::api::key::KeyProtectKeySpec),
+    ) {
+        let object = self.object(name);
+        change(&mut object.spec);
+        object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
+    }
+
+    pub(crate) fn status(&self, name: &str) -> KeyProtectKeyStatus {
+        self.objects
+            .get(name)
+            .and_then(|object| object.status.clone())
+            .unwrap_or_default()
+    }
+
+    /// Ready's status and reason.
+    pub(crate) fn ready(&self, name: &str) -> (String, String) {
+        let status = self.status(name);
+        let ready = status::find(&status.conditions, crate::api::ConditionType::Ready);
+        ready
+            .map(|ready| (ready.status.clone(), ready.reason.clone()))
+            .unwrap_or_default()
+    }
+
+    /// Ready's message.
+    pub(crate) fn message(&self, name: &str) -> String {
+        let status = self.status(name);
+        let ready = status::find(&status.conditions, crate::api::ConditionType::Ready);
+        ready.map(|ready| ready.message.clone()).unwrap_or_default()
+    }
+
+    /// One entry of a Secret.
+    pub(crate) fn entry(&self, secret: &str, entry: &str) -> Option<Vec<u8>> {
+        self.cluster.secrets.get(secret)?.data.get(entry).cloned()
+    }
+
+    pub(crate) fn pass(&mut self, time: SignedDuration) {
+        self.now += time;
+    }
+
+    /// Lists the instance's keys, as the shell does once an interval.
+    pub(crate) fn refresh(&mut self) {
+        self.knowledge.listing = self.service.list(self.now, &self.knowledge.listing);
+    }
+
+    /// Forgets what a restart forgets.
+    pub(crate) fn restart(&mut self) {
+        self.memories.clear();
+        self.knowledge = Knowledge::default();
+    }
+
+    /// Looks, asks and looks again, until there is a plan.
+    pub(crate) fn plan(&mut self, name: &str) -> Plan {
+        let mut payloads = Payloads::new();
+        let mut probe = None;
+        self.asked.clear();
+        let memory = self.remembered(name);
+        while self.asked.len() < MOST_ASKS {
+            let step = self.with_observed(name, &memory, &payloads, probe, look);
+            match step {
+                Step::Do(plan) => {
+                    let uid = self.uid(name);
+                    assert_eq!(check(&plan, &uid), Ok(()), "{plan:?}");
+                    return *plan;
+                }
+                Step::Ask(need) => {
+                    assert!(!self.asked.contains(&need), "asked twice for {need:?}");
+                    self.asked.push(need.clone());
+                    self.learn(name, &need, &mut payloads, &mut probe);
+                }
+            }
+        }
+        panic!("no plan after {:?}", self.asked);
+    }
+
+    fn learn(
+        &mut self,
+        name: &str,
+        need: &Need,
+        payloads: &mut Payloads,
+        probe: &mut Option<Probe>,
+    ) {
+        match need {
+            Need::Listing(_) => self.refresh(),
+            Need::Answers(questions) => {
+                for question in questions {
+                    let answer = self.service.answer(question, self.now);
+                    self.knowledge.answers.insert(question.clone(), answer);
+                }
+            }
+            Need::Payloads(needs) => {
+                for need in needs {
+                    payloads.insert(need.id.clone(), self.service.read(need));
+                }
+            }
+            Need::TargetFree => {
+                let target = target_name(self.object(name)).to_owned();
+                let taken = self.cluster.secrets.contains_key(&target);
+                *probe = Some(if taken { Probe::Taken } else { Probe::Free });
+            }
+        }
+    }
+
+    /// What is remembered of an object, with the sync request that the shell has seen.
+    fn remembered(&mut self, name: &str) -> Memory {
+        let now = self.now;
+        let asked = self
+            .object(name)
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(crate::api::SYNC_REQUESTED_ANNOTATION))
+            .cloned();
+        let memory = self
+            .memories
+            .entry(name.to_owned())
+            .or_insert_with(|| Memory::new(now));
+        if let Some(asked) = asked
+            && memory
+                .sync_request
+                .as_ref()
+                .is_none_or(|(seen, _)| *seen != asked)
+        {
+            memory.sync_request = Some((asked, now));
+        }
+        memory.clone()
+    }
+
+    fn uid(&self, name: &str) -> String {
+        self.objects
+            .get(name)
+            .and_then(|object| object.metadata.uid.clone())
+            .unwrap()
+    }
+
+    fn with_observed<T>(
+        &self,
+        name: &str,
+        memory: &Memory,
+        payloads: &Payloads,
+        probe: Option<Probe>,
+        decide: impl FnOnce(&Observed<'_>) -> T,
+    ) -> T {
+        let object = self.objects.get(name).unwrap();
+        let uid = self.uid(name);
+        let target = target_name(object);
+        let superseded: Vec<SecretView> = self
+            .cluster
+            .in_view()
+            .filter(|view| view.name != target && view.is_owned_by(&uid))
+            .cloned()
+            .collect();
+        decide(&Observed {
+            now: self.now,
+            object,
+            namespace: NamespaceView {
+                name: NAMESPACE,
+                labels: &self.labels,
+                terminating: self.terminating,
+            },
+            rival: self.rival(object),
+            instance: self.instance.then_some(InstanceView {
+                namespace: INSTANCE_NAMESPACE,
+                name: "default",
+                access: self.access.as_deref(),
+                instance_id: "12e8c9c2-a162-472d-b7d6-8b9a86b815a6",
+                refresh_interval: minutes(60),
+                unusable: self.unusable,
+            }),
+            secret: self.cluster.in_view().find(|view| view.name == target),
+            superseded: &superseded,
+            knowledge: &self.knowledge,
+            payloads,
+            probe,
+            memory,
+            policy: &self.policy,
+        })
+    }
+
+    /// The older object with the same target, by creation time, then UID.
+    fn rival(&self, object: &KeyProtectKey) -> Option<&str> {
+        let age = |object: &KeyProtectKey| {
+            (
+                object
+                    .metadata
+                    .creation_timestamp
+                    .as_ref()
+                    .map(|time| time.0),
+                object.metadata.uid.clone(),
+            )
+        };
+        self.objects
+            .values()
+            .filter(|other| target_name(other) == target_name(object) && age(other) < age(object))
+            .min_by_key(|other| age(other))
+            .and_then(|other| other.metadata.name.as_deref())
+    }
+
+    /// Carries a plan out: Secrets, then status, then memory.
+    pub(crate) fn execute(&mut self, name: &str, mut plan: Plan, stop: Stop) -> Plan {
+        let target = target_name(self.object(name)).to_owned();
+        for (done, write) in plan.writes.iter().enumerate() {
+            if stop == Stop::AfterWrites(done) {
+                return plan;
+            }
+            match self.cluster.execute(write) {
+                Ok(view) => {
+                    let secret = plan
+                        .status
+                        .as_mut()
+                        .and_then(|status| status.secret.as_mut());
+                    if let Some((secret, view)) = secret.zip(view)
+                        && view.name == target
+                    {
+                        secret.uid = Some(view.uid);
+                        secret.resource_version = Some(view.resource_version);
+                    }
+                }
+                Err(failure) => {
+                    let failed = write_name(write).to_owned();
+                    return self.fail(name, &failed, &failure);
+                }
+            }
+        }
+        if stop != Stop::Never {
+            return plan;
+        }
+        self.finish(name, &plan);
+        plan
+    }
+
+    fn fail(
+        &mut self,
+        name: &str,
+        write: &str,
+        failure: &crate::domain::plan::WriteFailure,
+    ) -> Plan {
+        let memory = self.remembered(name);
+        let none = Payloads::new();
+        let plan = self.with_observed(name, &memory, &none, None, |observed| {
+            look_after_failed_write(observed, write, failure)
+        });
+        assert_eq!(check(&plan, &self.uid(name)), Ok(()), "{plan:?}");
+        self.finish(name, &plan);
+        plan
+    }
+
+    fn finish(&mut self, name: &str, plan: &Plan) {
+        if let Some(status) = &plan.status {
+            // Times are cut to the second on the wire.
+            let wire = serde_json::to_value(status).unwrap();
+            self.object(name).status = Some(serde_json::from_value(wire).unwrap());
+        }
+        self.memories.insert(name.to_owned(), plan.memory.clone());
+    }
+
+    /// Looks and carries out.
+    pub(crate) fn sync(&mut self, name: &str) -> Plan {
+        let plan = self.plan(name);
+        self.execute(name, plan, Stop::Never)
+    }
+
+    /// Asserts that another look, now, has nothing to do and asks for nothing.
+    pub(crate) fn assert_settled(&mut self, name: &str) {
+        let before = self.service.requests;
+        let plan = self.plan(name);
+        assert!(plan.writes.is_empty(), "{:?}", plan.writes);
+        let old = self.status(name);
+        assert!(plan.status.is_none(), "{:#?}\nnot\n{old:#?}", plan.status);
+        assert_eq!(plan.events, [], "{}", plan.cause);
+        assert_eq!(self.service.requests, before, "asked for {:?}", self.asked);
+    }
+
+    pub(crate) fn uids(&self) -> BTreeSet<String> {
+        self.objects
+            .values()
+            .filter_map(|object| object.metadata.uid.clone())
+            .collect()
+    }
+}
+
+/// The Secret that a write is about.
+pub(crate) fn write_name(write: &Write) -> &str {
+    match write {
+        Write::Create(body) | Write::Replace { body, .. } => &body.name,
+        Write::Delete { name, .. } => name,
+    }
+}
