@@ -25,13 +25,14 @@ pub(super) fn found(
     key: KeyMetadata,
     prior: Option<&SourceKey>,
 ) -> Identity {
-    let forced = observed.open_sync_request().is_some();
-    let back = prior.filter(|prior| !forced && went_back(prior, &key));
-    let Some(prior) = back else {
+    let Some(prior) = prior.filter(|prior| went_back(prior, &key)) else {
         return usable(observed, request, reference, key);
     };
     if let Some(unlisted) = still_named(observed, request, reference, prior)? {
         return usable(observed, request, reference, unlisted);
+    }
+    if observed.open_sync_request().is_some() {
+        return usable(observed, request, reference, key);
     }
     let since = pending_since(observed, Reason::AliasWentBack);
     let end = after(since, observed.policy.grace);
