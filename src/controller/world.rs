@@ -260,15 +260,15 @@ impl World {
         self.in_writing.remove(key);
     }
 
-    /// Takes in the object with the status that the operator itself wrote.
+    /// Takes in the object with the status that the operator itself wrote, unless the watch has
+    /// shown a newer one meanwhile.
     pub fn status_written(&mut self, object: KeyProtectKey) {
         let key = key_of(&object);
         self.in_writing.remove(&key);
-        if self
-            .keys
-            .get(&key)
-            .is_some_and(|known| same_uid(known, &object))
-        {
+        let version = object.metadata.resource_version.as_ref();
+        if self.keys.get(&key).is_some_and(|known| {
+            same_uid(known, &object) && is_newer(version, known.metadata.resource_version.as_ref())
+        }) {
             self.keys.insert(key, Arc::new(object));
         }
     }
