@@ -30,7 +30,7 @@ use super::schema;
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secret.name"),
-    printcolumn(name = "Key", type_ = "string", json_path = ".spec.key['alias','name','id']"),
+    printcolumn(name = "Key", type_ = "string", json_path = ".status.key"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.keys[0].state"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Instance", type_ = "string", json_path = ".status.instanceRef.name", priority = 1),
@@ -305,6 +305,9 @@ pub struct KeyProtectKeyStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
     pub conditions: Vec<Condition>,
+    /// The key as the object names it: its alias, name or ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The keys that the Secret was made from, one per source.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 65))]

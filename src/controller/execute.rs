@@ -148,8 +148,7 @@ fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: Secre
         secret.uid = Some(view.uid.clone());
         secret.resource_version = Some(view.resource_version.clone());
     }
-    let concerned = context.world().secret_applied(&key.namespace, view, true);
-    context.look_now(concerned, now());
+    context.world().secret_written(&key.namespace, view);
 }
 
 /// Writes the status, announces Events, remembers, and asks for the next look.

@@ -8,6 +8,7 @@ mod execute;
 mod instance;
 pub mod queue;
 mod reconcile;
+pub mod secrets;
 mod watching;
 pub mod world;
 

@@ -127,13 +127,14 @@ async fn secrets(
                     continue;
                 };
                 listed.insert(ObjectKey::new(&namespace, &view.name));
-                context.world().secret_applied(&namespace, view, false)
+                context.world().secret_applied(&namespace, view)
             }
-            Happened::Deleted(secret) => context.world().secret_deleted(
-                &secret.namespace().unwrap_or_default(),
-                &secret.name_any(),
-                secret.metadata.resource_version.as_ref(),
-            ),
+            Happened::Deleted(secret) => {
+                let key =
+                    ObjectKey::new(&secret.namespace().unwrap_or_default(), &secret.name_any());
+                let version = secret.metadata.resource_version.as_ref();
+                context.world().secret_deleted(&key, version)
+            }
             Happened::ListEnds => {
                 let concerned = context.world().secrets_listed(&std::mem::take(&mut listed));
                 synced.note(&context, &mut first);

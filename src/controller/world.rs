@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::queue::{Lane, ObjectKey};
+use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey, SYNC_REQUESTED_ANNOTATION};
 use crate::domain::access::Question;
 use crate::domain::observed::Memory;
@@ -70,10 +71,7 @@ pub struct World {
     by_instance: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     instances: HashMap<ObjectKey, Arc<KeyProtectInstance>>,
     namespaces: HashMap<String, Arc<NamespaceFacts>>,
-    secrets: HashMap<ObjectKey, Arc<SecretView>>,
-    by_owner: HashMap<String, BTreeSet<ObjectKey>>,
-    /// Secrets that the operator wrote while a listing was under way, which may lack them.
-    written_meanwhile: HashSet<ObjectKey>,
+    secrets: Secrets,
 }
 
 impl World {
@@ -89,9 +87,7 @@ impl World {
             by_instance: HashMap::new(),
             instances: HashMap::new(),
             namespaces: HashMap::new(),
-            secrets: HashMap::new(),
-            by_owner: HashMap::new(),
-            written_meanwhile: HashSet::new(),
+            secrets: Secrets::default(),
         }
     }
 
@@ -108,14 +104,11 @@ impl World {
             .filter(|(_, oldest, _)| *oldest != uid)
             .map(|(_, _, name)| name.clone());
         let superseded = self
-            .by_owner
-            .get(&uid)
-            .into_iter()
-            .flatten()
-            .filter(|secret| **secret != target && secret.namespace == key.namespace)
-            .filter_map(|secret| self.secrets.get(secret))
-            .filter(|view| !view.deleting)
-            .map(|view| SecretView::clone(view))
+            .secrets
+            .owned_by(&uid)
+            .filter(|(secret, _)| **secret != target && secret.namespace == key.namespace)
+            .filter(|(_, view)| !view.deleting)
+            .map(|(_, view)| SecretView::clone(view))
             .collect();
         let instance = self.instance_key(&object);
         Some(Gathered {
@@ -194,8 +187,8 @@ impl World {
         if let Some(old) = &old
             && same_uid(old, &object)
             && !is_newer(
-                &object.metadata.resource_version,
-                &old.metadata.resource_version,
+                object.metadata.resource_version.as_ref(),
+                old.metadata.resource_version.as_ref(),
             )
         {
             return Vec::new();
@@ -307,133 +300,53 @@ impl World {
             .collect()
     }
 
-    /// Takes in a Secret that a watch shows, or that the operator wrote itself.
-    pub fn secret_applied(
-        &mut self,
-        namespace: &str,
-        view: SecretView,
-        own_write: bool,
-    ) -> Concerned {
-        let key = ObjectKey::new(namespace, &view.name);
-        let old = self.secrets.get(&key).cloned();
-        if let Some(old) = &old
-            && old.uid == view.uid
-            && !is_newer(
-                &Some(view.resource_version.clone()),
-                &Some(old.resource_version.clone()),
-            )
-        {
-            return Vec::new();
-        }
-        if own_write {
-            self.written_meanwhile.insert(key.clone());
-        }
-        if let Some(old) = &old {
-            self.disown(&key, old);
-        }
-        for owner in &view.owner_references {
-            self.by_owner
-                .entry(owner.uid.clone())
-                .or_default()
-                .insert(key.clone());
-        }
-        self.secrets.insert(key.clone(), Arc::new(view));
-        if own_write {
-            Vec::new()
-        } else {
-            self.concerned_by_secret(&key, old.as_deref())
-        }
+    /// Takes in a Secret that a watch shows.
+    pub fn secret_applied(&mut self, namespace: &str, view: SecretView) -> Concerned {
+        let touched = self.secrets.applied(namespace, view, false);
+        self.concerned_by(touched)
+    }
+
+    /// Takes in a Secret that the operator wrote itself, so that its echo in the watch is no news.
+    pub fn secret_written(&mut self, namespace: &str, view: SecretView) {
+        self.secrets.applied(namespace, view, true);
     }
 
     /// Takes in that a Secret is gone, or has lost the operator's mark.
-    pub fn secret_deleted(
-        &mut self,
-        namespace: &str,
-        name: &str,
-        resource_version: Option<&String>,
-    ) -> Concerned {
-        let key = ObjectKey::new(namespace, name);
-        let Some(old) = self.secrets.get(&key).cloned() else {
-            return Vec::new();
-        };
-        if resource_version.is_some()
-            && is_newer(
-                &Some(old.resource_version.clone()),
-                &resource_version.cloned(),
-            )
-        {
-            // The operator has made it anew since.
-            return Vec::new();
-        }
-        self.disown(&key, &old);
-        self.secrets.remove(&key);
-        self.concerned_by_secret(&key, Some(&old))
+    pub fn secret_deleted(&mut self, key: &ObjectKey, version: Option<&String>) -> Concerned {
+        let touched = self.secrets.deleted(key, version);
+        self.concerned_by(touched)
     }
 
     /// Takes in that a listing of Secrets begins.
     pub fn secrets_listing(&mut self) {
-        self.written_meanwhile.clear();
+        self.secrets.listing();
     }
 
-    /// Takes in that a listing of Secrets is complete: the others are gone, but for those that
-    /// the operator wrote meanwhile.
+    /// Takes in that a listing of Secrets is complete.
     pub fn secrets_listed(&mut self, listed: &HashSet<ObjectKey>) -> Concerned {
-        let gone: Vec<ObjectKey> = self
-            .secrets
-            .keys()
-            .filter(|key| !listed.contains(*key) && !self.written_meanwhile.contains(*key))
-            .cloned()
-            .collect();
-        gone.iter()
-            .flat_map(|key| self.secret_deleted(&key.namespace, &key.name, None))
-            .collect()
+        let touched = self.secrets.listed(listed);
+        self.concerned_by(touched)
     }
 
-    fn disown(&mut self, key: &ObjectKey, view: &SecretView) {
-        for owner in &view.owner_references {
-            if let Some(owned) = self.by_owner.get_mut(&owner.uid) {
-                owned.remove(key);
-                if owned.is_empty() {
-                    self.by_owner.remove(&owner.uid);
-                }
-            }
+    /// Objects whose target a Secret is, and objects that own it.
+    fn concerned_by(&self, touched: impl IntoIterator<Item = Touched>) -> Concerned {
+        let mut concerned = Concerned::new();
+        for Touched { key, owners } in touched {
+            let line = self.by_target.get(&key).into_iter().flatten();
+            let names: BTreeSet<String> = line
+                .map(|(_, _, name)| name.clone())
+                .chain(owners)
+                .collect();
+            let objects = names
+                .into_iter()
+                .map(|name| ObjectKey::new(&key.namespace, &name));
+            concerned.extend(
+                objects
+                    .filter_map(|key| Some((lane_of(self.keys.get(&key)?), key)))
+                    .map(|(lane, key)| (key, lane)),
+            );
         }
-    }
-
-    /// Objects whose target it is, and objects that own it.
-    fn concerned_by_secret(&self, key: &ObjectKey, old: Option<&SecretView>) -> Concerned {
-        let mut uids: HashSet<&str> = HashSet::new();
-        for view in self
-            .secrets
-            .get(key)
-            .map(AsRef::as_ref)
-            .into_iter()
-            .chain(old)
-        {
-            uids.extend(view.owner_references.iter().map(|owner| owner.uid.as_str()));
-        }
-        let by_target = self
-            .by_target
-            .get(key)
-            .into_iter()
-            .flatten()
-            .map(|(_, _, name)| name.clone());
-        let mut names: BTreeSet<String> = by_target.collect();
-        for view in self
-            .secrets
-            .get(key)
-            .map(AsRef::as_ref)
-            .into_iter()
-            .chain(old)
-        {
-            names.extend(view.owner_references.iter().map(|owner| owner.name.clone()));
-        }
-        names
-            .into_iter()
-            .map(|name| ObjectKey::new(&key.namespace, &name))
-            .filter_map(|key| Some((lane_of(self.keys.get(&key)?), key)))
-            .map(|(lane, key)| (key, lane))
-            .collect()
+        concerned
     }
 
     /// Takes in an instance that a watch shows; returns the objects that mean it, if what it says
@@ -545,8 +458,8 @@ fn asks_for_a_look(old: &KeyProtectKey, new: &KeyProtectKey) -> bool {
 }
 
 /// Compares resourceVersions, which are numbers that grow; what is no number counts as newer.
-fn is_newer(version: &Option<String>, than: &Option<String>) -> bool {
-    let number = |version: &Option<String>| version.as_deref().and_then(|v| v.parse::<u64>().ok());
+pub(super) fn is_newer(version: Option<&String>, than: Option<&String>) -> bool {
+    let number = |version: Option<&String>| version.and_then(|v| v.parse::<u64>().ok());
     match (number(version), number(than)) {
         (Some(version), Some(than)) => version > than,
         _ => true,

@@ -10,7 +10,7 @@ use super::judge::whole_second;
 use super::metadata::KeyMetadata;
 use super::observed::{Attempt, Memory, Observed};
 use super::plan::{Announcement, Plan, Write};
-use super::reference::KeyName;
+use super::reference::{KeyName, KeyReference};
 use super::render::RenderNote;
 use super::report;
 use super::request::{self, SyncRequest};
@@ -406,8 +406,12 @@ fn answer_sync_request(observed: &Observed<'_>, new: &mut KeyProtectKeyStatus) {
     }
 }
 
+/// The status that there is, as the next one begins.
 fn prior_status(observed: &Observed<'_>) -> KeyProtectKeyStatus {
-    observed.object.status.clone().unwrap_or_default()
+    let mut status = observed.object.status.clone().unwrap_or_default();
+    let named = KeyReference::from_selector(observed.object.spec.key.as_ref(), observed.name());
+    status.key = named.ok().map(|named| named.name.to_string());
+    status
 }
 
 fn changed(observed: &Observed<'_>, new: KeyProtectKeyStatus) -> Option<Box<KeyProtectKeyStatus>> {

@@ -29,6 +29,9 @@ use serde_json::json;
 /// How long the API server may take for what it does by and by: CRDs, policies, accounts.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Names the kubeconfig of a cluster to use instead of one of the tests' own.
+const GIVEN: &str = "TEST_KUBECONFIG";
+
 /// A running cluster.
 pub(crate) struct Cluster {
     kubeconfig: PathBuf,
@@ -53,7 +56,7 @@ impl Cluster {
         // The failure is kept too: one reason, not another one for each test.
         static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| {
-            let cluster = Self::start()?;
+            let cluster = Self::start("cluster")?;
             cluster.install_crds()?;
             Ok(cluster)
         });
@@ -61,6 +64,34 @@ impl Cluster {
             Ok(cluster) => cluster,
             Err(reason) => panic!("no cluster: {reason}"),
         }
+    }
+
+    /// Another cluster than the shared one; none where the tests were given one.
+    pub(crate) fn another(name: &str) -> Option<&'static Self> {
+        if std::env::var_os(GIVEN).is_some() {
+            return None;
+        }
+        let cluster = Self::start(name).and_then(|cluster| {
+            cluster.install_crds()?;
+            Ok(cluster)
+        });
+        match cluster {
+            Ok(cluster) => Some(Box::leak(Box::new(cluster))),
+            Err(reason) => panic!("no cluster: {reason}"),
+        }
+    }
+
+    /// Ends a cluster that this process has started.
+    pub(crate) fn down(&self) {
+        if let Some(dir) = &self.own {
+            let output = run(script("down").arg(dir), "");
+            assert!(output.ok, "the cluster does not end: {}", output.stderr);
+        }
+    }
+
+    /// A folder for what the tests write about the cluster.
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.scratch
     }
 
     /// A kubeconfig of its administrator.
@@ -185,12 +216,14 @@ impl Cluster {
         output.stdout
     }
 
-    fn start() -> Result<Self, String> {
+    fn start(name: &str) -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         remove_remains(folder);
-        let scratch = folder.join(format!("cluster-{}", std::process::id()));
+        let scratch = folder
+            .join(format!("cluster-{}", std::process::id()))
+            .join(name);
         fs::create_dir_all(&scratch).map_err(|error| format!("{scratch:?}: {error}"))?;
-        if let Some(kubeconfig) = std::env::var_os("TEST_KUBECONFIG") {
+        if let Some(kubeconfig) = std::env::var_os(GIVEN) {
             return Ok(Self {
                 kubeconfig: PathBuf::from(kubeconfig),
                 scratch,

@@ -20,4 +20,8 @@ mod keyprotect_raw;
 mod keyprotect_refusals;
 mod main_job;
 mod manifests;
+mod rows_keys;
+mod rows_outage;
+mod rows_process;
+mod scene;
 mod stage;

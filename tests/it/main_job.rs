@@ -2,42 +2,31 @@
 
 use serde_json::json;
 
+use crate::scene::{KEY, SECRET};
 use crate::stage::Stage;
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
 
 /// Alias → Secret → alias moved → Secret follows → Secret deleted → restored.
 #[test]
 fn a_secret_follows_its_alias_and_comes_back_when_deleted() {
     let scene = Stage::shared().scene("main");
-    let first =
-        scene.key(json!({"name": "orders", "payload": base64(b"first"), "aliases": ["orders-db"]}));
-    scene.object("orders-db", json!({}));
-    scene.wait("keyprotectkey", "orders-db", "condition=Ready");
+    let first = scene.alias("orders-db", "first");
+    scene.synced_object("orders-db", json!({}));
     assert_eq!(scene.data("orders-db")["key"], b"first");
 
-    let second = scene.key(json!({"name": "orders", "payload": base64(b"second")}));
-    scene
-        .stage
-        .emulator
-        .put_alias(&scene.guid, "orders-db", &second)
-        .expect("a moved alias");
+    let second = scene.key(json!({"name": "orders", "payload": crate::scene::base64(b"second")}));
+    scene.move_alias("orders-db", &second);
     scene.sync("orders-db");
     assert_eq!(scene.data("orders-db")["key"], b"second");
-    let object = scene.get("keyprotectkey", "orders-db");
+    let object = scene.get(KEY, "orders-db");
     assert_eq!(object["status"]["keys"][0]["id"], json!(second));
-    assert_ne!(first, second);
+    let note = scene.until_event("orders-db", "KeyChanged");
+    assert!(note.contains(&first) && note.contains(&second), "{note}");
 
-    let uid = scene.get("secret", "orders-db")["metadata"]["uid"].clone();
-    scene.kubectl_ok(&["delete", "secret", "orders-db"]);
-    scene.wait("secret", "orders-db", "create");
-    assert_eq!(scene.data("orders-db")["key"], b"second");
-    assert_ne!(scene.get("secret", "orders-db")["metadata"]["uid"], uid);
-    crate::cluster::eventually("Events tell of both", || {
-        let events = scene.events("orders-db");
-        events.contains(&"KeyChanged".to_owned()) && events.contains(&"Restored".to_owned())
+    let uid = scene.get(SECRET, "orders-db")["metadata"]["uid"].clone();
+    scene.delete(SECRET, "orders-db");
+    scene.until(SECRET, "orders-db", "made anew", |secret| {
+        secret["metadata"]["uid"] != uid
     });
+    assert_eq!(scene.data("orders-db")["key"], b"second");
+    scene.until_event("orders-db", "Restored");
 }

@@ -1,5 +1,5 @@
-//! The main job's stage: a real API server, the emulator behind real TLS, and the operator as a
-//! process under the ServiceAccount and RBAC that ship.
+//! The main job's stage: a real API server, and the operator as a process under the
+//! ServiceAccount and RBAC that ship. Each [`Scene`] on it brings an emulator of its own.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests read their own environment and wait for real processes"
@@ -8,82 +8,84 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
 
-use key_protect_emulator::{Emulator, Options, Served, Tls, Wanted};
+use key_protect_emulator::{Emulator, Options, Tls};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::cluster::{Cluster, Output, eventually};
+use crate::cluster::{Cluster, client_of, eventually};
 
 pub(crate) const OPERATOR_NAMESPACE: &str = "key-protect-system";
-pub(crate) const API_KEY: &str = "stage-api-key-0123456789";
 /// The grace that the operator under test is given, so that a test can see its end.
 pub(crate) const GRACE: &str = "4s";
+/// Scenes that one stage has room for: the operator is told of every host at its start.
+const SCENES: u8 = 120;
 
-/// Cluster, emulator and operator.
+/// Cluster and operator.
 pub(crate) struct Stage {
     pub(crate) cluster: &'static Cluster,
-    pub(crate) emulator: Emulator,
+    /// A client of the cluster's administrator, on the stage's runtime.
+    pub(crate) client: kube::Client,
     folder: PathBuf,
+    /// Port of every emulator; each listens on a loopback address of its own.
+    port: u16,
+    scenes: AtomicU8,
     operator: Mutex<Option<Child>>,
-    _runtime: Runtime,
-}
-
-/// An instance of its own in the emulator, the object that names it, and a namespace.
-pub(crate) struct Scene {
-    pub(crate) stage: &'static Stage,
-    /// GUID in the emulator.
-    pub(crate) guid: String,
-    /// Name of the KeyProtectInstance.
-    pub(crate) instance: String,
-    /// The team's namespace.
-    pub(crate) namespace: String,
+    runtime: Runtime,
 }
 
 impl Stage {
     /// The one stage of this process.
     pub(crate) fn shared() -> &'static Self {
-        static SHARED: OnceLock<Stage> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let stage = Self::set();
-            stage.start_operator();
-            stage
-        })
+        static SHARED: OnceLock<&'static Stage> = OnceLock::new();
+        SHARED.get_or_init(|| Self::set(Cluster::shared()))
     }
 
-    fn set() -> Self {
+    /// A stage with a cluster and an operator of its own, for tests that count what is asked of
+    /// the API server, or that stop the operator. None where the tests were given a cluster: two
+    /// operators in one would fight.
+    pub(crate) fn alone(name: &str) -> Option<&'static Self> {
+        Cluster::another(name).map(Self::set)
+    }
+
+    fn set(cluster: &'static Cluster) -> &'static Self {
         crate::bed::tls_provider();
-        let cluster = Cluster::shared();
-        let runtime = Runtime::new().expect("a runtime for the emulator");
-        // Block on a thread of its own: the test that comes first may be in a runtime itself.
-        let emulator = std::thread::scope(|scope| {
-            let started = scope.spawn(|| runtime.block_on(Emulator::start(options())));
-            started
-                .join()
-                .expect("the emulator's start")
-                .expect("the emulator")
-        });
-        let folder = std::env::temp_dir().join(format!("kpo-stage-{}", std::process::id()));
-        fs::create_dir_all(folder.join("credentials/default")).expect("a folder");
-        let stage = Self {
+        let runtime = Runtime::new().expect("a runtime");
+        let client = runtime.block_on(client_of(cluster.kubeconfig_path()));
+        let folder = cluster.scratch().join("stage");
+        fs::create_dir_all(&folder).expect("a folder");
+        let stage: &'static Self = Box::leak(Box::new(Self {
             cluster,
-            emulator,
+            client,
             folder,
+            port: free_port(),
+            scenes: AtomicU8::new(1),
             operator: Mutex::new(None),
-            _runtime: runtime,
-        };
-        stage.put_api_key(API_KEY);
+            runtime,
+        }));
         cluster.install("deploy/overlays/standard");
+        stage.start_operator();
         stage
     }
 
-    /// Puts an API key where the operator finds it, as the kubelet does: never half of it.
-    pub(crate) fn put_api_key(&self, key: &str) {
-        let file = self.folder.join("credentials/default/apikey");
-        let new = file.with_extension("new");
-        fs::write(&new, key).expect("the API key");
-        fs::rename(new, file).expect("the API key in its place");
+    /// Ends operator and cluster, so that they cost other tests nothing.
+    pub(crate) fn strike(&self) {
+        if self.operator().is_some() {
+            self.stop_operator();
+        }
+        self.cluster.down();
+    }
+
+    /// Waits for what needs the stage's runtime.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    fn operator(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.operator.lock().expect("the operator")
     }
 
     /// Starts the operator and waits until it is ready.
@@ -91,40 +93,37 @@ impl Stage {
         let kubeconfig = self
             .cluster
             .service_account_kubeconfig(OPERATOR_NAMESPACE, "key-protect-operator");
-        let host = self.emulator.api_url().replace("https://", "");
+        let hosts: Vec<String> = (1..=SCENES).map(|number| self.host(number)).collect();
+        let hosts = hosts.join(",");
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log_path())
             .expect("the operator's log");
         let port = free_port();
-        let child = Command::new(env!("CARGO_BIN_EXE_key-protect-operator"))
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(binary())
             .arg("run")
             .arg("--credentials-dir")
             .arg(self.folder.join("credentials"))
-            .args(["--allowed-key-hosts", &host, "--allowed-iam-hosts", &host])
+            .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "off"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--log", "info,key_protect_operator=debug"])
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("the operator");
-        *self.operator.lock().expect("the operator") = Some(child);
+            .stderr(log);
+        *self.operator() = Some(spawn(command));
         eventually("the operator is ready", || answers_ok(port, "/readyz"));
     }
 
     /// Ends the operator by SIGTERM, and says how long that took.
-    pub(crate) fn stop_operator(&self) -> std::time::Duration {
-        let mut child = self
-            .operator
-            .lock()
-            .expect("the operator")
-            .take()
-            .expect("a running operator");
-        let begun = std::time::Instant::now();
+    pub(crate) fn stop_operator(&self) -> Duration {
+        let mut child = self.operator().take().expect("a running operator");
+        let begun = Instant::now();
         let told = Command::new("kill")
             .arg(child.id().to_string())
             .status()
@@ -144,53 +143,54 @@ impl Stage {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// An instance, its object (usable from every namespace) and a namespace of its own.
-    pub(crate) fn scene(&'static self, name: &str) -> Scene {
-        self.scene_with(name, json!({"access": [{"namespaces": {"from": "All"}}]}))
+    /// Folder of a mounted API key.
+    pub(crate) fn credential_folder(&self, name: &str) -> PathBuf {
+        self.folder.join("credentials").join(name)
     }
 
-    pub(crate) fn scene_with(&'static self, name: &str, more: Value) -> Scene {
-        let guid = uuid::Uuid::new_v4().to_string();
-        let new = serde_json::from_value(json!({"id": guid})).expect("an instance");
-        self.emulator.create_instance(new).expect("an instance");
-        let role = json!([{"instance": guid, "role": "ReaderPlus"}]);
-        self.grant(&guid, &role);
-        let scene = Scene {
-            stage: self,
-            instance: format!("{name}-{}", &guid[..8]),
-            namespace: self.cluster.namespace_blocking(name),
-            guid,
+    fn host(&self, number: u8) -> String {
+        format!("127.0.1.{number}:{}", self.port)
+    }
+
+    /// Starts an emulator at an address that the operator may call, with a service ID `operator`
+    /// that has this API key.
+    pub(crate) fn emulator(&self, api_key: &str) -> Emulator {
+        let number = self.scenes.fetch_add(1, Ordering::Relaxed);
+        assert!(number <= SCENES, "the stage is full: raise SCENES");
+        let seed: Value = json!({"serviceIds": [{"name": "operator", "apiKey": api_key}]});
+        let listen: std::net::SocketAddr = self.host(number).parse().expect("an address");
+        let options = Options {
+            listen,
+            tls: Some(Tls::Make {
+                names: vec![listen.ip().to_string()],
+            }),
+            seed: serde_json::from_value(seed).expect("a seed"),
+            ..Options::default()
         };
-        scene.apply_instance(more);
-        scene
-    }
-
-    /// Adds roles of the operator's service ID.
-    pub(crate) fn grant(&self, guid: &str, roles: &Value) {
-        static ROLES: Mutex<Vec<Value>> = Mutex::new(Vec::new());
-        let mut all = ROLES.lock().expect("the roles");
-        all.retain(|role| role["instance"] != guid);
-        all.extend(roles.as_array().expect("a list").iter().cloned());
-        let roles = serde_json::from_value(Value::Array(all.clone())).expect("roles");
-        self.emulator.set_roles("operator", roles).expect("roles");
+        self.block_on(Emulator::start(options))
+            .expect("an emulator")
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.operator.lock().expect("the operator").take() {
-            drop(child.kill());
+/// The operator: what cargo built, or what `OPERATOR_BIN` names (a release build, say).
+fn binary() -> PathBuf {
+    std::env::var_os("OPERATOR_BIN").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_key-protect-operator")),
+        PathBuf::from,
+    )
+}
+
+/// Starts a process that dies with this one. Linux counts the thread as the parent, so the
+/// thread stays until the end.
+fn spawn(mut command: Command) -> Child {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        sender.send(command.spawn()).expect("who waits for it");
+        loop {
+            std::thread::park();
         }
-    }
-}
-
-fn options() -> Options {
-    let seed = json!({"instances": [], "serviceIds": [{"name": "operator", "apiKey": API_KEY, "roles": []}]});
-    Options {
-        tls: Some(Tls::Make { names: Vec::new() }),
-        seed: serde_json::from_value(seed).expect("a seed"),
-        ..Options::default()
-    }
+    });
+    receiver.recv().expect("a thread").expect("the operator")
 }
 
 fn free_port() -> u16 {
@@ -207,176 +207,4 @@ fn answers_ok(port: u16, path: &str) -> bool {
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").is_ok()
         && stream.read_to_string(&mut answer).is_ok()
         && answer.starts_with("HTTP/1.0 200")
-}
-
-impl Scene {
-    /// Makes or changes the KeyProtectInstance.
-    pub(crate) fn apply_instance(&self, more: Value) {
-        let url = self.stage.emulator.api_url();
-        let mut spec = json!({
-            "instanceID": self.guid,
-            "region": "us-south",
-            "endpoint": {"url": url, "iamURL": url, "caBundle": self.stage.emulator.ca_pem()},
-        });
-        for (field, value) in more.as_object().expect("fields") {
-            spec[field] = value.clone();
-        }
-        self.apply(&json!({
-            "apiVersion": "keyprotect.dev/v1alpha1",
-            "kind": "KeyProtectInstance",
-            "metadata": {"name": self.instance, "namespace": OPERATOR_NAMESPACE},
-            "spec": spec,
-        }));
-    }
-
-    /// Makes a key in the emulator; returns its ID.
-    pub(crate) fn key(&self, new: Value) -> String {
-        let new = serde_json::from_value(new).expect("a key");
-        let key = self
-            .stage
-            .emulator
-            .create_key(&self.guid, new)
-            .expect("a key");
-        key["id"].as_str().expect("its ID").to_owned()
-    }
-
-    /// Makes a KeyProtectKey that names this scene's instance.
-    pub(crate) fn object(&self, name: &str, mut spec: Value) {
-        spec["instanceRef"] = json!({"name": self.instance, "namespace": OPERATOR_NAMESPACE});
-        self.apply(&json!({
-            "apiVersion": "keyprotect.dev/v1alpha1",
-            "kind": "KeyProtectKey",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "spec": spec,
-        }));
-    }
-
-    pub(crate) fn apply(&self, object: &Value) {
-        self.stage
-            .cluster
-            .kubectl_ok(&["apply", "-f", "-"], &object.to_string());
-    }
-
-    /// `kubectl` in the team's namespace.
-    pub(crate) fn kubectl(&self, args: &[&str]) -> Output {
-        let mut all = vec!["-n", &self.namespace];
-        all.extend(args);
-        self.stage.cluster.kubectl(&all, "")
-    }
-
-    /// `kubectl` in the team's namespace that has to succeed.
-    pub(crate) fn kubectl_ok(&self, args: &[&str]) -> String {
-        let output = self.kubectl(args);
-        assert!(
-            output.ok,
-            "kubectl {args:?}: {}\n{}",
-            output.stderr,
-            self.describe()
-        );
-        output.stdout
-    }
-
-    /// Waits until the object's Ready has this reason.
-    pub(crate) fn wait_reason(&self, name: &str, reason: &str) {
-        let what =
-            r#"jsonpath={.status.conditions[?(@.type=="Ready")].reason}="#.to_owned() + reason;
-        self.wait("keyprotectkey", name, &what);
-    }
-
-    pub(crate) fn wait(&self, kind: &str, name: &str, what: &str) {
-        self.kubectl_ok(&[
-            "wait",
-            kind,
-            name,
-            &format!("--for={what}"),
-            "--timeout=20s",
-        ]);
-    }
-
-    /// Asks for a look now, and waits for the answer.
-    pub(crate) fn sync(&self, name: &str) {
-        let stamp = uuid::Uuid::new_v4().to_string();
-        let annotation = format!("keyprotect.dev/sync-requested-at={stamp}");
-        self.kubectl_ok(&[
-            "annotate",
-            "--overwrite",
-            "keyprotectkey",
-            name,
-            &annotation,
-        ]);
-        self.wait(
-            "keyprotectkey",
-            name,
-            &format!("jsonpath={{.status.lastHandledSyncRequest}}={stamp}"),
-        );
-    }
-
-    /// The object, as the API server has it.
-    pub(crate) fn get(&self, kind: &str, name: &str) -> Value {
-        let text = self.kubectl_ok(&["get", kind, name, "-o", "json"]);
-        serde_json::from_str(&text).expect("JSON")
-    }
-
-    /// The data of a Secret, decoded.
-    pub(crate) fn data(&self, name: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
-        use base64::Engine;
-        let secret = self.get("secret", name);
-        let data = secret["data"].as_object().expect("data");
-        data.iter()
-            .map(|(entry, value)| {
-                let text = value.as_str().expect("base64");
-                (
-                    entry.clone(),
-                    base64::engine::general_purpose::STANDARD
-                        .decode(text)
-                        .expect("base64"),
-                )
-            })
-            .collect()
-    }
-
-    /// Ready's status, reason and message.
-    pub(crate) fn ready(&self, name: &str) -> (String, String, String) {
-        let object = self.get("keyprotectkey", name);
-        let ready = object["status"]["conditions"]
-            .as_array()
-            .expect("conditions")
-            .iter()
-            .find(|condition| condition["type"] == "Ready")
-            .expect("Ready")
-            .clone();
-        let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
-        (text("status"), text("reason"), text("message"))
-    }
-
-    /// Reasons of the Events about an object.
-    pub(crate) fn events(&self, name: &str) -> Vec<String> {
-        let text = self.kubectl_ok(&["get", "events.events.k8s.io", "-o", "json"]);
-        let all: Value = serde_json::from_str(&text).expect("JSON");
-        let events = all["items"].as_array().expect("items").iter();
-        events
-            .filter(|event| event["regarding"]["name"] == name)
-            .map(|event| event["reason"].as_str().unwrap_or_default().to_owned())
-            .collect()
-    }
-
-    /// Requests that the emulator has served for this instance.
-    pub(crate) fn served(&self, operation: &str) -> Vec<Served> {
-        self.stage.emulator.requests(&Wanted {
-            operation: Some(operation.to_owned()),
-            instance: Some(self.guid.clone()),
-            ..Wanted::default()
-        })
-    }
-
-    /// What there is, for whoever reads why a test failed.
-    fn describe(&self) -> String {
-        let objects = self.kubectl(&["get", "kpk", "-o", "yaml"]).stdout;
-        let log = self.stage.log();
-        let tail: Vec<&str> = log.lines().rev().take(15).collect();
-        format!(
-            "{objects}\n{}",
-            tail.into_iter().rev().collect::<Vec<_>>().join("\n")
-        )
-    }
 }
