@@ -29,4 +29,4 @@ pub mod target;
 pub(crate) mod testing;
 
 #[cfg(test)]
-mod rows_tests;
+mod decide_tests;

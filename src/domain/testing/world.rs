@@ -357,6 +357,13 @@ impl World {
         assert_eq!(self.service.requests, before, "asked for {:?}", self.asked);
     }
 
+    /// Carries a look out that writes nothing, and asserts that another one asks for nothing.
+    pub(crate) fn assert_settled_after_asking(&mut self, name: &str) {
+        let plan = self.sync(name);
+        assert!(plan.writes.is_empty() && plan.status.is_none(), "{plan:?}");
+        self.assert_settled(name);
+    }
+
     pub(crate) fn uids(&self) -> BTreeSet<String> {
         self.objects
             .values()
