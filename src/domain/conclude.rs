@@ -66,7 +66,8 @@ pub(super) fn suspended(observed: &Observed<'_>) -> Plan {
         Some("False") => Is::False,
         _ => Is::Unknown,
     };
-    let message = "spec.suspend is true: the Secret is not refreshed. Set it to false to go on.";
+    let message =
+        "The Secret is not refreshed, since spec.suspend is true. Set it to false to go on.";
     let generation = observed.object.metadata.generation;
     status::set_ready(
         &mut new,

@@ -3,7 +3,7 @@
 
 use super::decide::alias_of;
 use super::failure::{FailureKind, FetchFailure};
-use super::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed};
+use super::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed, sentence};
 use super::identify;
 use super::judge;
 use super::material::Payload;
@@ -143,12 +143,7 @@ pub(super) fn render(
         })
         .collect();
     render::project(&request.target, &sources).map_err(|error| {
-        Blocked::new(
-            Reason::RenderFailed,
-            error.to_string(),
-            "cannot be rendered",
-        )
-        .into()
+        Blocked::new(Reason::RenderFailed, sentence(&error), "cannot be rendered").into()
     })
 }
 
