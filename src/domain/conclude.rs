@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::announce;
+use super::expected;
 use super::hindrance::{Bearing, Blocked};
 use super::judge::whole_second;
 use super::metadata::KeyMetadata;
@@ -170,7 +171,7 @@ fn say(
     identified: bool,
 ) -> Said {
     let mut new = prior_status(observed);
-    let good = report::holds_good_value(observed);
+    let good = request.is_some_and(|request| expected::holds_good_value(observed, request));
     let was = status::ready_reason(&new);
     let ready = status::holds(&new.conditions, ConditionType::Ready);
     let generation = observed.object.metadata.generation;
@@ -178,14 +179,14 @@ fn say(
         && was.is_some_and(|was| outlives_silence(was) && was != blocked.reason);
     let is = match blocked.bearing {
         // A key that moved while it was read is nothing to speak of, if it happens once.
-        _ if blocked.relist && failures <= 1 => None,
+        _ if blocked.relist && failures <= 1 && (good || !ready) => None,
         Bearing::StayReady if good => Some(Is::True),
         Bearing::Keep if good && ready => None,
         Bearing::Keep if !ready && outlives => None,
         Bearing::NotReady | Bearing::StayReady | Bearing::Keep => Some(Is::False),
     };
     if let Some(is) = is {
-        let waiting = blocked.reason == Reason::Pending && !ready;
+        let waiting = blocked.reason == Reason::Pending && new.secret.is_none();
         let is = if waiting { Is::Unknown } else { is };
         status::set_ready(
             &mut new,

@@ -3,19 +3,18 @@
 
 use super::body;
 use super::conclude::{self, Success};
+use super::expected::{self, record_of};
 use super::hindrance::{Bearing, Blocked, Hindrance, Need};
 use super::identify::identify_all;
 use super::metadata::KeyMetadata;
 use super::observed::Observed;
 use super::plan::{Plan, Write, WriteFailure};
 use super::reading;
-use super::record::{SourceFacts, record};
-use super::reference::KeyName;
 use super::request::{self, SyncRequest};
 use super::schedule;
-use super::secret::{self, Drift, Expectation, SecretView};
+use super::secret::{Drift, SecretView};
+use crate::api::Reason;
 use crate::api::key::DeletionPolicy;
-use crate::api::{self, Reason};
 
 /// What one look comes to.
 #[derive(Clone, Debug)]
@@ -238,27 +237,6 @@ fn not_too_often(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<(
     Err(Hindrance::Blocked(Box::new(blocked)))
 }
 
-fn record_of(request: &SyncRequest<'_>, keys: &[KeyMetadata]) -> String {
-    let facts: Vec<SourceFacts<'_>> = request
-        .target
-        .sources
-        .iter()
-        .zip(keys)
-        .map(|(source, key)| SourceFacts::new(key, alias_of(&source.key.name)))
-        .collect();
-    let owner =
-        (request.target.deletion_policy == DeletionPolicy::Delete).then_some(api::API_VERSION);
-    record(&request.target, owner, request.instance.instance_id, &facts)
-}
-
-/// The alias by which a key was found.
-pub(super) fn alias_of(name: &KeyName) -> Option<&str> {
-    match name {
-        KeyName::Alias(alias) => Some(alias.as_str()),
-        KeyName::Id(_) | KeyName::Name(_) => None,
-    }
-}
-
 /// Judges a Secret that is in view, and so carries the operator's mark.
 fn judge_target(
     observed: &Observed<'_>,
@@ -286,16 +264,7 @@ fn judge_target(
         )
         .into());
     }
-    let expected = Expectation {
-        record,
-        entries: request.target.expected_entries(),
-        labels: &request.target.labels,
-        annotations: &request.target.annotations,
-        owner_uid: observed.uid(),
-        owner_reference: request.target.deletion_policy == DeletionPolicy::Delete,
-        last_write: secret::last_write(observed.object.status.as_ref()),
-    };
-    Ok(secret::in_sync(secret, &expected))
+    Ok(expected::judge(observed, request, secret, record))
 }
 
 fn why(observed: &Observed<'_>, drift: Option<Drift>) -> &'static str {

@@ -6,6 +6,7 @@ mod body;
 pub mod catalogue;
 mod conclude;
 pub mod decide;
+mod expected;
 pub mod failure;
 pub mod hindrance;
 pub mod identify;
@@ -30,3 +31,5 @@ pub(crate) mod testing;
 
 #[cfg(test)]
 mod decide_tests;
+#[cfg(test)]
+mod world_tests;

@@ -1,7 +1,7 @@
 //! Payloads of a look: whether they may be read, whether they are what was authorised, and what
 //! the Secret's data become of them.
 
-use super::decide::alias_of;
+use super::expected::alias_of;
 use super::failure::{FailureKind, FetchFailure};
 use super::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed, sentence};
 use super::identify;

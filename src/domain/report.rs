@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::catalogue::{Listing, LookUp};
 use super::conclude::Success;
-use super::decide::alias_of;
+use super::expected::alias_of;
 use super::identify;
 use super::metadata::KeyMetadata;
 use super::observed::Observed;
@@ -141,23 +141,6 @@ pub(super) fn note_key(new: &mut KeyProtectKeyStatus, key: Option<&KeyMetadata>)
         known.state = key.state.map(|state| state.as_str().to_owned());
         known.expiration_date = key.expiration_date.map(|date| date.to_string());
     }
-}
-
-/// Whether the Secret holds what was last written for the object as it is now: nothing is known
-/// against it, though nothing new may be known either.
-pub(super) fn holds_good_value(observed: &Observed<'_>) -> bool {
-    let Some((status, view)) = observed.object.status.as_ref().zip(observed.secret) else {
-        return false;
-    };
-    let ours = status.secret.as_ref().is_some_and(|written| {
-        let entries = written.entries.iter().map(String::as_str);
-        written.uid.as_deref() == Some(&view.uid)
-            && view.fields.foreign_entries.is_empty()
-            && entries.eq(view.fields.entries.iter().map(String::as_str))
-    });
-    (ours || is_untouched(observed))
-        && !view.deleting
-        && status.observed_generation == observed.object.metadata.generation
 }
 
 /// Whether nobody wrote the Secret since the operator did.
