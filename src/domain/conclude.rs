@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::announce;
+use super::catalogue::Listing;
 use super::expected;
 use super::hindrance::{Bearing, Blocked};
 use super::judge::whole_second;
@@ -146,8 +147,15 @@ fn stopped(
             blocked.retry_after,
         )
     });
+    let listing = request.and_then(|request| listing_again(observed, request, blocked));
+    let due = due.map(|due| listing.map_or(due, |step| shared_moment(due, step)));
     if let Some(due) = due {
-        ask_again_at(due, request, blocked, &mut plan.memory);
+        if asks_singly(blocked.reason) || blocked.relist {
+            plan.memory.answers_after = due;
+        }
+        if listing.is_some() || blocked.relist {
+            plan.memory.fresh_after = due;
+        }
     }
     plan.next = earliest([due, said.stale_at, said.single_read_at]);
     plan.status = changed(observed, said.status);
@@ -258,15 +266,10 @@ fn count_failure(observed: &Observed<'_>, memory: &mut Memory) {
     memory.generation = generation;
 }
 
-/// What was learnt before this time does not count once it has come.
-fn ask_again_at(
-    due: Timestamp,
-    request: Option<&SyncRequest<'_>>,
-    blocked: &Blocked,
-    memory: &mut Memory,
-) {
-    let learnt = matches!(
-        blocked.reason,
+/// Whether single reads are sent again when the reason is looked into again.
+const fn asks_singly(reason: Reason) -> bool {
+    matches!(
+        reason,
         Reason::Unreachable
             | Reason::Throttled
             | Reason::ServiceError
@@ -279,29 +282,30 @@ fn ask_again_at(
             | Reason::KeyExpired
             | Reason::KeyDisabled
             | Reason::NotExtractable
-    );
-    if learnt || blocked.relist {
-        memory.answers_after = due;
-    }
-    let by_name = request.is_some_and(|request| {
-        let mut sources = request.target.sources.iter();
-        sources.any(|source| matches!(source.key.name, KeyName::Name(_)))
-    });
-    // A name is found by a listing alone. Full steps of the clock let all that wait for one
-    // share it.
-    let step = match blocked.reason {
-        _ if blocked.relist => Some(1),
-        Reason::KeyNotAvailable if by_name => Some(300),
-        Reason::AliasMoving if by_name => Some(60),
+    )
+}
+
+/// Whether a listing is made for this object before the next is due, and at which steps of the
+/// clock: a name is found by a listing alone. One that failed is the shell's to repeat.
+fn listing_again(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    blocked: &Blocked,
+) -> Option<i64> {
+    let mut sources = request.target.sources.iter();
+    let by_name = sources.any(|source| matches!(source.key.name, KeyName::Name(_)));
+    let listed = matches!(observed.knowledge.listing, Listing::Fresh(_));
+    match blocked.reason {
+        Reason::KeyNotAvailable if by_name && listed => Some(300),
+        Reason::AliasMoving if by_name && listed => Some(60),
         _ => None,
-    };
-    let shared = step.and_then(|step| {
-        let seconds = due.as_second();
-        Timestamp::from_second(seconds - seconds.rem_euclid(step)).ok()
-    });
-    if let Some(shared) = shared {
-        memory.fresh_after = shared;
     }
+}
+
+/// The next full step of the clock, where all that wait for a listing share one.
+fn shared_moment(due: Timestamp, step: i64) -> Timestamp {
+    let seconds = due.as_second().div_euclid(step) * step + step;
+    Timestamp::from_second(seconds).unwrap_or(due)
 }
 
 /// Every key is there: the Secret is right, or will be once the plan's writes are made.

@@ -16,6 +16,9 @@ use super::secret::{Drift, SecretView};
 use crate::api::Reason;
 use crate::api::key::DeletionPolicy;
 
+/// Conflicts in a row of which status says nothing: the watch is mostly about to show why.
+const QUIET_CONFLICTS: u32 = 3;
+
 /// What one look comes to.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -68,7 +71,17 @@ pub fn look_after_failed_write(
 ) -> Plan {
     let blocked = match failure {
         WriteFailure::AlreadyExists => reading::taken(name),
-        WriteFailure::Conflict => return conclude::again(observed, "the Secret changed meanwhile"),
+        WriteFailure::Conflict if observed.memory.failures < QUIET_CONFLICTS => {
+            return conclude::again(observed, "the Secret changed meanwhile");
+        }
+        WriteFailure::Conflict => Blocked::new(
+            Reason::OperatorError,
+            format!(
+                "Secret {name} changed each time between look and write. It is tried again by itself; \
+                 find out who or what writes it."
+            ),
+            "conflicts in a row",
+        ),
         WriteFailure::ObjectGone => return conclude::nothing(observed, "the object is gone"),
         WriteFailure::Immutable => Blocked::new(
             Reason::SecretImmutable,

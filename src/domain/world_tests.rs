@@ -271,7 +271,16 @@ impl Run {
         let old = world.objects.remove(name).unwrap();
         let mut new = object(name, old.spec);
         new.metadata.uid = Some(format!("{}x", old.metadata.uid.unwrap()));
-        new.metadata.creation_timestamp = Some(Time(world.now));
+        // Later than every other: one API server does not turn its clock back.
+        let created = world.objects.values().filter_map(|other| {
+            other
+                .metadata
+                .creation_timestamp
+                .as_ref()
+                .map(|time| time.0)
+        });
+        let created = created.max().unwrap_or(world.now).max(world.now);
+        new.metadata.creation_timestamp = Some(Time(created + SignedDuration::from_secs(1)));
         world.memories.remove(name);
         world.objects.insert(name.to_owned(), new);
     }
@@ -344,8 +353,9 @@ impl Run {
         assert_eq!(self.foreign(), foreign, "a Secret of others was changed");
         let due = plan.next.is_none_or(|next| next > self.world.now);
         assert!(due, "{:?} is due at once: {}", plan.outcome, plan.cause);
-        self.assert_ready_is_true(name);
+        // A conflict or two say nothing: the look after them does.
         if self.world.cluster.refuses != Some(WriteFailure::Conflict) {
+            self.assert_ready_is_true(name);
             self.world.assert_settled(name);
         }
         plan
@@ -519,7 +529,7 @@ impl Run {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_no_plan_breaks_an_invariant_and_a_calm_world_converges(

@@ -242,12 +242,17 @@ fn an_outage_does_not_hide_a_verdict_on_the_key_and_does_hide_what_it_does_not_k
 }
 
 #[test]
-fn a_conflict_is_looked_at_again_without_a_word() {
+fn a_conflict_is_looked_at_again_without_a_word_unless_it_lasts() {
     let mut world = orders();
     world.cluster.refuses = Some(WriteFailure::Conflict);
     let plan = world.sync("orders");
     assert!(plan.status.is_none() && plan.events.is_empty() && plan.next.is_some());
+    for _ in 0..3 {
+        world.sync("orders");
+    }
+    assert_ready(&world, "False", "OperatorError");
     world.cluster.refuses = None;
+    world.pass(minutes(1));
     world.sync("orders");
     assert_ready(&world, "True", "Synced");
 }
