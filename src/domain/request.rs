@@ -226,3 +226,7 @@ fn invalid_name(error: &InvalidName) -> Refusal {
 fn unrenderable(error: &RenderError) -> Refusal {
     refusal(Reason::RenderFailed, sentence(error), "invalid target")
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -258,3 +258,7 @@ fn surplus(ours: &BTreeSet<String>, want: &BTreeMap<String, String>, marks: &[&s
     ours.iter()
         .any(|key| !want.contains_key(key) && !marks.contains(&key.as_str()))
 }
+
+#[cfg(test)]
+#[path = "secret_tests.rs"]
+mod tests;

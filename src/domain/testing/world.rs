@@ -212,6 +212,12 @@ impl World {
         memory.clone()
     }
 
+    /// Shows what would be observed of an object before anything is asked.
+    pub(crate) fn observe<T>(&self, name: &str, decide: impl FnOnce(&Observed<'_>) -> T) -> T {
+        let memory = Memory::new(self.now);
+        self.with_observed(name, &memory, &Payloads::new(), None, decide)
+    }
+
     fn uid(&self, name: &str) -> String {
         self.objects
             .get(name)
