@@ -264,20 +264,20 @@ fn judge_target(
         );
         return Err(Blocked::new(Reason::Pending, message, "the Secret is being deleted").into());
     }
-    if let Some(owner) = secret.other_owner(observed.uid()) {
-        let message = format!(
-            "Secret {} still belongs to KeyProtectKey {} (UID {}), which is being removed or has \
-             another target now; it is made anew when that Secret is gone.",
-            secret.name, owner.name, owner.uid
-        );
-        return Err(Blocked::new(
-            Reason::Pending,
-            message,
-            "waiting for the garbage collector",
-        )
-        .into());
+    match secret.other_owner(observed.uid()) {
+        None => Ok(expected::judge(observed, request, secret, record)),
+        // Else two objects that exchange their targets would wait for each other for ever.
+        Some(_) if observed.owners_moved_on => Ok(Err(Drift::OwnerReference)),
+        Some(owner) => {
+            let message = format!(
+                "Secret {} still belongs to KeyProtectKey {} (UID {}), which is being removed; it \
+                 is made anew when that Secret is gone.",
+                secret.name, owner.name, owner.uid
+            );
+            let cause = "waiting for the garbage collector";
+            Err(Blocked::new(Reason::Pending, message, cause).into())
+        }
     }
-    Ok(expected::judge(observed, request, secret, record))
 }
 
 fn why(observed: &Observed<'_>, drift: Option<Drift>) -> &'static str {

@@ -105,7 +105,9 @@ impl SecretView {
     }
 }
 
-fn is_key(owner: &OwnerReference) -> bool {
+/// Tells whether an owner reference names a KeyProtectKey.
+#[must_use]
+pub fn is_key(owner: &OwnerReference) -> bool {
     let group = owner
         .api_version
         .split_once('/')

@@ -221,3 +221,37 @@ fn a_terminating_namespace_is_left_alone() {
     assert_eq!(world.service.requests, [0; 3]);
     world.assert_settled("orders");
 }
+
+#[test]
+fn two_objects_may_exchange_their_targets() {
+    let mut world = World::new([
+        object("orders", KeyProtectKeySpec::default()),
+        object("second", naming(by_alias("other"))),
+    ]);
+    world.service.put(key(1).alias("orders"));
+    world.service.put(key(2).alias("other"));
+    for name in ["orders", "second"] {
+        world.sync(name);
+    }
+    world.edit("orders", |spec| {
+        target(spec).name = Some("second".to_owned())
+    });
+    world.edit("second", |spec| {
+        target(spec).name = Some("orders".to_owned())
+    });
+    for _ in 0..3 {
+        for name in ["orders", "second"] {
+            world.sync(name);
+        }
+    }
+    for (secret, number) in [("second", 1), ("orders", 2)] {
+        assert_eq!(
+            world.entry(secret, "key"),
+            Some(world.service.payload(&key_id(number)))
+        );
+        assert_eq!(world.cluster.secrets[secret].view.owner_references.len(), 1);
+    }
+    for name in ["orders", "second"] {
+        world.assert_settled(name);
+    }
+}

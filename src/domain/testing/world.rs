@@ -18,7 +18,7 @@ use crate::domain::observed::{
 };
 use crate::domain::plan::{Plan, Write, check};
 use crate::domain::request::target_name;
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{self, SecretView};
 use crate::domain::status;
 
 /// How often a look may ask before it is said to ask for ever.
@@ -260,12 +260,28 @@ impl World {
                 unusable: self.unusable,
             }),
             secret: self.cluster.in_view().find(|view| view.name == target),
+            owners_moved_on: self.owners_moved_on(target, &uid),
             superseded: &superseded,
             knowledge: &self.knowledge,
             payloads,
             probe,
             memory,
             policy: &self.policy,
+        })
+    }
+
+    fn owners_moved_on(&self, target: &str, uid: &str) -> bool {
+        let Some(secret) = self.cluster.secrets.get(target) else {
+            return false;
+        };
+        let others = secret.view.owner_references.iter();
+        let mut others = others.filter(|owner| secret::is_key(owner) && owner.uid != uid);
+        others.all(|owner| {
+            self.objects.values().any(|object| {
+                object.metadata.uid.as_ref() == Some(&owner.uid)
+                    && object.metadata.deletion_timestamp.is_none()
+                    && target_name(object) != target
+            })
         })
     }
 
