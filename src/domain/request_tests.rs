@@ -38,8 +38,10 @@ fn the_interval_is_the_objects_the_instances_or_none() {
         ("1s", minutes(1), false),
         ("nonsense", minutes(60), false),
     ] {
-        let mut spec = KeyProtectKeySpec::default();
-        spec.refresh_interval = Some(text.to_owned());
+        let spec = KeyProtectKeySpec {
+            refresh_interval: Some(text.to_owned()),
+            ..KeyProtectKeySpec::default()
+        };
         let world = World::new([object("orders", spec)]);
         resolved(&world, |request| {
             let request = request.unwrap();

@@ -140,7 +140,7 @@ fn each_way_of_touching_a_secret_is_seen() {
             view.fields.foreign_entries.insert("key".to_owned());
         }),
         ("an entry removed", Drift::Edited, |view| {
-            view.fields.entries.clear()
+            view.fields.entries.clear();
         }),
         ("an entry more, of others", Drift::Edited, |view| {
             view.fields.foreign_entries.insert("more".to_owned());
@@ -149,7 +149,7 @@ fn each_way_of_touching_a_secret_is_seen() {
             view.fields.entries.insert("more".to_owned());
         }),
         ("managedFields cleared", Drift::Edited, |view| {
-            view.fields = FieldOwnership::default()
+            view.fields = FieldOwnership::default();
         }),
         ("a label changed", Drift::Edited, |view| {
             view.labels.insert("team".to_owned(), "b".to_owned());
@@ -172,7 +172,7 @@ fn each_way_of_touching_a_secret_is_seen() {
                 .insert(api::RETAIN_ANNOTATION.to_owned(), "true".to_owned());
         }),
         ("no owner reference", Drift::OwnerReference, |view| {
-            view.owner_references.clear()
+            view.owner_references.clear();
         }),
         (
             "the owner reference of another UID",

@@ -184,10 +184,10 @@ impl Run {
                 self.change(*key, |key| key.expiration_date = Some(date));
             }
             Event::Deactivate(key) => {
-                self.change(*key, |key| key.state = Some(KeyState::Deactivated))
+                self.change(*key, |key| key.state = Some(KeyState::Deactivated));
             }
             Event::MoveRing(key) => {
-                self.change(*key, |key| key.key_ring = Some("other".to_owned()))
+                self.change(*key, |key| key.key_ring = Some("other".to_owned()));
             }
             Event::Unlist(key) => {
                 world.service.unlisted.insert(key_id(*key));
@@ -212,10 +212,10 @@ impl Run {
             Event::ClockBack(seconds) => world.now -= SignedDuration::from_secs(*seconds),
             Event::EditEntry(index) => world.cluster.edit_entry(secret(*index), "key", b"edited"),
             Event::ClearFields(index) => world.cluster.touch(secret(*index), |secret| {
-                secret.view.fields = Default::default()
+                secret.view.fields = Default::default();
             }),
             Event::DropOwners(index) => world.cluster.touch(secret(*index), |secret| {
-                secret.view.owner_references.clear()
+                secret.view.owner_references.clear();
             }),
             Event::Annotate(index) => world.cluster.annotate(secret(*index), "theirs", "1"),
             Event::DeleteSecret(index) => world.cluster.delete(secret(*index)),
@@ -245,7 +245,7 @@ impl Run {
                     DeletionPolicy::Delete
                 };
                 world.edit(NAMES[*index], |spec| {
-                    target(spec).deletion_policy = Some(policy)
+                    target(spec).deletion_policy = Some(policy);
                 });
             }
             Event::Suspend(index, suspend) => {

@@ -125,7 +125,7 @@ fn nothing_is_written_for_an_object_that_is_being_deleted() {
 fn a_secret_that_is_being_deleted_is_waited_for() {
     let mut world = synced();
     world.cluster.touch("orders", |secret| {
-        secret.view.finalizers.push("example.org/keep".to_owned())
+        secret.view.finalizers.push("example.org/keep".to_owned());
     });
     world.cluster.delete("orders");
     let plan = world.sync("orders");
@@ -234,10 +234,10 @@ fn two_objects_may_exchange_their_targets() {
         world.sync(name);
     }
     world.edit("orders", |spec| {
-        target(spec).name = Some("second".to_owned())
+        target(spec).name = Some("second".to_owned());
     });
     world.edit("second", |spec| {
-        target(spec).name = Some("orders".to_owned())
+        target(spec).name = Some("orders".to_owned());
     });
     for _ in 0..3 {
         for name in ["orders", "second"] {

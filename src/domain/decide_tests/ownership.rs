@@ -192,7 +192,7 @@ fn labels_of_its_own_that_are_no_longer_wanted_are_dropped() {
     target(&mut world.object("orders").spec).metadata = labels(&[("a", "1"), ("b", "2")]);
     world.sync("orders");
     world.edit("orders", |spec| {
-        target(spec).metadata = labels(&[("b", "3")])
+        target(spec).metadata = labels(&[("b", "3")]);
     });
     let plan = world.sync("orders");
     assert_eq!(plan.events, []);
@@ -239,7 +239,7 @@ fn a_replacement_and_a_deletion_name_exactly_what_was_seen() {
     let mut world = synced();
     let seen = world.cluster.secrets["orders"].view.clone();
     world.edit("orders", |spec| {
-        target(spec).name = Some("other".to_owned())
+        target(spec).name = Some("other".to_owned());
     });
     let plan = world.plan("orders");
     let [
@@ -285,10 +285,10 @@ fn a_renamed_target_leaves_a_retained_secret_behind() {
 fn a_superseded_secret_with_a_finalizer_is_deleted_once() {
     let mut world = synced();
     world.cluster.touch("orders", |secret| {
-        secret.view.finalizers.push("example.org/keep".to_owned())
+        secret.view.finalizers.push("example.org/keep".to_owned());
     });
     world.edit("orders", |spec| {
-        target(spec).name = Some("other".to_owned())
+        target(spec).name = Some("other".to_owned());
     });
     world.sync("orders");
     assert!(world.cluster.secrets["orders"].view.deleting);
@@ -316,7 +316,7 @@ fn a_change_of_deletion_policy_changes_the_owner_reference_and_the_mark_in_one_w
 fn a_removed_entry_of_the_spec_leaves_the_secret() {
     let mut world = synced();
     world.edit("orders", |spec| {
-        target(spec).data = Some(vec![entry("a"), entry("b")])
+        target(spec).data = Some(vec![entry("a"), entry("b")]);
     });
     world.sync("orders");
     world.edit("orders", |spec| target(spec).data = Some(vec![entry("b")]));

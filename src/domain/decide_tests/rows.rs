@@ -474,7 +474,7 @@ fn suspended_objects_keep_ready_and_are_not_asked_for() {
 fn an_object_with_interval_zero_takes_a_new_key_only_when_it_changes() {
     let mut world = orders();
     world.edit("orders", |spec| {
-        spec.refresh_interval = Some("0s".to_owned())
+        spec.refresh_interval = Some("0s".to_owned());
     });
     world.sync("orders");
     world.service.put(key(2));

@@ -62,7 +62,7 @@ impl Service {
     pub(crate) fn move_alias(&mut self, alias: &str, to: &KeyId) {
         self.unalias(alias);
         self.change(to, |key| {
-            key.aliases.get_or_insert_default().push(alias.to_owned())
+            key.aliases.get_or_insert_default().push(alias.to_owned());
         });
     }
 
