@@ -6,5 +6,10 @@
 //! between them, and [`runtime`] is the process.
 
 pub mod api;
+pub mod check;
 pub mod cluster;
+pub mod controller;
+pub mod crds;
 pub mod domain;
+pub mod keyprotect;
+pub mod runtime;

@@ -1,2 +1,142 @@
-//! The operator's command line.
-fn main() {}
+//! The command line: `run` is the operator, `check` tries a credential, `crds` prints the CRDs.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use key_protect_operator::check::{self, CheckArgs};
+use key_protect_operator::controller::clock::now;
+use key_protect_operator::controller::context::{Context, Settings};
+use key_protect_operator::crds::{self, CrdsArgs, CrdsError};
+use key_protect_operator::runtime::settings::RunArgs;
+use key_protect_operator::runtime::{health, process, telemetry};
+use key_protect_operator::{cluster, controller};
+use tokio_util::sync::CancellationToken;
+
+/// Keeps Kubernetes Secrets equal to keys held in IBM Key Protect.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the operator.
+    Run(Box<RunArgs>),
+    /// Tries, step by step, whether an instance and a key can be read from here.
+    Check(Box<CheckArgs>),
+    /// Prints the CRDs, or writes them to a folder.
+    Crds(CrdsArgs),
+}
+
+/// Why the operator could not run.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Crds(#[from] CrdsError),
+    #[error("--allowed-key-hosts, --allowed-iam-hosts: {0:?} is no HOST or HOST:PORT")]
+    Host(String),
+    #[error(transparent)]
+    Filter(#[from] telemetry::InvalidFilter),
+    #[error("no TLS provider could be set up: another one is installed already")]
+    Tls,
+    #[error("no way to a cluster: {0}")]
+    Cluster(#[from] kube::Error),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Check(args) => run_check(&args),
+        Command::Crds(args) => crds::run(&args)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(StartError::from),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            #[allow(clippy::print_stderr, reason = "the log may not have been started")]
+            {
+                eprintln!("key-protect-operator: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_check(args: &CheckArgs) -> Result<ExitCode, StartError> {
+    install_tls()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(check::run(args, &mut std::io::stdout()))?;
+    Ok(ExitCode::from(outcome.exit_code()))
+}
+
+fn install_tls() -> Result<(), StartError> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| StartError::Tls)
+}
+
+fn run(args: &RunArgs) -> Result<(), StartError> {
+    let settings = args.controller();
+    if let Some(host) = settings.allowed_hosts.malformed() {
+        return Err(StartError::Host(host.to_owned()));
+    }
+    telemetry::start(args.log_format, &args.log)?;
+    if let Err(error) = process::protect_memory() {
+        tracing::warn!(%error, "core dumps could not be switched off");
+    }
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| StartError::Tls)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(operate(args, settings))
+}
+
+async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
+    let stop = CancellationToken::new();
+    let client = cluster::client::connect().await?;
+    let context = Arc::new(Context::new(client, settings, now()));
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "key-protect-operator starts"
+    );
+    let health = health::serve(args.health_address, Arc::clone(&context), stop.clone());
+    let controller = controller::run(Arc::clone(&context), stop.clone());
+    let signals = async {
+        let told = process::told_to_stop().await;
+        tracing::info!("told to stop");
+        stop.cancel();
+        told
+    };
+    // Any of the three that ends takes the others along.
+    let (health, (), signals) = tokio::join!(
+        async {
+            let ended = health.await;
+            stop.cancel();
+            ended
+        },
+        async {
+            controller.await;
+            stop.cancel();
+        },
+        async {
+            tokio::select! {
+                told = signals => told,
+                () = stop.cancelled() => Ok(()),
+            }
+        }
+    );
+    health?;
+    signals?;
+    Ok(())
+}

@@ -155,3 +155,20 @@ reasons! {
         cause: "Something that should not happen did, or the API server failed.",
         remedy: "The operator tries again. Its log has the details; please report it if it lasts." }
 }
+
+/// The rows of the table in `docs/reasons.md`: reason, cause, remedy, whether it stalls. Each
+/// reason has an anchor, its name in lower case.
+#[must_use]
+pub fn reasons_table() -> String {
+    let mut rows = String::new();
+    for reason in Reason::ALL {
+        let name = reason.as_str();
+        let anchor = name.to_ascii_lowercase();
+        let stalls = if reason.stalls() { "yes" } else { "no" };
+        let (cause, remedy) = (reason.cause(), reason.remedy());
+        rows.push_str(&format!(
+            "| <a id=\"{anchor}\"></a>`{name}` | {cause} | {remedy} | {stalls} |\n"
+        ));
+    }
+    rows
+}

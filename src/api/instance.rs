@@ -41,11 +41,13 @@ use super::schema;
     validation = Rule::new("has(self.cloudFoundry) || has(self.crn) != has(self.instanceID)")
         .message("spec: give either crn, or instanceID together with region; copy the CRN from 'ibmcloud resource service-instance NAME --id'"),
     validation = Rule::new("!has(self.cloudFoundry) || (!has(self.crn) && !has(self.instanceID))")
-        .message("spec.cloudFoundry: takes the place of crn and instanceID; remove those, or remove cloudFoundry"),
+        .message("spec.cloudFoundry: takes the place of crn and instanceID; remove those, or remove cloudFoundry").field_path(".cloudFoundry"),
     validation = Rule::new("!has(self.instanceID) || has(self.region) || (has(self.endpoint) && has(self.endpoint.url))")
-        .message("spec.region: required with instanceID, for example us-south (or give endpoint.url)"),
+        .message("spec.region: required with instanceID, for example us-south (or give endpoint.url)").field_path(".region"),
+    validation = Rule::new("!has(self.cloudFoundry) || !has(self.endpoint) || (!has(self.endpoint.kind) && !has(self.endpoint.network) && !has(self.endpoint.port))")
+        .message("spec.endpoint: kind, network and port have no meaning with cloudFoundry; remove them, or give url if the legacy host is not meant").field_path(".endpoint"),
     validation = Rule::new("!has(self.crn) || !has(self.region)")
-        .message("spec.region: the CRN names the region already; remove region")
+        .message("spec.region: the CRN names the region already; remove region").field_path(".region")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KeyProtectInstanceSpec {
@@ -53,23 +55,30 @@ pub struct KeyProtectInstanceSpec {
     /// instance ID that this command prints after the CRN may stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
-    #[x_kube(validation = Rule::new("self.matches('^crn:v1:[a-z0-9-]+:[a-z0-9-]+:(kms|hs-crypto):[a-z]{2}-[a-z]{2,5}:a/[0-9a-fA-F-]{32,36}(:([0-9a-fA-F-]{36})?:[a-z]*:[0-9a-zA-Z-]*)?([ \\\\t]+[0-9a-fA-F-]{36})?[ \\\\t]*$')")
-        .message("spec.crn: must look like crn:v1:bluemix:public:kms:us-south:a/<account>:<instance ID>::, as 'ibmcloud resource service-instance NAME --id' prints it"))]
+    #[x_kube(
+        validation = Rule::new(format!("!({}) || {}", schema::CRN_SERVICE, schema::CRN_FORM))
+            .message("spec.crn: must look like crn:v1:bluemix:public:kms:us-south:a/<account>:<instance ID>::, as 'ibmcloud resource service-instance NAME --id' prints it"),
+        validation = Rule::new(schema::CRN_SERVICE)
+            .message("spec.crn: names another service than Key Protect (kms) or Hyper Protect Crypto Services (hs-crypto); use the CRN of the key management instance"),
+        validation = Rule::new(format!("!({}) || {}", schema::CRN_FORM, schema::CRN_INSTANCE))
+            .message("spec.crn: names no instance; copy the whole line that 'ibmcloud resource service-instance NAME --id' prints")
+    )]
     pub crn: Option<String>,
     /// Instance ID (a GUID), where no CRN is given.
     #[serde(rename = "instanceID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 36))]
-    #[x_kube(validation = Rule::new(schema::UUID).message("spec.instanceID: must be the instance's GUID, like 12e8c9c2-a162-472d-b7d6-8b9a86b815a6"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(schema::UUID).message("spec.instanceID: must be the instance's GUID, like 12e8c9c2-a162-472d-b7d6-8b9a86b815a6; a CRN goes into crn"))]
     pub instance_id: Option<String>,
     /// Region of the instance, where no CRN is given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z]{2}-[a-z]{2,5}$')").message("spec.region: must be a region like us-south, eu-de or jp-tok"))]
     pub region: Option<String>,
-    /// Which host is called; by default the public one of the region.
+    /// Which host is called. Default: the public one of the region.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointSpec>,
-    /// The credential used at IAM; by default the operator's `--default-credential`.
+    /// The credential used at IAM. Default: the one that the operator's `--default-credential`
+    /// names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
     /// A legacy instance in a Cloud Foundry org and space, which are named in place of an
@@ -82,8 +91,8 @@ pub struct KeyProtectInstanceSpec {
     #[x_kube(validation = Rule::new(format!("{} && duration(self) >= duration('1m')", schema::DURATION))
         .message("spec.refreshInterval: must be a duration of hours, minutes and seconds like 1h, 30m or 1h30m, and at least 1m"))]
     pub refresh_interval: Option<String>,
-    /// Who may use which keys: a request passes if one rule allows it. Absent: every key, for
-    /// objects in the instance's own namespace only.
+    /// Which namespaces may use which keys: a request passes if one rule allows it. Absent:
+    /// every key, but for the instance's own namespace only. An empty list: nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub access: Option<Vec<AccessRule>>,
@@ -93,15 +102,14 @@ pub struct KeyProtectInstanceSpec {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("!has(self.url) || (!has(self.network) && !has(self.port) && !has(self.kind))")
-        .message("spec.endpoint.url: names the whole host; remove kind, network and port, or remove url")
+        .message("spec.endpoint.url: names the whole host; remove kind, network and port, or remove url").field_path(".url")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointSpec {
-    /// Which service's host the region and the instance ID make. Default: what the CRN says,
-    /// else Standard.
+    /// Which service's host is made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EndpointKind>,
-    /// Public, or Private (which also uses IAM's private host). Default: Public.
+    /// Which network is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
     /// Port of a private endpoint with an allowed-IP policy, or of an HPCS host.
@@ -109,19 +117,19 @@ pub struct EndpointSpec {
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
     /// Takes the place of the host and port that kind, region and network would make, like
-    /// <https://private.us-south.kms.cloud.ibm.com:12345>. The operator's admin allows hosts
+    /// `https://private.us-south.kms.cloud.ibm.com:12345`. The operator's admin allows hosts
     /// other than IBM Cloud's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
-    #[x_kube(validation = Rule::new("self.matches('^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$')")
-        .message("spec.endpoint.url: must be https://HOST or https://HOST:PORT, without user, path or query"))]
+    #[x_kube(validation = Rule::new(schema::url("/?"))
+        .message("spec.endpoint.url: must be https://HOST or https://HOST:PORT, without user, path or query (http only for a loopback host)"))]
     pub url: Option<String>,
-    /// Takes the place of IAM's token URL, like <https://iam.cloud.ibm.com/identity/token>; the
+    /// Takes the place of IAM's token URL, like `https://iam.cloud.ibm.com/identity/token`; the
     /// legacy path /oidc/token is kept where it is given.
     #[serde(rename = "iamURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
-    #[x_kube(validation = Rule::new("self.matches('^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/|/identity/token|/oidc/token)?$')")
-        .message("spec.endpoint.iamURL: must be https://HOST with nothing, /identity/token or /oidc/token after it"))]
+    #[x_kube(validation = Rule::new(schema::url("(/|/identity/token|/oidc/token)?"))
+        .message("spec.endpoint.iamURL: must be https://HOST or https://HOST:PORT with nothing, /identity/token or /oidc/token after it (http only for a loopback host)"))]
     pub iam_url: Option<String>,
     /// Extra root certificates in PEM, for hosts whose certificate no public authority signed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +139,9 @@ pub struct EndpointSpec {
     pub ca_bundle: Option<String>,
 }
 
-/// Which service an instance belongs to; they share one API and differ in their hosts.
+/// Which service's host the region and the instance ID make: Standard (Key Protect), Dedicated
+/// (Key Protect Dedicated) or HPCS (Hyper Protect Crypto Services). Default: what the CRN says,
+/// else Standard.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum EndpointKind {
     /// Key Protect.
@@ -143,7 +153,8 @@ pub enum EndpointKind {
     Hpcs,
 }
 
-/// Which network the hosts are reached over.
+/// Which network the hosts are reached over: Public, or Private (IBM Cloud's private network,
+/// for IAM too). Default: Public.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum Network {
     /// The public Internet.
@@ -177,20 +188,21 @@ pub struct MountedApiKey {
 #[serde(rename_all = "camelCase")]
 pub struct CloudFoundry {
     /// GUID of the organization (`bx iam org NAME --guid`).
-    #[schemars(length(max = 36))]
+    #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(schema::UUID).message("spec.cloudFoundry.organization: must be the organization's GUID"))]
     pub organization: String,
     /// GUID of the space (`bx iam space NAME --guid`).
-    #[schemars(length(max = 36))]
+    #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new(schema::UUID).message("spec.cloudFoundry.space: must be the space's GUID"))]
     pub space: String,
 }
 
-/// One rule: which namespaces may use which keys. What is absent does not restrict.
+/// One rule: which namespaces may use which keys. A key has to be in one of keyRings and match
+/// one of ids, aliases and names; what is absent does not restrict.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("!has(self.names) || has(self.keyRings)")
-        .message("spec.access[].names: needs keyRings beside it, since whoever can write keys can take any name")
+        .message("spec.access[].names: needs keyRings beside it, since whoever can write keys can take any name; add the keyRings of those keys").field_path(".names")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AccessRule {
@@ -199,16 +211,17 @@ pub struct AccessRule {
     /// Key rings whose keys may be used (the recommended form). Absent: every ring.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 100)))]
+    #[x_kube(validation = Rule::new("self.all(r, r.matches('^[A-Za-z0-9_-]{2,100}$'))").message("spec.access[].keyRings: each must be a key ring's ID, 2 to 100 letters, digits, '-' or '_'; patterns are not understood here"))]
     pub key_rings: Option<Vec<String>>,
     /// Key IDs, exact.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), inner(length(max = 36)))]
-    #[x_kube(validation = Rule::new("self.all(i, i.matches('^[0-9a-fA-F-]{36}$'))").message("spec.access[].ids: each must be a key ID (a UUID)"))]
+    #[schemars(length(min = 1, max = 256), inner(length(max = 64)))]
+    #[x_kube(validation = Rule::new("self.all(i, i.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'))").message("spec.access[].ids: each must be a key's ID (a UUID); aliases go into aliases, names into names"))]
     pub ids: Option<Vec<String>>,
     /// Aliases; `*` and `?` as in a shell, case-sensitive.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 90)))]
-    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[A-Za-z0-9_*?-]{1,90}$'))").message("spec.access[].aliases: letters, digits, '-', '_', and the wildcards '*' and '?'"))]
+    #[x_kube(validation = Rule::new("self.all(a, a.matches('^[A-Za-z0-9_*?-]{1,90}$'))").message("spec.access[].aliases: each must be made of letters, digits, '-', '_', and the wildcards '*' and '?'"))]
     pub aliases: Option<Vec<String>>,
     /// Key names; `*` and `?` as in a shell, case-sensitive. Only together with keyRings.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -220,13 +233,13 @@ pub struct AccessRule {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("(self.from == 'Names') == has(self.names)")
-        .message("spec.access[].namespaces.names: list the namespaces with from: Names, and only there"),
+        .message("spec.access[].namespaces.names: list the namespaces here with 'from: Names', and only then").field_path(".names"),
     validation = Rule::new("(self.from == 'Selector') == has(self.selector)")
-        .message("spec.access[].namespaces.selector: give a label selector with from: Selector, and only there")
+        .message("spec.access[].namespaces.selector: give a label selector here with 'from: Selector', and only then").field_path(".selector")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelection {
-    /// Same (the instance's own), All, Names or Selector.
+    /// Same, All, Names or Selector.
     pub from: NamespacesFrom,
     /// Namespace names, with `from: Names`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,7 +252,8 @@ pub struct NamespaceSelection {
     pub selector: Option<NamespaceSelector>,
 }
 
-/// How a rule selects namespaces.
+/// How namespaces are selected: Same (the instance's own), All, Names (those listed under
+/// names) or Selector (those whose labels match selector).
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum NamespacesFrom {
     /// The instance's own namespace.
@@ -257,11 +271,13 @@ pub enum NamespacesFrom {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("has(self.matchLabels) || has(self.matchExpressions)")
-        .message("spec.access[].namespaces.selector: give matchLabels or matchExpressions; for every namespace write from: All"),
+        .message("spec.access[].namespaces.selector: give matchLabels or matchExpressions; for every namespace write 'from: All'"),
     validation = Rule::new("!has(self.matchLabels) || self.matchLabels.all(k, k.startsWith('access.keyprotect.dev/') || k == 'kubernetes.io/metadata.name')")
-        .message("spec.access[].namespaces.selector.matchLabels: only labels under access.keyprotect.dev/ or kubernetes.io/metadata.name, since others can be set by whoever may label a namespace"),
+        .message("spec.access[].namespaces.selector.matchLabels: only labels under access.keyprotect.dev/ or kubernetes.io/metadata.name, since others can be set by whoever may label a namespace").field_path(".matchLabels"),
     validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, e.key.startsWith('access.keyprotect.dev/') || e.key == 'kubernetes.io/metadata.name')")
-        .message("spec.access[].namespaces.selector.matchExpressions: only labels under access.keyprotect.dev/ or kubernetes.io/metadata.name, since others can be set by whoever may label a namespace")
+        .message("spec.access[].namespaces.selector.matchExpressions: only keys under access.keyprotect.dev/ or kubernetes.io/metadata.name, since others can be set by whoever may label a namespace").field_path(".matchExpressions"),
+    validation = Rule::new("!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && e.values.size() > 0))")
+        .message("spec.access[].namespaces.selector.matchExpressions: In and NotIn need values, Exists and DoesNotExist take none").field_path(".matchExpressions")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelector {
@@ -296,7 +312,7 @@ pub struct KeyProtectInstanceStatus {
     /// The region in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// How keys are looked at: by listing all of them, or each singly.
+    /// How keys are looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalogue_mode: Option<CatalogueMode>,
     /// How many KeyProtectKeys name this instance and may use it.
@@ -310,7 +326,7 @@ pub struct KeyProtectInstanceStatus {
     pub observed_generation: Option<i64>,
 }
 
-/// How keys are looked at.
+/// How keys are looked at: List (one listing for all) or Single (key by key).
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum CatalogueMode {
     /// One listing for all.

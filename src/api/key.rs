@@ -30,7 +30,7 @@ use super::schema;
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secret.name"),
-    printcolumn(name = "Key", type_ = "string", json_path = ".spec.key['alias','name','id']"),
+    printcolumn(name = "Key", type_ = "string", json_path = ".status.key"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.keys[0].state"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Instance", type_ = "string", json_path = ".status.instanceRef.name", priority = 1),
@@ -38,12 +38,12 @@ use super::schema;
     printcolumn(name = "Changed", type_ = "string", json_path = ".status.lastChangeTime", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
     validation = Rule::new("self.metadata.name.size() <= 63").message("metadata.name: must be at most 63 characters; choose a shorter name, and target.name for a longer Secret's"),
-    validation = Rule::new("(has(self.spec.key) && (has(self.spec.key.id) || has(self.spec.key.alias) || has(self.spec.key.name))) || (self.metadata.name.matches('^[a-z0-9-]{2,63}$') && !self.metadata.name.matches('^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') && !(self.metadata.name in ['key','keys','metadata','policy','policies','registration','registrations','ring','rings','rotate','wrap','unwrap','rewrap','version','versions']))")
-        .message("spec.key: metadata.name cannot be a key's alias (dots, UUID-shaped, too short or reserved); name the key by key.alias, key.id, or key.name with key.keyRing")
+    validation = Rule::new("(has(self.spec.key) && (has(self.spec.key.id) || has(self.spec.key.alias) || has(self.spec.key.name))) || (self.metadata.name.matches('^[a-z0-9-]{2,}$') && !self.metadata.name.matches('^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') && !(self.metadata.name in ['key','keys','metadata','policy','policies','registration','registrations','ring','rings','rotate','wrap','unwrap','rewrap','version','versions']))")
+        .message("spec.key: metadata.name cannot be a key's alias (dots, UUID-shaped, too short or reserved); name the key by key.alias, key.id, or key.name with key.keyRing").field_path(".spec.key")
 )]
 #[x_kube(
     validation = Rule::new("(has(self.target) && has(self.target.type) ? self.target.type : 'Opaque') == (has(oldSelf.target) && has(oldSelf.target.type) ? oldSelf.target.type : 'Opaque')")
-        .message("spec.target.type: cannot be changed, since a Secret's type is immutable; make a new KeyProtectKey with another target.name")
+        .message("spec.target.type: cannot be changed, since a Secret's type is immutable; make a new KeyProtectKey with another target.name").field_path(".target.type")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KeyProtectKeySpec {
@@ -74,12 +74,12 @@ pub struct KeyProtectKeySpec {
 pub struct InstanceRef {
     /// Its name.
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("instanceRef.name: must be the name of a KeyProtectInstance"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("spec.instanceRef.name: must be the name of a KeyProtectInstance; its namespace goes into namespace"))]
     pub name: String,
     /// Its namespace. Default: the object's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new(schema::DNS_LABEL).message("instanceRef.namespace: must be a namespace's name"))]
+    #[x_kube(validation = Rule::new(schema::DNS_LABEL).message("spec.instanceRef.namespace: must be a namespace's name"))]
     pub namespace: Option<String>,
 }
 
@@ -87,31 +87,31 @@ pub struct InstanceRef {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[x_kube(
     validation = Rule::new("[has(self.id), has(self.alias), has(self.name)].filter(x, x).size() <= 1")
-        .message("key: give at most one of id, alias and name"),
+        .message("id, alias, name: give one of them only, and remove the others"),
     validation = Rule::new("!has(self.name) || has(self.keyRing)")
-        .message("key.keyRing: required with key.name, since names are not unique; write the key's ring, for example default")
+        .message("keyRing: required beside name, since names are not unique; write the key's ring, for example default").field_path(".keyRing")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KeySelector {
     /// That key and no other.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 36))]
-    #[x_kube(validation = Rule::new(schema::UUID).message("key.id: must be the key's ID (a UUID); for an alias write key.alias, for a name key.name with key.keyRing"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(schema::UUID).message("id: must be the key's ID (a UUID like 02fd6835-6001-4482-a892-13bd2085f75d, the last part of its CRN); an alias goes into alias, a name into name with keyRing"))]
     pub id: Option<String>,
     /// Whichever key has the alias now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 90))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{2,90}$')").message("key.alias: 2 to 90 letters, digits, '-' or '_'"))]
+    #[x_kube(validation = Rule::new(schema::ALIAS).message("alias: must be 2 to 90 letters, digits, '-' or '_', no UUID (that goes into id) and no word of the API like keys or policies; a name goes into name with keyRing"))]
     pub alias: Option<String>,
     /// The newest active standard key of that name in that ring.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 90))]
-    #[x_kube(validation = Rule::new("self.size() >= 2 && self.matches('^[^\\\\x00-\\\\x1f\\\\x7f]*$')").message("key.name: 2 to 90 characters"))]
+    #[x_kube(validation = Rule::new("self.size() >= 2 && self.matches('^[^\\\\x00-\\\\x1f\\\\x7f]*$')").message("name: must be 2 to 90 characters without control characters, as the key is named in Key Protect"))]
     pub name: Option<String>,
     /// Narrows the look-up to one key ring.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]{2,100}$')").message("key.keyRing: 2 to 100 letters, digits, '-' or '_', like default"))]
+    #[x_kube(validation = Rule::new(schema::KEY_RING).message("keyRing: must be a key ring's ID, 2 to 100 letters, digits, '-' or '_', like default"))]
     pub key_ring: Option<String>,
 }
 
@@ -119,19 +119,27 @@ pub struct KeySelector {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("!has(self.expand) || !has(self.data)")
-        .message("spec.target.expand: takes the place of data; remove one of them")
+        .message("spec.target.expand: takes the place of data; remove one of them").field_path(".expand"),
+    validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/tls' || has(self.expand) || (has(self.data) && ['tls.crt', 'tls.key'].all(n, self.data.exists(e, e.name == n)))")
+        .message("spec.target.data: a Secret of type kubernetes.io/tls needs the entries tls.crt and tls.key; add what is missing").field_path(".data"),
+    validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/basic-auth' || has(self.expand) || (has(self.data) && self.data.exists(e, e.name in ['username', 'password']))")
+        .message("spec.target.data: a Secret of type kubernetes.io/basic-auth needs the entry username or password; add one").field_path(".data"),
+    validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/ssh-auth' || has(self.expand) || (has(self.data) && self.data.exists(e, e.name == 'ssh-privatekey'))")
+        .message("spec.target.data: a Secret of type kubernetes.io/ssh-auth needs the entry ssh-privatekey; add it").field_path(".data"),
+    validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/dockerconfigjson' || has(self.expand) || (has(self.data) && self.data.exists(e, e.name == '.dockerconfigjson'))")
+        .message("spec.target.data: a Secret of type kubernetes.io/dockerconfigjson needs the entry .dockerconfigjson; add it").field_path(".data")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The Secret's name. Default: this object's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("spec.target.name: must be a Secret's name: lower-case letters, digits, '-' and '.'"))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("spec.target.name: must be a Secret's name: lower-case letters, digits, '-' and '.', with a letter or digit at both ends"))]
     pub name: Option<String>,
-    /// The Secret's type. Immutable. Default: Opaque.
+    /// The Secret's type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<SecretType>,
-    /// The Secret when this object is deleted. Default: Delete.
+    /// What happens to the Secret when this object is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
     /// Labels and annotations of the Secret.
@@ -146,7 +154,8 @@ pub struct Target {
     pub data: Option<Vec<Entry>>,
 }
 
-/// Types of Secret that the operator makes; other controllers obey other types.
+/// The Secret's type. Cannot be changed. Default: Opaque. Other types than these mean something
+/// to other controllers, and the operator does not make them.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum SecretType {
     /// Anything.
@@ -180,7 +189,8 @@ impl SecretType {
     }
 }
 
-/// What happens to the Secret when its object is deleted.
+/// What happens to the Secret when this object is deleted: Delete (it goes too) or Retain (it
+/// stays, and an object with the same target takes it up again). Default: Delete.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum DeletionPolicy {
     /// It goes too.
@@ -190,7 +200,8 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// How a payload becomes entries by itself.
+/// In place of data. JSON: the payload is a JSON object, and each of its fields becomes an entry
+/// (values that are no strings as compact JSON).
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum Expand {
     /// One entry per field of a JSON object; values that are no strings as compact JSON.
@@ -202,9 +213,9 @@ pub enum Expand {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
     validation = Rule::new("!has(self.labels) || self.labels.all(k, !k.matches('^([a-z0-9.-]+[.])?keyprotect[.]dev/') && k != 'app.kubernetes.io/instance' && k != 'app.kubernetes.io/managed-by')")
-        .message("spec.target.metadata.labels: labels under keyprotect.dev/, app.kubernetes.io/instance and app.kubernetes.io/managed-by are not for a target; remove them"),
+        .message("spec.target.metadata.labels: labels under keyprotect.dev/, app.kubernetes.io/instance and app.kubernetes.io/managed-by are not for a target; remove them").field_path(".labels"),
     validation = Rule::new("!has(self.annotations) || self.annotations.all(k, !k.matches('^([a-z0-9.-]+[.])?keyprotect[.]dev/') && k != 'app.kubernetes.io/instance' && k != 'app.kubernetes.io/managed-by')")
-        .message("spec.target.metadata.annotations: annotations under keyprotect.dev/, app.kubernetes.io/instance and app.kubernetes.io/managed-by are not for a target; remove them")
+        .message("spec.target.metadata.annotations: annotations under keyprotect.dev/, app.kubernetes.io/instance and app.kubernetes.io/managed-by are not for a target; remove them").field_path(".annotations")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TargetMetadata {
@@ -227,21 +238,21 @@ pub struct TargetMetadata {
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[x_kube(
     validation = Rule::new("[has(self.property), has(self.template), has(self.value)].filter(x, x).size() <= 1")
-        .message("spec.target.data[]: give at most one of property, template and value"),
+        .message("spec.target.data[]: property, template, value: give one of them only, and remove the others (a template reads a field by {{ payload | json('path') }})"),
     validation = Rule::new("!has(self.value) || (!has(self.from) && !has(self.encoding))")
-        .message("spec.target.data[].value: is a literal; remove from and encoding beside it"),
+        .message("spec.target.data[].value: is a literal; remove from and encoding beside it").field_path(".value"),
     validation = Rule::new("!has(self.template) || !has(self.encoding)")
-        .message("spec.target.data[].encoding: has no meaning beside template; use a filter there, like {{ payload | base64 }}"),
+        .message("spec.target.data[].encoding: has no meaning beside template; use a filter there, like {{ payload | base64 }}").field_path(".encoding"),
     validation = Rule::new("!has(self.from) || has(self.from.id) || has(self.from.alias) || has(self.from.name)")
-        .message("spec.target.data[].from: name the key by id, alias, or name with keyRing")
+        .message("spec.target.data[].from: must name a key: write id, alias, or name with keyRing").field_path(".from")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
     /// The entry's name in the Secret.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && self != '..'").message("spec.target.data[].name: letters, digits, '-', '_' and '.'"))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$') && self != '.' && !self.startsWith('..')").message("spec.target.data[].name: must be made of letters, digits, '-', '_' and '.', like tls.key, and not begin with '..'"))]
     pub name: String,
-    /// What the payload's bytes are written as. Default: Raw.
+    /// What the payload's bytes are written as.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<Encoding>,
     /// The payload is JSON: one value out of it. A field of exactly that name first, then the
@@ -262,7 +273,9 @@ pub struct Entry {
     pub value: Option<String>,
 }
 
-/// What a payload's bytes are written as.
+/// What the payload's bytes are written as: Raw (as they are), Text (UTF-8, one final newline
+/// removed), Base64, Base64URL (padded, as Fernet wants it), Base64URLNoPad (as in a JWK) or Hex
+/// (lower case). Default: Raw.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum Encoding {
     /// As they are.
@@ -292,6 +305,9 @@ pub struct KeyProtectKeyStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
     pub conditions: Vec<Condition>,
+    /// The key as the object names it: its alias, name or ID.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// The keys that the Secret was made from, one per source.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 65))]

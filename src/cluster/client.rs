@@ -15,6 +15,10 @@ pub const AGENT: &str = concat!("key-protect-operator/", env!("CARGO_PKG_VERSION
 pub async fn connect() -> Result<Client, kube::Error> {
     let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
     config.default_retry = false;
-    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
+    // A proxy of the environment is for IBM Cloud; in a Pod, kube does not take one either.
+    config.proxy_url = None;
+    config
+        .headers
+        .push((USER_AGENT, HeaderValue::from_static(AGENT)));
     Client::try_from(config)
 }

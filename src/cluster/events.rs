@@ -33,7 +33,11 @@ impl Announcer {
     /// Posts in the name of this instance of the operator (the Pod's name).
     #[must_use]
     pub fn new(client: Client, instance: String) -> Self {
-        Self { client, instance, last: Mutex::new(HashMap::new()) }
+        Self {
+            client,
+            instance,
+            last: Mutex::new(HashMap::new()),
+        }
     }
 
     /// Posts an Event, unless one of that reason was posted for the object within ten minutes.
@@ -42,20 +46,28 @@ impl Announcer {
         K: Resource<DynamicType = ()>,
     {
         let metadata: &ObjectMeta = object.meta();
-        let (Some(namespace), Some(uid)) = (&metadata.namespace, &metadata.uid) else { return };
+        let (Some(namespace), Some(uid)) = (&metadata.namespace, &metadata.uid) else {
+            return;
+        };
         if !self.is_due(uid, announcement.reason, now) {
             return;
         }
         let mut note = announcement.note.clone();
         if note.len() > LONGEST_NOTE {
-            let end = (0..=LONGEST_NOTE - 3).rev().find(|at| note.is_char_boundary(*at)).unwrap_or(0);
+            let end = (0..=LONGEST_NOTE - 3)
+                .rev()
+                .find(|at| note.is_char_boundary(*at))
+                .unwrap_or(0);
             note.truncate(end);
             note.push('…');
         }
         let event = Event {
             metadata: ObjectMeta {
                 // The object's name is at most 63 characters, by the schema.
-                generate_name: metadata.name.as_ref().map(|name| format!("{name}.")),
+                name: metadata
+                    .name
+                    .as_ref()
+                    .map(|name| format!("{name}.{:x}", now.as_nanosecond())),
                 namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -73,13 +85,22 @@ impl Announcer {
             }),
             reporting_controller: Some(crate::api::FIELD_MANAGER.to_owned()),
             reporting_instance: Some(self.instance.clone()),
-            type_: Some(if announcement.warning { "Warning" } else { "Normal" }.to_owned()),
+            type_: Some(
+                if announcement.warning {
+                    "Warning"
+                } else {
+                    "Normal"
+                }
+                .to_owned(),
+            ),
             ..Event::default()
         };
-        let Ok(body) = serde_json::to_vec(&event) else { return };
+        let Ok(body) = serde_json::to_vec(&event) else {
+            return;
+        };
         let uri = Event::url_path(&(), Some(namespace));
         if let Err(error) = send(&self.client, Method::POST, &uri, Bytes::from(body)).await {
-            tracing::debug!(%error, reason = announcement.reason, "an Event was not posted");
+            tracing::warn!(%error, reason = announcement.reason, "an Event was not posted");
         }
     }
 

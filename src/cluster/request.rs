@@ -64,13 +64,21 @@ pub async fn send(
         .body(Body::from(body))
         .map_err(|_| RequestError::Unreadable)?;
     let exchange = async {
-        let response = client.send(request).await.map_err(|_| RequestError::Unreachable)?;
+        let response = client
+            .send(request)
+            .await
+            .map_err(|_| RequestError::Unreachable)?;
         let status = response.status();
-        let bytes = response.into_body().collect_bytes().await.map_err(|_| RequestError::Unreachable)?;
+        let bytes = response
+            .into_body()
+            .collect_bytes()
+            .await
+            .map_err(|_| RequestError::Unreachable)?;
         Ok::<_, RequestError>((status, bytes))
     };
-    let (status, bytes) =
-        tokio::time::timeout(DEADLINE, exchange).await.map_err(|_| RequestError::TimedOut)??;
+    let (status, bytes) = tokio::time::timeout(DEADLINE, exchange)
+        .await
+        .map_err(|_| RequestError::TimedOut)??;
     read(status, &bytes)
 }
 
@@ -81,5 +89,8 @@ fn read(status: StatusCode, bytes: &[u8]) -> Result<Option<ObjectMeta>, RequestE
         return Ok((object.kind != "Status").then_some(object.metadata));
     }
     let refusal = serde_json::from_slice::<Status>(bytes).unwrap_or_default();
-    Err(RequestError::Refused(Box::new(Status { code: status.as_u16(), ..refusal })))
+    Err(RequestError::Refused(Box::new(Status {
+        code: status.as_u16(),
+        ..refusal
+    })))
 }

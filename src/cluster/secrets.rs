@@ -48,9 +48,19 @@ pub struct Seen<'a> {
 ///
 /// # Errors
 /// Says why it was not created.
-pub async fn create(client: &Client, namespace: &str, body: &SecretBody) -> Result<SecretView, WriteFailure> {
+pub async fn create(
+    client: &Client,
+    namespace: &str,
+    body: &SecretBody,
+) -> Result<SecretView, WriteFailure> {
     let uri = collection(namespace);
-    let answer = send(client, Method::POST, &managed(&uri, ""), wire(namespace, body, None)?).await;
+    let answer = send(
+        client,
+        Method::POST,
+        &managed(&uri, ""),
+        wire(namespace, body, None)?,
+    )
+    .await;
     view(answer.map_err(|error| refused(&error, true))?)
 }
 
@@ -65,7 +75,13 @@ pub async fn replace(
     seen: Seen<'_>,
 ) -> Result<SecretView, WriteFailure> {
     let uri = format!("{}/{}", collection(namespace), body.name);
-    let answer = send(client, Method::PUT, &managed(&uri, ""), wire(namespace, body, Some(seen))?).await;
+    let answer = send(
+        client,
+        Method::PUT,
+        &managed(&uri, ""),
+        wire(namespace, body, Some(seen))?,
+    )
+    .await;
     view(answer.map_err(|error| refused(&error, false))?)
 }
 
@@ -73,7 +89,12 @@ pub async fn replace(
 ///
 /// # Errors
 /// Says why it was not deleted.
-pub async fn delete(client: &Client, namespace: &str, name: &str, seen: Seen<'_>) -> Result<(), WriteFailure> {
+pub async fn delete(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    seen: Seen<'_>,
+) -> Result<(), WriteFailure> {
     let uri = format!("{}/{name}", collection(namespace));
     let body = json!({
         "apiVersion": "v1",
@@ -111,13 +132,20 @@ fn collection(namespace: &str) -> String {
 }
 
 fn managed(uri: &str, rest: &str) -> String {
-    format!("{uri}?fieldManager={}{rest}", api::FIELD_MANAGER.replace('/', "%2F"))
+    format!(
+        "{uri}?fieldManager={}{rest}",
+        api::FIELD_MANAGER.replace('/', "%2F")
+    )
 }
 
-fn view(answer: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>) -> Result<SecretView, WriteFailure> {
+fn view(
+    answer: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>,
+) -> Result<SecretView, WriteFailure> {
     answer
         .and_then(SecretView::from_metadata)
-        .ok_or(WriteFailure::Failed("the API server's answer could not be read"))
+        .ok_or(WriteFailure::Failed(
+            "the API server's answer could not be read",
+        ))
 }
 
 /// Writes the body into one buffer of known size, which is wiped when the request is done:
@@ -158,15 +186,21 @@ fn wire(namespace: &str, body: &SecretBody, seen: Option<Seen<'_>>) -> Result<By
         text.push('"');
     }
     text.push_str("}}");
-    Ok(Bytes::from_owner(Zeroizing::new(std::mem::take(&mut *text).into_bytes())))
+    Ok(Bytes::from_owner(Zeroizing::new(
+        std::mem::take(&mut *text).into_bytes(),
+    )))
 }
 
 /// Recognises why the API server refused, from a closed list; its words go no further.
 fn refused(error: &RequestError, creating: bool) -> WriteFailure {
     let status = match error {
         RequestError::Refused(status) => status,
-        RequestError::TimedOut => return WriteFailure::Failed("the API server did not answer in time"),
-        RequestError::Unreachable => return WriteFailure::Failed("the API server could not be reached"),
+        RequestError::TimedOut => {
+            return WriteFailure::Failed("the API server did not answer in time");
+        }
+        RequestError::Unreachable => {
+            return WriteFailure::Failed("the API server could not be reached");
+        }
         RequestError::Unreadable => {
             return WriteFailure::Failed("the API server's answer could not be read");
         }
@@ -176,17 +210,26 @@ fn refused(error: &RequestError, creating: bool) -> WriteFailure {
         404 if creating => WriteFailure::NamespaceTerminating,
         404 | 409 => WriteFailure::Conflict,
         403 if caused_by(status, "NamespaceTerminating") => WriteFailure::NamespaceTerminating,
-        403 if status.message.contains("exceeded quota") => {
-            WriteFailure::Rejected("a ResourceQuota of the namespace is used up; raise it or delete what is not needed")
-        }
-        422 | 403 if status.message.contains("ValidatingAdmissionPolicy") => WriteFailure::Rejected(
-            "an admission policy of the cluster does not let it in; ask the cluster's admin which",
+        403 if status.message.contains("exceeded quota") => WriteFailure::Rejected(
+            "a ResourceQuota of the namespace is used up; raise it or delete what is not needed",
         ),
+        422 | 403 if status.message.contains("ValidatingAdmissionPolicy") => {
+            WriteFailure::Rejected(
+                "an admission policy of the cluster does not let it in; ask the cluster's admin which",
+            )
+        }
         400 | 403 if status.message.contains("admission webhook") => WriteFailure::Rejected(
             "an admission webhook of the cluster does not let it in; ask the cluster's admin which",
         ),
-        403 => WriteFailure::Failed("the operator has no right to write Secrets in this namespace; see its RBAC"),
-        422 if status.message.contains("field is immutable when `immutable` is set") => WriteFailure::Immutable,
+        403 => WriteFailure::Failed(
+            "the operator has no right to write Secrets in this namespace; see its RBAC",
+        ),
+        422 if status
+            .message
+            .contains("field is immutable when `immutable` is set") =>
+        {
+            WriteFailure::Immutable
+        }
         422 => WriteFailure::Rejected(unprocessable(status)),
         413 => WriteFailure::Rejected("it is too large"),
         429 => WriteFailure::Failed("the API server is busy"),
@@ -195,19 +238,36 @@ fn refused(error: &RequestError, creating: bool) -> WriteFailure {
 }
 
 fn caused_by(status: &Status, cause: &str) -> bool {
-    status.details.iter().flat_map(|details| &details.causes).any(|c| c.reason == cause)
+    status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .any(|c| c.reason == cause)
 }
 
 fn unprocessable(status: &Status) -> &'static str {
-    let fields: Vec<&str> =
-        status.details.iter().flat_map(|details| &details.causes).map(|c| c.field.as_str()).collect();
+    let fields: Vec<&str> = status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .map(|c| c.field.as_str())
+        .collect();
     if fields.contains(&"type") {
         "a Secret of that name with another type is there, and a type cannot be changed; delete that Secret, and it is made anew"
-    } else if fields.iter().any(|field| field.starts_with("data[") || *field == "data") {
+    } else if fields
+        .iter()
+        .any(|field| field.starts_with("data[") || *field == "data")
+    {
         "an entry that its type requires is missing or has another form, or it is larger than 1 MiB"
-    } else if fields.iter().any(|field| field.starts_with("metadata.labels")) {
+    } else if fields
+        .iter()
+        .any(|field| field.starts_with("metadata.labels"))
+    {
         "a label in target.metadata.labels has a form that Kubernetes does not take"
-    } else if fields.iter().any(|field| field.starts_with("metadata.annotations")) {
+    } else if fields
+        .iter()
+        .any(|field| field.starts_with("metadata.annotations"))
+    {
         "an annotation in target.metadata.annotations has a form that Kubernetes does not take"
     } else {
         "it does not have the form that Kubernetes asks for"

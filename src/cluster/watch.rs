@@ -4,8 +4,8 @@
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 
 use crate::api::{KeyProtectInstance, KeyProtectKey, TARGET_LABEL, TARGET_OWNED};
@@ -55,19 +55,33 @@ pub fn keys(client: &Client) -> impl Stream<Item = Happened<KeyProtectKey>> + Se
 }
 
 /// Watches KeyProtectInstances.
-pub fn instances(client: &Client) -> impl Stream<Item = Happened<KeyProtectInstance>> + Send + 'static {
-    guarded(Api::<DeserializeGuard<KeyProtectInstance>>::all(client.clone()))
+pub fn instances(
+    client: &Client,
+) -> impl Stream<Item = Happened<KeyProtectInstance>> + Send + 'static {
+    guarded(Api::<DeserializeGuard<KeyProtectInstance>>::all(
+        client.clone(),
+    ))
 }
 
 /// Watches the metadata of Secrets that carry the operator's mark.
-pub fn secrets(client: &Client) -> impl Stream<Item = Happened<PartialObjectMeta<Secret>>> + Send + 'static {
+pub fn secrets(
+    client: &Client,
+) -> impl Stream<Item = Happened<PartialObjectMeta<Secret>>> + Send + 'static {
     let config = watcher::Config::default().labels(&format!("{TARGET_LABEL}={TARGET_OWNED}"));
-    plain(watcher(Api::<PartialObjectMeta<Secret>>::all(client.clone()), config))
+    plain(watcher(
+        Api::<PartialObjectMeta<Secret>>::all(client.clone()),
+        config,
+    ))
 }
 
 /// Watches the metadata of namespaces.
-pub fn namespaces(client: &Client) -> impl Stream<Item = Happened<PartialObjectMeta<Namespace>>> + Send + 'static {
-    plain(watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watcher::Config::default()))
+pub fn namespaces(
+    client: &Client,
+) -> impl Stream<Item = Happened<PartialObjectMeta<Namespace>>> + Send + 'static {
+    plain(watcher(
+        Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
+        watcher::Config::default(),
+    ))
 }
 
 fn plain<T: Send + 'static>(
@@ -87,7 +101,12 @@ fn plain<T: Send + 'static>(
 
 fn guarded<K>(api: Api<DeserializeGuard<K>>) -> impl Stream<Item = Happened<K>> + Send + 'static
 where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + 'static,
 {
     plain(watcher(api, watcher::Config::default())).filter_map(|happened| async move {
         happened.map(|object: DeserializeGuard<K>| match object.0 {

@@ -12,7 +12,7 @@ use super::judge::whole_second;
 use super::metadata::KeyMetadata;
 use super::observed::{Attempt, Memory, Observed};
 use super::plan::{Announcement, Plan, Write};
-use super::reference::KeyName;
+use super::reference::{KeyName, KeyReference};
 use super::render::RenderNote;
 use super::report;
 use super::request::{self, SyncRequest};
@@ -171,6 +171,17 @@ struct Said {
     single_read_at: Option<Timestamp>,
 }
 
+impl Said {
+    fn nothing(observed: &Observed<'_>) -> Self {
+        Self {
+            status: observed.object.status.clone().unwrap_or_default(),
+            events: Vec::new(),
+            stale_at: None,
+            single_read_at: None,
+        }
+    }
+}
+
 fn say(
     observed: &Observed<'_>,
     request: Option<&SyncRequest<'_>>,
@@ -185,9 +196,11 @@ fn say(
     let generation = observed.object.metadata.generation;
     let outlives = new.observed_generation == generation
         && was.is_some_and(|was| outlives_silence(was) && was != blocked.reason);
+    // A key that moved while it was read is nothing to speak of, if it happens once.
+    if blocked.relist && failures <= 1 && (good || !ready) {
+        return Said::nothing(observed);
+    }
     let is = match blocked.bearing {
-        // A key that moved while it was read is nothing to speak of, if it happens once.
-        _ if blocked.relist && failures <= 1 && (good || !ready) => None,
         Bearing::StayReady if good => Some(Is::True),
         Bearing::Keep if good && ready => None,
         Bearing::Keep if !ready && outlives => None,
@@ -412,8 +425,12 @@ fn answer_sync_request(observed: &Observed<'_>, new: &mut KeyProtectKeyStatus) {
     }
 }
 
+/// The status that there is, as the next one begins.
 fn prior_status(observed: &Observed<'_>) -> KeyProtectKeyStatus {
-    observed.object.status.clone().unwrap_or_default()
+    let mut status = observed.object.status.clone().unwrap_or_default();
+    let named = KeyReference::from_selector(observed.object.spec.key.as_ref(), observed.name());
+    status.key = named.ok().map(|named| named.name.to_string());
+    status
 }
 
 fn changed(observed: &Observed<'_>, new: KeyProtectKeyStatus) -> Option<Box<KeyProtectKeyStatus>> {

@@ -76,6 +76,22 @@ pub struct FetchFailure {
     pub detail: String,
 }
 
+impl FetchFailure {
+    /// Makes one of which no more is known than what kind it is.
+    #[must_use]
+    pub fn new(operation: Operation, kind: FailureKind, detail: impl Into<String>) -> Self {
+        Self {
+            operation,
+            kind,
+            status: None,
+            code: None,
+            request_id: None,
+            retry_after: None,
+            detail: detail.into(),
+        }
+    }
+}
+
 impl fmt::Display for FetchFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.operation.as_str(), self.detail)?;

@@ -36,6 +36,28 @@ fn is_region(text: &str) -> bool {
     })
 }
 
+/// No key can have these as an alias (Key Protect docs, "Creating key aliases"); some of them,
+/// put after `keys/`, would be another operation's path.
+const RESERVED: [&str; 17] = [
+    "allowed_ip",
+    "key",
+    "keys",
+    "metadata",
+    "policy",
+    "policies",
+    "registration",
+    "registrations",
+    "ring",
+    "rings",
+    "rotate",
+    "wrap",
+    "unwrap",
+    "rewrap",
+    "version",
+    "versions",
+    "actions",
+];
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal, $form:literal, $check:expr, $normal:expr) => {
         $(#[$doc])*
@@ -85,8 +107,8 @@ name_type!(
 );
 name_type!(
     /// A key's alias: unique in an instance, case-sensitive.
-    Alias, "alias", "2 to 90 letters, digits, '-' or '_', and no UUID",
-    |text: &str| is_word(text, 2, 90) && !is_uuid(text), str::to_owned
+    Alias, "alias", "2 to 90 letters, digits, '-' or '_', no UUID, and no word that the service keeps for itself",
+    |text: &str| is_word(text, 2, 90) && !is_uuid(text) && !RESERVED.contains(&text), str::to_owned
 );
 name_type!(
     /// ID of a key ring.
@@ -108,6 +130,7 @@ mod tests {
             "a\r\nb",
             "../keys",
             "a.b",
+            "registrations",
             "ä",
             "12e8c9c2-a162-472d-b7d6-8b9a86b815a6",
         ] {

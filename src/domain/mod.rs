@@ -2,15 +2,21 @@
 
 pub mod access;
 mod announce;
+pub mod backoff;
 mod body;
 pub mod catalogue;
 mod conclude;
+pub mod crn;
 pub mod decide;
+pub mod endpoint;
+pub mod endpoint_error;
 mod expected;
 pub mod failure;
 pub mod hindrance;
+pub mod hosts;
 pub mod identify;
 pub mod ids;
+pub mod instance_status;
 mod judge;
 pub mod material;
 pub mod metadata;
@@ -26,10 +32,10 @@ pub mod schedule;
 pub mod secret;
 pub mod status;
 pub mod target;
-#[cfg(test)]
-pub(crate) mod testing;
 
 #[cfg(test)]
 mod decide_tests;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod world_tests;

@@ -60,6 +60,17 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// The Secret that it concerns.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Create(body) | Self::Replace { body, .. } => &body.name,
+            Self::Delete { name, .. } => name,
+        }
+    }
+}
+
 /// A whole Secret.
 #[derive(Clone)]
 pub struct SecretBody {

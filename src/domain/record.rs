@@ -145,7 +145,10 @@ fn canonical_form(form: &Form) -> Value {
         Form::Property { path, encoding, .. } => {
             json!(["property", path.as_str(), encoding_name(*encoding)])
         }
-        Form::Template { template, .. } => json!(["template", canonical_template(template)]),
+        Form::Template { template, .. } => template.as_text().map_or_else(
+            || json!(["template", canonical_template(template)]),
+            |text| json!(["value", text]),
+        ),
         Form::Literal(text) => json!(["value", text]),
     }
 }

@@ -61,6 +61,17 @@ impl KeyReference {
     }
 }
 
+/// The bare alias, name or ID.
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Alias(alias) => write!(f, "{alias}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 impl fmt::Display for KeyReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {

@@ -7,10 +7,11 @@ use super::catalogue::{Listing, LookUp};
 use super::conclude::Success;
 use super::expected::alias_of;
 use super::identify;
+use super::ids::KeyId;
 use super::metadata::KeyMetadata;
 use super::observed::Observed;
 use super::plan::Write;
-use super::reference::KeyName;
+use super::reference::{KeyName, KeyReference};
 use super::request::SyncRequest;
 use super::secret;
 use crate::api::key::{KeyProtectKeyStatus, SecretStatus, SourceKey};
@@ -181,8 +182,8 @@ pub(super) fn confirmed_at(observed: &Observed<'_>) -> Timestamp {
         .status
         .iter()
         .flat_map(|status| &status.keys);
-    let mut listed = keys
-        .map(|key| super::ids::KeyId::parse(&key.id).is_ok_and(|id| catalogue.row(&id).is_some()));
+    let mut listed =
+        keys.map(|key| KeyId::parse(&key.id).is_ok_and(|id| catalogue.row(&id).is_some()));
     if listed.all(|listed| listed) {
         looked.max(catalogue.listed_at())
     } else {
@@ -196,18 +197,25 @@ pub(super) fn next_single_read(
     request: &SyncRequest<'_>,
 ) -> Option<Timestamp> {
     let catalogue = observed.knowledge.listing.catalogue();
+    let is_listed = |reference: &KeyReference, prior: Option<&SourceKey>| {
+        let Some(catalogue) = catalogue else {
+            return false;
+        };
+        // An older key of the name is there; whether the last one still has it was asked.
+        let last_missing = matches!(reference.name, KeyName::Name(_))
+            && prior
+                .and_then(|prior| KeyId::parse(&prior.id).ok())
+                .is_some_and(|id| catalogue.row(&id).is_none());
+        catalogue.look_up(reference, &request.grant) != LookUp::Missing && !last_missing
+    };
     let sources = request.target.sources.iter();
     sources
-        .map(|source| (identify::meant(observed, request, &source.key), source))
-        .filter(|(reference, _)| {
-            catalogue.is_none_or(|catalogue| {
-                catalogue.look_up(reference, &request.grant) == LookUp::Missing
-            })
-        })
-        .flat_map(|(reference, source)| {
+        .map(|source| {
             let prior = identify::prior(observed, request, &source.key);
-            identify::questions(request, &reference, prior)
+            (identify::meant(observed, request, &source.key), prior)
         })
+        .filter(|(reference, prior)| !is_listed(reference, *prior))
+        .flat_map(|(reference, prior)| identify::questions(request, &reference, prior))
         .filter_map(|question| observed.knowledge.answers.get(&question))
         .filter_map(|answer| answer.asked_at.checked_add(request.interval).ok())
         .filter(|due| *due > observed.now)

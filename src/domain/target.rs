@@ -209,7 +209,7 @@ fn content(target: &Target, sources: &mut Sources<'_>) -> Result<Content, Render
     let mut names = BTreeSet::new();
     let mut entries = Vec::with_capacity(data.len());
     for entry in data {
-        if !is_entry_name(entry.name.chars()) {
+        if !is_entry_name(&entry.name.chars()) {
             return Err(RenderError::EntryName {
                 name: entry.name.clone(),
             });
@@ -306,7 +306,7 @@ fn reference(from: &KeySelector) -> Result<KeyReference, Problem> {
 }
 
 /// Tells whether Kubernetes takes a name for an entry.
-pub(super) fn is_entry_name(name: impl Iterator<Item = char> + Clone) -> bool {
+pub(super) fn is_entry_name(name: &(impl Iterator<Item = char> + Clone)) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let length = name.clone().take(254).count();
     let climbs = name.clone().take(2).eq("..".chars());

@@ -44,14 +44,12 @@ impl JsonError {
 }
 
 /// A JSON value within its text.
-#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Value<'a> {
     raw: &'a str,
     kind: Kind<'a>,
 }
 
 /// What a value is.
-#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
     /// A number, true, false or null.
     Scalar,
@@ -64,7 +62,7 @@ pub(super) enum Kind<'a> {
 }
 
 /// A string as it is written between its quotes; its escapes were checked.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) struct Text<'a>(&'a str);
 
 impl fmt::Debug for Value<'_> {

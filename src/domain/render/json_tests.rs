@@ -89,6 +89,7 @@ fn broken_escapes_are_refused() {
         r#""\ud800\n""#,
         r#""\ud800\u0041""#,
         r#""\ud800\ud800""#,
+        r#""\ud800\ue000""#,
         r#""\udc00""#,
         r#""\"#,
         r#""\u"#,
@@ -172,5 +173,33 @@ proptest! {
             Err(error) => error.to_string().starts_with("number out of range"),
         };
         prop_assert_eq!(ours, theirs, "{}", text);
+    }
+}
+
+proptest! {
+    #[test]
+    fn one_changed_character_is_judged_as_serde_json_does(
+        value in any_json(),
+        at in any::<proptest::sample::Index>(),
+        with in proptest::sample::select(
+            vec!["", "\"", "\\", "{", "}", "[", "]", ",", ":", "0", "-", ".", "e", " ", "\n", "\\u00", "x"]
+        ),
+    ) {
+        let mut text: Vec<char> = value.to_string().chars().collect();
+        let at = at.index(text.len());
+        text.splice(at..=at, with.chars());
+        let text: String = text.into_iter().collect();
+        let theirs = serde_json::from_str::<serde_json::Value>(&text);
+        let ours = Value::parse(&text);
+        match (&ours, &theirs) {
+            (Ok(ours), Ok(serde_json::Value::String(theirs))) => {
+                prop_assert_eq!(&ours.write()[..], theirs.as_bytes());
+            }
+            (Ok(_), Err(error)) => {
+                prop_assert!(error.to_string().starts_with("number out of range"), "{}", text);
+            }
+            (Err(error), Ok(_)) => prop_assert!(false, "{}: {}", text, error),
+            _ => {}
+        }
     }
 }

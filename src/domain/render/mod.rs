@@ -133,6 +133,9 @@ fn render(entry: &EntrySpec, source: Option<&Source<'_>>) -> Result<Bytes, Rende
     })
 }
 
+// What is expanded needs no check of its length: no value is longer than its JSON.
+const _: () = assert!(limits::JSON_BYTES <= limits::SECRET_BYTES);
+
 /// Makes an entry of each field of a JSON object.
 fn expand(payload: &[u8], data: &mut DesiredData) -> Result<(), RenderError> {
     let fail = |problem| RenderError::Expand { problem };
@@ -154,12 +157,11 @@ fn expand(payload: &[u8], data: &mut DesiredData) -> Result<(), RenderError> {
     }
     for (index, (name, value)) in fields.iter().enumerate() {
         // Checked before it is copied: a field that is named like no entry may hold anything.
-        if !is_entry_name(name.chars()) {
+        if !is_entry_name(&name.chars()) {
             return Err(fail(Problem::FieldName { field: index + 1 }));
         }
         let name = name.chars().collect();
         data.entries.insert(name, KeyMaterial::new(value.write()));
-        check_length(data)?;
     }
     Ok(())
 }
@@ -172,10 +174,10 @@ fn note(entry: &EntrySpec, content: &[u8]) -> Option<RenderNote> {
             ..
         }
     );
-    (raw && content.ends_with(b"\n") && is_read_without_newline(&entry.name)).then(|| {
-        RenderNote::PayloadNewline {
-            entry: entry.name.clone(),
-        }
+    // Bytes that are no text end in this one by chance, one key in 256, and cannot be Text.
+    let newline = content.ends_with(b"\n") && std::str::from_utf8(content).is_ok();
+    (raw && newline && is_read_without_newline(&entry.name)).then(|| RenderNote::PayloadNewline {
+        entry: entry.name.clone(),
     })
 }
 

@@ -135,6 +135,15 @@ impl Template {
         &self.parts
     }
 
+    /// Its text, if nothing is to be filled in.
+    pub(in crate::domain) fn as_text(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     fn uses(&self, wanted: impl Fn(&Head) -> bool) -> bool {
         self.parts
             .iter()
@@ -163,10 +172,14 @@ impl Template {
     pub(super) fn fill(&self, view: Option<View<'_>>) -> Result<Bytes, TemplateError> {
         let mut pieces = Vec::with_capacity(self.parts.len());
         let mut length: usize = 0;
+        let mut position = 1;
         for part in &self.parts {
-            let (piece, position) = match part {
-                Part::Text(text) => (Piece::Borrowed(text.as_bytes()), 1),
-                Part::Substitution(s) => (s.value(view)?, s.position),
+            let piece = match part {
+                Part::Text(text) => Piece::Borrowed(text.as_bytes()),
+                Part::Substitution(substitution) => {
+                    position = substitution.position;
+                    substitution.value(view)?
+                }
             };
             length = length.saturating_add(piece.bytes().len());
             if length > limits::OUTPUT_BYTES {

@@ -116,6 +116,9 @@ pub enum Cut {
     BeforeResponse,
     /// The head and the first half of the body are sent.
     MidBody,
+    /// Nothing is answered, and the whole connection goes: with HTTP/2, every
+    /// other request on it too.
+    Connection,
 }
 
 /// What the faults look at in a request.

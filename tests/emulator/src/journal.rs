@@ -121,6 +121,17 @@ impl Journal {
             .collect()
     }
 
+    /// Counts the requests that are asked for, of those after one number and up
+    /// to another.
+    fn count(&self, wanted: &Wanted, after: u64, to: u64) -> usize {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = entries.partition_point(|served| served.seq <= after);
+        let new = entries.iter().skip(start);
+        new.take_while(|served| served.seq <= to)
+            .filter(|served| wanted.fits(served))
+            .count()
+    }
+
     /// Forgets every request; the numbers go on.
     pub fn clear(&self) {
         self.entries
@@ -144,9 +155,14 @@ impl Journal {
     ) -> (Vec<Served>, bool) {
         let mut last = self.last.subscribe();
         let enough = async {
+            // Counted onwards from what was counted before: a wait during a
+            // long run would otherwise go through all of it for each request.
+            let (mut counted, mut to) = (0, wanted.since);
             loop {
-                last.borrow_and_update();
-                if self.find(wanted).len() >= count || last.changed().await.is_err() {
+                let newest = *last.borrow_and_update();
+                counted += self.count(wanted, to, newest);
+                to = newest;
+                if counted >= count || last.changed().await.is_err() {
                     return;
                 }
             }

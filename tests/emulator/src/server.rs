@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -15,6 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -64,19 +64,22 @@ async fn api_connection<S>(stream: S, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let shared = Arc::clone(&shared);
-        async move {
-            let response: Result<Response<Body>, pipeline::Cutting> =
-                pipeline::serve(shared, request).await;
-            response
+    let hangup = Arc::new(Notify::new());
+    let service = {
+        let hangup = Arc::clone(&hangup);
+        service_fn(move |request: Request<Incoming>| {
+            pipeline::serve(Arc::clone(&shared), Arc::clone(&hangup), request)
+        })
+    };
+    let builder = Builder::new(TokioExecutor::new());
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        served = connection => {
+            if let Err(error) = served {
+                tracing::debug!(error, "connection ended");
+            }
         }
-    });
-    let served = Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(error, "connection ended");
+        () = hangup.notified() => tracing::debug!("a fault hangs up"),
     }
 }
 

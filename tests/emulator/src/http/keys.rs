@@ -93,25 +93,8 @@ pub fn on_key(
     match operation {
         Operation::Metadata => read(admitted, id, false),
         Operation::Get => read(admitted, id, true),
-        Operation::Delete => {
-            admitted.instance.delete(id, &caller, now)?;
-            if call.wants_representation() == Some(false) {
-                return Ok(Answer::empty(204));
-            }
-            key_answer(admitted, 200, id, false)
-        }
-        Operation::Purge => {
-            let purged = admitted.instance.purge(id, now)?;
-            if call.wants_representation() == Some(false) {
-                return Ok(Answer::empty(204));
-            }
-            let resource = purged.metadata(&admitted.instance.crn, modes, now);
-            Ok(Answer::json(
-                200,
-                KEY_TYPE,
-                &envelope(KEY_TYPE, &[resource]),
-            ))
-        }
+        Operation::Delete => delete(admitted, id),
+        Operation::Purge => purge(admitted, id),
         Operation::Restore => {
             admitted.instance.restore(id, now)?;
             key_answer(admitted, 201, id, call.wants_representation() == Some(true))
@@ -156,6 +139,29 @@ pub fn on_key(
         }
         _ => Err(Refusal::bare(404, "Not Found: no such operation.")),
     }
+}
+
+fn delete(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
+    let call = admitted.call;
+    admitted.instance.delete(id, &admitted.caller, call.now)?;
+    if call.wants_representation() == Some(false) {
+        return Ok(Answer::empty(204));
+    }
+    key_answer(admitted, 200, id, false)
+}
+
+fn purge(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
+    let call = admitted.call;
+    let purged = admitted.instance.purge(id, call.now)?;
+    if call.wants_representation() == Some(false) {
+        return Ok(Answer::empty(204));
+    }
+    let resource = purged.metadata(&admitted.instance.crn, admitted.modes, call.now);
+    Ok(Answer::json(
+        200,
+        KEY_TYPE,
+        &envelope(KEY_TYPE, &[resource]),
+    ))
 }
 
 fn read(admitted: &Admitted<'_>, id: &str, payload: bool) -> Result<Answer, Refusal> {

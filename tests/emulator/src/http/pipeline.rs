@@ -13,6 +13,7 @@ use futures::{StreamExt as _, stream};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 
 use super::answer::Answer;
 use super::calls::{self, Call, Trace};
@@ -55,9 +56,10 @@ impl Drop for Entry {
     }
 }
 
-/// Serves a request.
+/// Serves a request. `hangup` ends the connection that it came by.
 pub async fn serve(
     shared: Arc<Shared>,
+    hangup: Arc<Notify>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Cutting> {
     let (head, body) = request.into_parts();
@@ -70,19 +72,7 @@ pub async fn serve(
     // The service makes a correlation ID for a request that has none.
     let correlation_id =
         text(&head.headers, "correlation-id").unwrap_or_else(|| draw().id.to_string());
-    let served = Served {
-        operation: route.operation.name().to_owned(),
-        method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
-        query: raw_query.clone(),
-        version: format!("{:?}", head.version),
-        instance: text(&head.headers, "bluemix-instance"),
-        correlation_id: Some(correlation_id.clone()),
-        key_ring: text(&head.headers, "x-kms-key-ring"),
-        abandoned: true,
-        headers: visible(&head.headers),
-        ..Served::default()
-    };
+    let served = arrival(&head, route.operation, &correlation_id);
     let mut entry = Entry {
         shared: Arc::clone(&shared),
         served: Some(served),
@@ -123,7 +113,7 @@ pub async fn serve(
     } else {
         answer
     };
-    let cut = effect.cut == Some(Cut::BeforeResponse);
+    let cut = matches!(effect.cut, Some(Cut::BeforeResponse | Cut::Connection));
     entry.finish(|served| {
         served.status = (!cut).then_some(answer.status);
         served.code.clone_from(&answer.code);
@@ -137,10 +127,30 @@ pub async fn serve(
         status = answer.status,
         ?faults
     );
+    if effect.cut == Some(Cut::Connection) {
+        hangup.notify_one();
+    }
     if cut {
         return Err(Cutting);
     }
     Ok(respond(answer, &effect))
+}
+
+/// Writes down what is known of a request when it arrives.
+fn arrival(head: &http::request::Parts, operation: Operation, correlation_id: &str) -> Served {
+    Served {
+        operation: operation.name().to_owned(),
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        version: format!("{:?}", head.version),
+        instance: text(&head.headers, "bluemix-instance"),
+        correlation_id: Some(correlation_id.to_owned()),
+        key_ring: text(&head.headers, "x-kms-key-ring"),
+        abandoned: true,
+        headers: visible(&head.headers),
+        ..Served::default()
+    }
 }
 
 /// What befalls a request before it is served.

@@ -46,10 +46,10 @@ async fn connections_are_cut_before_and_within_answers() {
     for tls in [None, Some(Tls::Make { names: Vec::new() })] {
         let world = World::start(tls).await;
         world.key(json!({ "name": "key" }));
-        world.fault("f", json!({ "effect": { "cut": "beforeResponse" } }));
+        world.fault("f", &json!({ "effect": { "cut": "beforeResponse" } }));
         assert!(world.request(Method::GET, "keys").send().await.is_err());
         for effect in [json!({ "cut": "midBody" }), json!({ "body": "halfBody" })] {
-            world.fault("f", json!({ "effect": effect }));
+            world.fault("f", &json!({ "effect": effect }));
             let answer = world.request(Method::GET, "keys").send().await.unwrap();
             assert_eq!(answer.status(), 200);
             assert!(answer.bytes().await.is_err(), "{effect}");
@@ -65,6 +65,49 @@ async fn connections_are_cut_before_and_within_answers() {
 }
 
 #[tokio::test]
+async fn a_whole_connection_is_cut_under_every_request_on_it() {
+    let world = World::start(Some(Tls::Make { names: Vec::new() })).await;
+    // Both go by one HTTP/2 connection, which this makes.
+    assert_eq!(world.get("keys").await.status, 200);
+    world.fault(
+        "slow",
+        &json!({ "match": { "operation": "rings" }, "effect": { "delayMs": 60_000 } }),
+    );
+    world.fault(
+        "cut",
+        &json!({ "match": { "operation": "list" }, "effect": { "cut": "connection" } }),
+    );
+    let slow = tokio::spawn(world.request(Method::GET, "key_rings").send());
+    let arrived = async {
+        while world
+            .emulator
+            .faults()
+            .iter()
+            .all(|(_, _, matched)| *matched == 0)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), arrived)
+        .await
+        .unwrap();
+    let cut = world.request(Method::GET, "keys").send().await;
+    let slow = slow.await.unwrap();
+    assert!(slow.is_err() && cut.is_err());
+    let wanted = Wanted {
+        operation: Some("rings".to_owned()),
+        ..Wanted::default()
+    };
+    let (served, _) = world
+        .emulator
+        .wait_for_requests(&wanted, 1, Duration::from_secs(10))
+        .await;
+    assert!(served[0].abandoned);
+    world.emulator.clear_faults();
+    assert_eq!(world.get("keys").await.status, 200);
+}
+
+#[tokio::test]
 async fn bodies_are_broken_in_every_way_that_is_asked_for() {
     let world = World::plain().await;
     world.key(json!({ "name": "key" }));
@@ -72,7 +115,7 @@ async fn bodies_are_broken_in_every_way_that_is_asked_for() {
     let with = async |effect: serde_json::Value| {
         world.fault(
             "f",
-            json!({ "match": { "operation": ["list", "get"] }, "effect": effect }),
+            &json!({ "match": { "operation": ["list", "get"] }, "effect": effect }),
         );
         world.get("keys").await
     };
@@ -112,7 +155,7 @@ async fn faults_know_a_key_by_its_id_even_under_an_alias() {
     let other = world.key(json!({ "name": "other" }));
     world.fault(
         "f",
-        json!({ "match": { "keyId": key }, "effect": { "status": 500 } }),
+        &json!({ "match": { "keyId": key }, "effect": { "status": 500 } }),
     );
     assert_eq!(world.get("keys/name").await.status, 500);
     assert_eq!(world.get(&format!("keys/{other}")).await.status, 200);

@@ -95,7 +95,7 @@ async fn point_4_token_answers_can_be_slow_refused_cut_or_absurd() {
     let ask = || world.ask_token("/identity/token", "key-of-manager");
     world.fault(
         "f",
-        json!({ "match": { "operation": "token" }, "times": 1,
+        &json!({ "match": { "operation": "token" }, "times": 1,
                 "effect": { "status": 429, "retryAfter": 7 } }),
     );
     let limited = ask().await;
@@ -111,12 +111,12 @@ async fn point_4_token_answers_can_be_slow_refused_cut_or_absurd() {
 
     world.fault(
         "f",
-        json!({ "match": { "operation": "token" }, "effect": { "body": "html" } }),
+        &json!({ "match": { "operation": "token" }, "effect": { "body": "html" } }),
     );
     assert_eq!(ask().await.headers["content-type"], "text/html");
     world.fault(
         "f",
-        json!({ "match": { "operation": "token" }, "effect": { "cut": "beforeResponse" } }),
+        &json!({ "match": { "operation": "token" }, "effect": { "cut": "beforeResponse" } }),
     );
     let url = format!("{}/identity/token", world.emulator.api_url());
     assert!(
@@ -195,7 +195,7 @@ async fn point_5_a_profile_trusts_one_service_account_of_one_cluster() {
 #[tokio::test]
 async fn a_request_that_its_caller_gave_up_is_written_down_as_such() {
     let world = World::plain().await;
-    world.fault("slow", json!({ "effect": { "delayMs": 30_000 } }));
+    world.fault("slow", &json!({ "effect": { "delayMs": 30_000 } }));
     let request = world
         .request(Method::GET, "keys")
         .timeout(Duration::from_millis(200));

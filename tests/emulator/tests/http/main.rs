@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod admin;
 mod command;
 mod faults;
 mod iam;

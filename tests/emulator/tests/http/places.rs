@@ -120,9 +120,10 @@ async fn point_10_aliases_keep_every_rule() {
             .status,
         204
     );
-    let taken = wrapped(json!({ "name": "third", "aliases": ["alias-0"] }));
+    let taken = wrapped(&json!({ "name": "third", "aliases": ["alias-0"] }));
     assert_eq!(world.post("keys", &taken).await.status, 409);
-    let many = wrapped(json!({ "name": "third", "aliases": ["a1", "a2", "a3", "a4", "a5", "a6"] }));
+    let many =
+        wrapped(&json!({ "name": "third", "aliases": ["a1", "a2", "a3", "a4", "a5", "a6"] }));
     assert_eq!(world.post("keys", &many).await.status, 400);
 }
 
@@ -188,7 +189,7 @@ async fn rings_are_listed_with_default_always_among_them() {
         .request(Method::POST, "keys")
         .header("x-kms-key-ring", "ring-a");
     let made = ringed
-        .body(wrapped(json!({ "name": "key" })).to_string())
+        .body(wrapped(&json!({ "name": "key" })).to_string())
         .send()
         .await
         .unwrap();

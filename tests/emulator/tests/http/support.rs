@@ -187,14 +187,14 @@ impl World {
         self.emulator.change_modes(changes).unwrap();
     }
 
-    pub(crate) fn fault(&self, name: &str, fault: Value) {
+    pub(crate) fn fault(&self, name: &str, fault: &Value) {
         self.emulator
-            .put_fault(name, serde_json::from_value(fault).unwrap());
+            .put_fault(name, serde_json::from_value(fault.clone()).unwrap());
     }
 }
 
 /// Wraps a resource in the envelope of a create request.
-pub(crate) fn wrapped(resource: Value) -> Value {
+pub(crate) fn wrapped(resource: &Value) -> Value {
     json!({
         "metadata": {
             "collectionType": "application/vnd.ibm.kms.key+json", "collectionTotal": 1,

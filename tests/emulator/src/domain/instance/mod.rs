@@ -1,6 +1,6 @@
 //! An instance: its keys, aliases and rings.
 //!
-//! The operations are in [`life`] (of keys) and [`places`] (names and rings).
+//! The operations are in `life` (of keys) and `places` (names and rings).
 //!
 //! Rights are not decided here; the caller has them checked first. Everything
 //! that happens by itself with time (expiry, aliases that linger, moves that

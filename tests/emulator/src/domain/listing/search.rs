@@ -21,10 +21,7 @@ impl Search {
     pub fn parse(query: &str) -> Self {
         let mut search = Self::default();
         let mut rest = query;
-        loop {
-            let Some((word, after)) = rest.split_once(':') else {
-                break;
-            };
+        while let Some((word, after)) = rest.split_once(':') {
             match word {
                 "not" => search.negated = true,
                 "exact" => search.exact = true,

@@ -1,0 +1,46 @@
+# The commands that people use; CI calls the same ones.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+TOOLS := $(TARGET)/tools
+DENY_VERSION := 0.20.2
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+.PHONY: help demo test check fmt-check clippy deny crds-check cluster tools image
+
+help: ## Show the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+demo: ## Show the main job on this machine: API server, emulator, operator (KEEP=1 leaves them running)
+	@tests/demo
+
+test: cluster ## Run all tests
+	@echo "test: unit and integration tests, against a real API server and the emulator"
+	@cargo test --workspace
+	@echo "test: IBM's own Python client against the emulator"
+	@EMULATOR="$(TARGET)/debug/key-protect-emulator" tests/emulator/python/run -q
+
+check: fmt-check clippy crds-check deny ## Check format, lints, generated files and dependencies
+
+fmt-check:
+	@cargo fmt --all --check
+
+clippy:
+	@cargo clippy --workspace --all-targets -- -D warnings
+
+crds-check: ## Check that crds/ is what the types say
+	@cargo run --quiet -p key-protect-operator -- crds --dir crds
+	@git diff --exit-code -- crds || { echo "crds/ differs from the types: commit what is there now" >&2; exit 1; }
+
+deny: $(TOOLS)/bin/cargo-deny ## Check licences, bans and sources of dependencies
+	@PATH="$(TOOLS)/bin:$$PATH" cargo deny --all-features check bans licenses sources
+	@echo "deny: advisories are not checked here: their database needs the Internet"
+
+$(TOOLS)/bin/cargo-deny:
+	@echo "deny: building cargo-deny $(DENY_VERSION), once (minutes)"
+	@cargo install cargo-deny --version $(DENY_VERSION) --locked --quiet --root "$(TOOLS)"
+
+cluster: ## Build the test cluster's binary, once
+	@CLUSTER_CACHE="$(TARGET)/cluster" tests/cluster/cluster build >/dev/null

@@ -1,0 +1,305 @@
+//! One instance's connection: its client, what is known of its keys, and the requests in flight.
+//! Keyed by the KeyProtectInstance's UID and generation and shared by nothing else: another
+//! object with the same GUID has a connection, and a credential, of its own.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, OnceCell, Semaphore};
+
+use super::clock::now;
+use crate::api::Reason;
+use crate::domain::access::Question;
+use crate::domain::catalogue::{Answer, Catalogue, Changes, Listing};
+use crate::domain::endpoint::{Endpoint, Tenant};
+use crate::domain::failure::{FailureKind, FetchFailure};
+use crate::domain::identify::PayloadNeed;
+use crate::domain::ids::{KeyId, KeyRing};
+use crate::domain::material::Payload;
+use crate::domain::schedule;
+use crate::keyprotect::{Client, CredentialFile};
+
+/// Requests for single keys in flight at once, per instance.
+const FETCHES: usize = 64;
+/// How long an answer that others wait for may be shared.
+const SHARED_FOR: SignedDuration = SignedDuration::from_secs(10);
+
+/// What a listing brought.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// It succeeded.
+    Listed {
+        /// What differs from the one before; nothing known, where there was none.
+        changes: Option<Changes>,
+        /// Whether the attempt before had failed.
+        recovered: bool,
+    },
+    /// It failed.
+    Failed,
+}
+
+type Shared<T> = Arc<OnceCell<Result<T, FetchFailure>>>;
+type Flights<K, T> = Mutex<HashMap<K, (Timestamp, Weak<OnceCell<Result<T, FetchFailure>>>)>>;
+/// A payload and everyone who waits for it: it lives until the last of them is done with it.
+pub type SharedPayload = Shared<Arc<Payload>>;
+
+#[derive(Debug, Default)]
+struct Pace {
+    failures: u32,
+    not_before: Option<Timestamp>,
+    credential: Option<u64>,
+}
+
+/// What a usable spec makes.
+#[derive(Debug)]
+pub struct Usable {
+    /// Where it is called.
+    pub endpoint: Endpoint,
+    /// The client.
+    pub client: Client,
+    /// The credential.
+    pub credential: CredentialFile,
+}
+
+/// One instance's connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// UID of the KeyProtectInstance, for the spread of its times.
+    pub uid: String,
+    /// Its generation.
+    pub generation: Option<i64>,
+    /// The client, or why there is none.
+    pub usable: Result<Usable, (Reason, String)>,
+    /// Wakes the task that looks after the instance.
+    pub poke: Notify,
+    listing: Mutex<Listing>,
+    answers: Mutex<HashMap<Question, Answer>>,
+    turn: tokio::sync::Mutex<Pace>,
+    payloads: Flights<(KeyId, Option<KeyRing>), Arc<Payload>>,
+    questions: Flights<Question, crate::domain::metadata::KeyMetadata>,
+    fetches: Semaphore,
+}
+
+impl Connection {
+    /// Makes a connection, on which nothing was asked yet.
+    #[must_use]
+    pub fn new(
+        uid: String,
+        generation: Option<i64>,
+        usable: Result<Usable, (Reason, String)>,
+    ) -> Self {
+        Self {
+            uid,
+            generation,
+            usable,
+            poke: Notify::new(),
+            listing: Mutex::default(),
+            answers: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            payloads: Mutex::default(),
+            questions: Mutex::default(),
+            fetches: Semaphore::new(FETCHES),
+        }
+    }
+
+    /// The service's name of the instance: part of every record.
+    #[must_use]
+    pub fn instance_id(&self) -> String {
+        match self.usable.as_ref().map(|usable| &usable.endpoint.tenant) {
+            Ok(Tenant::Instance(id)) => id.to_string(),
+            Ok(Tenant::CloudFoundry {
+                organization,
+                space,
+            }) => format!("{organization}/{space}"),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// The last listing.
+    #[must_use]
+    pub fn listing(&self) -> Listing {
+        lock(&self.listing).clone()
+    }
+
+    /// What is known of single keys.
+    #[must_use]
+    pub fn answers(&self, questions: &[Question]) -> HashMap<Question, Answer> {
+        let answers = lock(&self.answers);
+        questions
+            .iter()
+            .filter_map(|question| Some((question.clone(), answers.get(question)?.clone())))
+            .collect()
+    }
+
+    /// Makes sure that a listing was attempted at this time or later. Whoever comes while one is
+    /// under way waits for it; after a failure, the next is not sent before its time.
+    pub async fn ensure_listing(&self, not_before: Timestamp) -> Option<News> {
+        let usable = self.usable.as_ref().ok()?;
+        let mut pace = self.turn.lock().await;
+        if self
+            .listing()
+            .attempted_at()
+            .is_some_and(|at| at >= not_before)
+        {
+            return None;
+        }
+        let begun = now();
+        let credential = usable.credential.version();
+        let renewed = pace.credential.is_some_and(|then| then != credential);
+        if !renewed && pace.not_before.is_some_and(|due| begun < due) {
+            if let Listing::Failed { at, .. } = &mut *lock(&self.listing) {
+                *at = begun;
+            }
+            return None;
+        }
+        pace.credential = Some(credential);
+        let result = usable.client.list_keys().await;
+        Some(self.take_listing(result, begun, &mut pace))
+    }
+
+    fn take_listing(
+        &self,
+        result: Result<Vec<crate::domain::metadata::KeyMetadata>, FetchFailure>,
+        begun: Timestamp,
+        pace: &mut Pace,
+    ) -> News {
+        let mut listing = lock(&self.listing);
+        let last = match &*listing {
+            Listing::None => None,
+            Listing::Failed { last, .. } => last.clone(),
+            Listing::Fresh(catalogue) => Some(Arc::clone(catalogue)),
+        };
+        match result {
+            Ok(rows) => {
+                let recovered = matches!(&*listing, Listing::Failed { .. });
+                let catalogue = Arc::new(Catalogue::new(rows, begun));
+                let changes = last.map(|last| last.changes(&catalogue));
+                *listing = Listing::Fresh(catalogue);
+                *pace = Pace {
+                    credential: pace.credential,
+                    ..Pace::default()
+                };
+                // Single reads of before the listing before last serve nobody any more.
+                lock(&self.answers).retain(|_, answer| {
+                    answer
+                        .asked_at
+                        .checked_add(SignedDuration::from_hours(24))
+                        .is_ok_and(|end| end > begun)
+                });
+                News::Listed { changes, recovered }
+            }
+            Err(failure) => {
+                tracing::warn!(failure = %failure, "the instance's keys could not be listed");
+                pace.failures = pace.failures.saturating_add(1);
+                let reason = match failure.kind {
+                    FailureKind::Denied => Reason::AccessDenied,
+                    _ => Reason::Unreachable,
+                };
+                let retry = schedule::retry(reason);
+                pace.not_before =
+                    schedule::retry_at(begun, retry, pace.failures, &self.uid, failure.retry_after);
+                let since = match &*listing {
+                    Listing::Failed { since, .. } => *since,
+                    Listing::None | Listing::Fresh(_) => begun,
+                };
+                *listing = Listing::Failed {
+                    failure,
+                    at: begun,
+                    since,
+                    last,
+                };
+                News::Failed
+            }
+        }
+    }
+
+    /// When the next listing is due by itself, and whether the last failed.
+    pub async fn next_listing(&self, interval: SignedDuration) -> Option<Timestamp> {
+        let pace = self.turn.lock().await;
+        if let Some(due) = pace.not_before {
+            return Some(due);
+        }
+        let listed = self.listing().attempted_at()?;
+        // Spread by the UID, so that instances made together are not listed together.
+        let spread = i64::from(schedule::spread_of(&self.uid, 0) % 1000);
+        let early = i64::try_from(interval.as_millis()).unwrap_or(0) / 20 * spread / 1000;
+        listed
+            .checked_add(interval - SignedDuration::from_millis(early))
+            .ok()
+    }
+
+    /// Whether the credential is another than at the last listing.
+    pub async fn credential_renewed(&self) -> bool {
+        let Ok(usable) = &self.usable else {
+            return false;
+        };
+        let version = usable.credential.version();
+        self.turn
+            .lock()
+            .await
+            .credential
+            .is_some_and(|then| then != version)
+    }
+
+    /// Asks a question anew, together with whoever asks it just now.
+    pub async fn ask(&self, question: &Question) -> Option<Answer> {
+        let usable = self.usable.as_ref().ok()?;
+        let (asked_at, flight) = join(&self.questions, question.clone());
+        let result = flight
+            .get_or_init(|| async {
+                let _permit = self.fetches.acquire().await;
+                usable
+                    .client
+                    .key_metadata(&question.key, question.ring.as_ref())
+                    .await
+            })
+            .await
+            .clone();
+        let answer = Answer { result, asked_at };
+        lock(&self.answers).insert(question.clone(), answer.clone());
+        Some(answer)
+    }
+
+    /// Reads a payload, together with whoever needs it just now. It lives while what is returned
+    /// does, and is wiped with the last of them.
+    pub async fn payload(&self, need: &PayloadNeed) -> Option<(SharedPayload, bool)> {
+        let usable = self.usable.as_ref().ok()?;
+        let (_, flight) = join(&self.payloads, (need.id.clone(), need.ring.clone()));
+        let mut read_here = false;
+        let result = flight
+            .get_or_init(|| async {
+                read_here = true;
+                let _permit = self.fetches.acquire().await;
+                usable
+                    .client
+                    .key(&need.id, need.ring.as_ref())
+                    .await
+                    .map(Arc::new)
+            })
+            .await;
+        let _ = result;
+        Some((flight, read_here))
+    }
+}
+
+/// Joins a flight that began within [`SHARED_FOR`], or begins one.
+fn join<K: Hash + Eq, T>(flights: &Flights<K, T>, key: K) -> (Timestamp, Shared<T>) {
+    let mut flights = lock(flights);
+    let begun = now();
+    flights.retain(|_, (_, flight)| flight.strong_count() > 0);
+    if let Some((at, flight)) = flights.get(&key)
+        && at.checked_add(SHARED_FOR).is_ok_and(|end| end > begun)
+        && let Some(flight) = flight.upgrade()
+    {
+        return (*at, flight);
+    }
+    let flight = Arc::new(OnceCell::new());
+    flights.insert(key, (begun, Arc::downgrade(&flight)));
+    (begun, flight)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,133 @@
+//! What looks at objects share: the world, the queue, the connections, the way to the cluster.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use kube::Client;
+use tokio::sync::{Notify, Semaphore};
+
+use super::connection::Connection;
+use super::queue::{ObjectKey, Queue};
+use super::world::{Concerned, World};
+use crate::cluster::events::Announcer;
+use crate::domain::endpoint::AllowedHosts;
+use crate::domain::observed::Policy;
+
+/// Writes towards the API server in flight at once: more make it queue, not faster.
+const WRITES: usize = 32;
+
+/// Settings of the controller.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What decisions depend on.
+    pub policy: Policy,
+    /// The operator's own namespace: only instances there may use mounted API keys.
+    pub namespace: String,
+    /// Folder of the mounted API keys.
+    pub credentials_dir: PathBuf,
+    /// The mounted API key of instances that name none.
+    pub default_credential: String,
+    /// Hosts that an admin allows beside IBM Cloud's own.
+    pub allowed_hosts: AllowedHosts,
+    /// The operator's name in Events (the Pod's).
+    pub instance_name: String,
+}
+
+/// What looks share.
+pub struct Context {
+    /// The way to the cluster.
+    pub client: Client,
+    /// Settings.
+    pub settings: Settings,
+    /// Events.
+    pub announcer: Announcer,
+    /// Permits for writes.
+    pub writes: Semaphore,
+    world: Mutex<World>,
+    queue: Mutex<Queue>,
+    connections: Mutex<HashMap<ObjectKey, Arc<Connection>>>,
+    /// Wakes the dispatcher.
+    pub wake: Notify,
+    ready: AtomicBool,
+}
+
+impl Context {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new(client: Client, settings: Settings, started: Timestamp) -> Self {
+        Self {
+            announcer: Announcer::new(client.clone(), settings.instance_name.clone()),
+            world: Mutex::new(World::new(
+                settings.policy.default_instance.clone(),
+                started,
+            )),
+            queue: Mutex::default(),
+            connections: Mutex::default(),
+            writes: Semaphore::new(WRITES),
+            wake: Notify::new(),
+            ready: AtomicBool::new(false),
+            client,
+            settings,
+        }
+    }
+
+    /// The world. Held for short, never across an await.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.world)
+    }
+
+    /// The queue. Held for short, never across an await.
+    pub fn queue(&self) -> MutexGuard<'_, Queue> {
+        lock(&self.queue)
+    }
+
+    /// The connections. Held for short, never across an await.
+    pub fn connections(&self) -> MutexGuard<'_, HashMap<ObjectKey, Arc<Connection>>> {
+        lock(&self.connections)
+    }
+
+    /// Asks for a look at each of these now: something changed that a back-off knows nothing of.
+    pub fn look_now(&self, concerned: Concerned, now: Timestamp) {
+        if concerned.is_empty() {
+            return;
+        }
+        {
+            let mut queue = self.queue();
+            for (key, lane) in concerned {
+                queue.schedule(&key, now, lane);
+            }
+        }
+        self.wake.notify_one();
+    }
+
+    /// Asks for a look at each of these when its back-off allows: a Secret that somebody edits or
+    /// deletes in a loop must not become a loop of refused reads.
+    pub fn look_when_due(&self, concerned: Concerned, now: Timestamp) {
+        for (key, lane) in concerned {
+            let not_before = self
+                .world()
+                .known(&key)
+                .map_or(now, |(_, known)| known.not_before);
+            self.look_now(vec![(key, lane)], now.max(not_before));
+        }
+    }
+
+    /// Says that every watch has shown its first listing.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Whether every watch has shown its first listing.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,240 @@
+//! Carries a plan out and decides nothing: each write is one call, the status comes after the
+//! Secret, and Events come last.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Resource;
+
+use super::clock::now;
+use super::context::Context;
+use super::queue::ObjectKey;
+use super::world::{Gathered, lane_of};
+use crate::api::{KeyProtectKey, KeyProtectKeyStatus, Reason};
+use crate::cluster::request as api_request;
+use crate::cluster::secrets::{self, Seen};
+use crate::cluster::status::{self, StatusFailure};
+use crate::domain::plan::{self, Plan, Write, WriteFailure};
+use crate::domain::request;
+use crate::domain::secret::SecretView;
+
+/// Carries a plan out. Where a write fails, `failed` says what to do instead.
+pub(super) async fn carry_out(
+    context: &Arc<Context>,
+    key: &ObjectKey,
+    gathered: &Gathered,
+    mut plan: Plan,
+    failed: impl FnOnce(&str, &WriteFailure) -> Plan,
+) {
+    let uid = gathered.object.metadata.uid.as_deref().unwrap_or_default();
+    if let Err(broken) = plan::check(&plan, uid) {
+        tracing::error!(object = %key, invariant = broken, "a plan was refused; please report this");
+        let failure = WriteFailure::Failed("the operator refused its own plan; please report this");
+        settle(
+            context,
+            key,
+            gathered,
+            failed(request::target_name(&gathered.object), &failure),
+        )
+        .await;
+        return;
+    }
+    let writes = std::mem::take(&mut plan.writes);
+    for write in &writes {
+        match perform(context, key, gathered, write).await {
+            Ok(Some(view)) => note_written(context, key, &mut plan, view),
+            Ok(None) => {}
+            Err(failure) => {
+                settle(context, key, gathered, failed(write.name(), &failure)).await;
+                return;
+            }
+        }
+    }
+    // Payloads are wiped before the status is written, not after.
+    drop(writes);
+    settle(context, key, gathered, plan).await;
+}
+
+async fn perform(
+    context: &Context,
+    key: &ObjectKey,
+    gathered: &Gathered,
+    write: &Write,
+) -> Result<Option<SecretView>, WriteFailure> {
+    let _permit = context.writes.acquire().await;
+    let (client, namespace) = (&context.client, key.namespace.as_str());
+    match write {
+        Write::Create(body) => secrets::create(client, namespace, body).await.map(Some),
+        Write::Replace {
+            uid,
+            resource_version,
+            body,
+            confirm_alive,
+        } => {
+            if *confirm_alive {
+                alive(context, &gathered.object).await?;
+            }
+            secrets::replace(
+                client,
+                namespace,
+                body,
+                Seen {
+                    uid,
+                    resource_version,
+                },
+            )
+            .await
+            .map(Some)
+        }
+        Write::Delete {
+            name,
+            uid,
+            resource_version,
+        } => {
+            match secrets::delete(
+                client,
+                namespace,
+                name,
+                Seen {
+                    uid,
+                    resource_version,
+                },
+            )
+            .await
+            {
+                Ok(()) => Ok(None),
+                Err(failure) => Err(failure),
+            }
+        }
+    }
+}
+
+/// Looks at the object itself, not at what a watch showed of it.
+async fn alive(context: &Context, object: &KeyProtectKey) -> Result<(), WriteFailure> {
+    let metadata = &object.metadata;
+    let name = metadata.name.as_deref().unwrap_or_default();
+    let uri = format!(
+        "{}/{name}",
+        KeyProtectKey::url_path(&(), metadata.namespace.as_deref())
+    );
+    let answer = api_request::send(
+        &context.client,
+        http::Method::GET,
+        &uri,
+        bytes::Bytes::new(),
+    )
+    .await;
+    match answer {
+        Ok(Some(live)) if live.uid == metadata.uid && live.deletion_timestamp.is_none() => Ok(()),
+        Ok(_) => Err(WriteFailure::ObjectGone),
+        Err(api_request::RequestError::Refused(status)) if status.code == 404 => {
+            Err(WriteFailure::ObjectGone)
+        }
+        Err(_) => Err(WriteFailure::Failed(
+            "the object could not be looked at again",
+        )),
+    }
+}
+
+/// Notes what the API server answered to a write: in the world, so that its echo in the watch is
+/// no news, and in the status that follows.
+fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: SecretView) {
+    if let Some(secret) = plan
+        .status
+        .as_mut()
+        .and_then(|status| status.secret.as_mut())
+        && secret.name == view.name
+    {
+        secret.uid = Some(view.uid.clone());
+        secret.resource_version = Some(view.resource_version.clone());
+    }
+    context.world().secret_written(&key.namespace, view);
+}
+
+/// Writes the status, announces Events, remembers, and asks for the next look.
+pub(super) async fn settle(
+    context: &Arc<Context>,
+    key: &ObjectKey,
+    gathered: &Gathered,
+    plan: Plan,
+) {
+    log(key, &plan);
+    let object = &gathered.object;
+    let mut next = plan.next;
+    let mut remembered = gathered.remembered.clone();
+    remembered.memory = plan.memory;
+    if let Some(status) = &plan.status {
+        let written = {
+            let _permit = context.writes.acquire().await;
+            status::replace(&context.client, object.as_ref(), status).await
+        };
+        match written {
+            Ok(version) => {
+                let mut object = KeyProtectKey::clone(object);
+                object.status = Some(KeyProtectKeyStatus::clone(status));
+                object.metadata.resource_version = version;
+                context.world().status_written(object);
+            }
+            Err(failure) => {
+                // The object changed, or the API server failed: plan again from what is there.
+                let soon = match failure {
+                    StatusFailure::Conflict => std::time::Duration::from_millis(200),
+                    StatusFailure::Failed => std::time::Duration::from_secs(5),
+                };
+                next = Some(earlier(
+                    next,
+                    now().checked_add(soon).unwrap_or(Timestamp::MAX),
+                ));
+                remembered.not_before = Timestamp::MIN;
+            }
+        }
+    }
+    let blocked = plan.outcome != Reason::Synced && plan.outcome != Reason::Suspended;
+    remembered.not_before = if blocked {
+        next.unwrap_or(Timestamp::MIN)
+    } else {
+        Timestamp::MIN
+    };
+    context
+        .world()
+        .remember(key, object.metadata.uid.as_deref(), remembered);
+    for event in &plan.events {
+        context
+            .announcer
+            .announce(object.as_ref(), event, now())
+            .await;
+    }
+    if let Some(at) = next {
+        context.queue().schedule(key, at, lane_of(object));
+        context.wake.notify_one();
+    }
+}
+
+fn earlier(next: Option<Timestamp>, at: Timestamp) -> Timestamp {
+    next.map_or(at, |next| next.min(at))
+}
+
+fn log(key: &ObjectKey, plan: &Plan) {
+    let reason = plan.outcome.as_str();
+    if plan.outcome == Reason::Synced {
+        if plan.status.is_some() {
+            tracing::info!(namespace = key.namespace, name = key.name, reason, "synced");
+        }
+    } else if plan.status.is_some() {
+        tracing::warn!(
+            namespace = key.namespace,
+            name = key.name,
+            reason,
+            cause = plan.cause,
+            "not synced"
+        );
+    } else {
+        tracing::debug!(
+            namespace = key.namespace,
+            name = key.name,
+            reason,
+            cause = plan.cause,
+            "nothing to do"
+        );
+    }
+}

@@ -1,0 +1,392 @@
+//! Looks after instances: makes their connections, lists their keys on time, tells the objects
+//! that a listing concerns, and writes the instances' status.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::{now, sleep_until};
+use super::connection::{Connection, News, Usable};
+use super::context::Context;
+use super::queue::ObjectKey;
+use super::reconcile::refresh_interval;
+use super::world::{Concerned, Gathered, lane_of};
+use crate::api::{
+    ConditionType, KeyProtectInstance, KeyProtectKey, Reason, SYNC_REQUESTED_ANNOTATION,
+};
+use crate::cluster::status;
+use crate::domain::access;
+use crate::domain::catalogue::{Catalogue, Changes, Listing};
+use crate::domain::endpoint;
+use crate::domain::ids::KeyId;
+use crate::domain::instance_status::{self, EndpointFacts, Seen};
+use crate::domain::reference::KeyReference;
+use crate::domain::schedule;
+use crate::domain::status::holds;
+use crate::keyprotect::{Client, ClientOptions, CredentialFile};
+
+/// How often the key file of an instance that IAM refused is looked at.
+const CREDENTIAL_WATCH: Duration = Duration::from_secs(2);
+/// Changes of the number of keys in use are gathered for this long before status says so.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// The connection of an instance, as it is now; made when it is first asked for.
+pub(super) fn connection(
+    context: &Context,
+    instance: &KeyProtectInstance,
+) -> Option<Arc<Connection>> {
+    let key = key_of(instance);
+    let uid = instance.uid()?;
+    let mut connections = context.connections();
+    if let Some(known) = connections.get(&key)
+        && known.uid == uid
+        && known.generation == instance.metadata.generation
+    {
+        return Some(Arc::clone(known));
+    }
+    let made = Arc::new(Connection::new(
+        uid,
+        instance.metadata.generation,
+        usable(context, instance),
+    ));
+    if let Some(old) = connections.insert(key, Arc::clone(&made)) {
+        old.poke.notify_one();
+    }
+    Some(made)
+}
+
+fn key_of(instance: &KeyProtectInstance) -> ObjectKey {
+    ObjectKey::new(
+        &instance.namespace().unwrap_or_default(),
+        &instance.name_any(),
+    )
+}
+
+fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (Reason, String)> {
+    let settings = &context.settings;
+    if instance.namespace().as_deref() != Some(settings.namespace.as_str()) {
+        return Err((
+            Reason::CredentialMissing,
+            format!(
+                "The operator's mounted API keys are only for instances in its own namespace, {}. \
+                 Make the KeyProtectInstance there, with an access rule for this namespace.",
+                settings.namespace
+            ),
+        ));
+    }
+    let unreachable = |message: String| {
+        (
+            Reason::Unreachable,
+            format!("The instance cannot be called: {message}."),
+        )
+    };
+    let endpoint = endpoint::resolve(&instance.spec, &settings.allowed_hosts)
+        .map_err(|error| unreachable(error.to_string()))?;
+    let named = instance
+        .spec
+        .credentials
+        .as_ref()
+        .and_then(|c| c.mounted_api_key.as_ref());
+    let name = named.map_or(settings.default_credential.as_str(), |mounted| {
+        mounted.name.as_str()
+    });
+    let credential = CredentialFile::mounted(&settings.credentials_dir, name);
+    let client = Client::new(&endpoint, credential.clone(), &ClientOptions::default())
+        .map_err(|error| unreachable(error.to_string()))?;
+    Ok(Usable {
+        endpoint,
+        client,
+        credential,
+    })
+}
+
+/// Looks after one instance until it is gone.
+pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: CancellationToken) {
+    loop {
+        let Some(instance) = context.world().instance(&key) else {
+            return;
+        };
+        let Some(connection) = connection(&context, &instance) else {
+            return;
+        };
+        let asked = open_sync_request(&instance);
+        let interval = interval(&context, &key, &instance);
+        let in_use = keys_in_use(&context, &instance);
+        let due = match connection.next_listing(interval).await {
+            None => Some(now()),
+            // Nobody needs it.
+            Some(_) if in_use == 0 && matches!(connection.listing(), Listing::Fresh(_)) => None,
+            Some(due) => Some(due),
+        };
+        let credential = matches!(&connection.listing(), Listing::Failed { failure, .. } if is_credential(failure.kind));
+        if (asked.is_some()
+            || due.is_some_and(|due| due <= now())
+            || connection.credential_renewed().await)
+            && let Some(news) = connection.ensure_listing(now()).await
+        {
+            spread(&context, &key, &connection, &news);
+        }
+        write_status(&context, &key, &connection, asked.as_deref()).await;
+        let wait = async {
+            tokio::select! {
+                () = sleep_until(due_again(&connection, interval, in_use).await) => {}
+                () = tokio::time::sleep(CREDENTIAL_WATCH), if credential => {}
+                () = connection.poke.notified() => tokio::time::sleep(settle(&context, &key)).await,
+            }
+        };
+        tokio::select! {
+            () = gone.cancelled() => return,
+            () = wait => {}
+        }
+    }
+}
+
+/// A sync request is answered at once; a change of numbers may wait for more of them.
+fn settle(context: &Context, key: &ObjectKey) -> Duration {
+    let asked = context
+        .world()
+        .instance(key)
+        .and_then(|instance| open_sync_request(&instance));
+    if asked.is_some() {
+        Duration::ZERO
+    } else {
+        SETTLE
+    }
+}
+
+async fn due_again(
+    connection: &Connection,
+    interval: jiff::SignedDuration,
+    in_use: i64,
+) -> Option<jiff::Timestamp> {
+    let fresh = matches!(connection.listing(), Listing::Fresh(_));
+    if connection.usable.is_err() || (fresh && in_use == 0) {
+        return None;
+    }
+    let due = connection.next_listing(interval).await?;
+    // Never a tight loop, whatever the clock says.
+    Some(due.max(now().checked_add(Duration::from_secs(1)).unwrap_or(due)))
+}
+
+const fn is_credential(kind: crate::domain::failure::FailureKind) -> bool {
+    use crate::domain::failure::FailureKind;
+    matches!(
+        kind,
+        FailureKind::CredentialMissing | FailureKind::CredentialRejected
+    )
+}
+
+fn open_sync_request(instance: &KeyProtectInstance) -> Option<String> {
+    let asked = instance.annotations().get(SYNC_REQUESTED_ANNOTATION)?;
+    let answered = instance
+        .status
+        .as_ref()
+        .and_then(|status| status.last_handled_sync_request.as_ref());
+    (answered != Some(asked)).then(|| asked.clone())
+}
+
+/// The shortest interval that the instance or one of its objects asks for.
+fn interval(
+    context: &Context,
+    key: &ObjectKey,
+    instance: &KeyProtectInstance,
+) -> jiff::SignedDuration {
+    let own = refresh_interval(instance);
+    let world = context.world();
+    world
+        .objects_of(key)
+        .iter()
+        .filter_map(|object| schedule::parse_duration(object.spec.refresh_interval.as_deref()?))
+        .filter(|interval| !interval.is_zero())
+        .fold(own, std::cmp::Ord::min)
+}
+
+fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
+    let world = context.world();
+    let own = instance.namespace().unwrap_or_default();
+    let count = world
+        .objects_of(&key_of(instance))
+        .iter()
+        .filter(|object| {
+            let namespace = object.namespace().unwrap_or_default();
+            let facts = world.namespace(&namespace);
+            access::grant(
+                &own,
+                instance.spec.access.as_deref(),
+                &namespace,
+                &facts.labels,
+            )
+            .is_some()
+        })
+        .count();
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Takes in what a listing brought that an object's look asked for.
+pub(super) fn take_news(
+    context: &Context,
+    gathered: &Gathered,
+    connection: &Connection,
+    news: &News,
+) {
+    if let Some(instance) = &gathered.instance {
+        spread(context, &key_of(instance), connection, news);
+    }
+}
+
+/// Tells the objects that a listing concerns, and wakes the task that writes the status.
+fn spread(context: &Context, key: &ObjectKey, connection: &Connection, news: &News) {
+    connection.poke.notify_one();
+    let concerned = match news {
+        News::Failed => growing_stale(context, key, connection),
+        // Those that waited for the first listing go on by themselves.
+        News::Listed {
+            changes: None,
+            recovered: false,
+        } => return,
+        News::Listed {
+            recovered: true, ..
+        } => context.world().meaning(key),
+        News::Listed {
+            changes: Some(changes),
+            ..
+        } => concerned_by(context, key, changes),
+    };
+    context.look_now(concerned, now());
+}
+
+/// Objects that have been unconfirmed for so long that their status has to say so, and does not.
+fn growing_stale(context: &Context, key: &ObjectKey, connection: &Connection) -> Concerned {
+    let world = context.world();
+    let listing = connection.listing();
+    let Some((instance, listed)) = world
+        .instance(key)
+        .zip(listing.catalogue().map(Catalogue::listed_at))
+    else {
+        return Vec::new();
+    };
+    let is_due = |object: &KeyProtectKey| {
+        let own = object
+            .spec
+            .refresh_interval
+            .as_deref()
+            .and_then(schedule::parse_duration);
+        let interval = own
+            .filter(|own| !own.is_zero())
+            .unwrap_or_else(|| refresh_interval(&instance));
+        let due = listed.checked_add(schedule::staleness_limit(interval));
+        let said = object
+            .status
+            .as_ref()
+            .is_some_and(|status| holds(&status.conditions, ConditionType::Stale));
+        !said && due.is_ok_and(|due| due <= now())
+    };
+    let objects = world.objects_of(key);
+    let due = objects.iter().filter(|object| is_due(object));
+    due.map(|object| {
+        (
+            ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any()),
+            lane_of(object),
+        )
+    })
+    .collect()
+}
+
+/// Objects whose keys changed, that are not shown by listings, or that wait for something.
+fn concerned_by(context: &Context, key: &ObjectKey, changes: &Changes) -> Concerned {
+    let world = context.world();
+    let mut concerned = Vec::new();
+    for object in world.objects_of(key) {
+        let own = ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
+        let Some((_, remembered)) = world.known(&own) else {
+            continue;
+        };
+        let waits = remembered.memory.failures > 0 || !remembered.questions.is_empty();
+        if waits || touches(&object, changes) {
+            concerned.push((own, lane_of(&object)));
+        }
+    }
+    concerned
+}
+
+fn touches(object: &KeyProtectKey, changes: &Changes) -> bool {
+    let status = object.status.iter().flat_map(|status| &status.keys);
+    let last: Vec<KeyId> = status
+        .filter_map(|key| KeyId::parse(&key.id).ok())
+        .collect();
+    if last.iter().any(|id| changes.ids.contains(id)) {
+        return true;
+    }
+    let main = KeyReference::from_selector(object.spec.key.as_ref(), &object.name_any()).ok();
+    let entries = object
+        .spec
+        .target
+        .iter()
+        .flat_map(|target| target.data.iter().flatten());
+    let others = entries
+        .filter_map(|entry| entry.from.as_ref())
+        .filter_map(|from| KeyReference::from_selector(Some(from), "").ok());
+    main.into_iter()
+        .chain(others)
+        .any(|reference| changes.concern(&reference, None))
+}
+
+async fn write_status(
+    context: &Context,
+    key: &ObjectKey,
+    connection: &Connection,
+    asked: Option<&str>,
+) {
+    let Some(instance) = context.world().instance(key) else {
+        return;
+    };
+    let listing = connection.listing();
+    let endpoint = connection.usable.as_ref().map_or_else(
+        |(reason, message)| Err((*reason, message.as_str())),
+        |usable| Ok(&usable.endpoint),
+    );
+    let facts = endpoint.map(|endpoint| EndpointFacts {
+        url: endpoint.key_base.to_string(),
+        instance_id: endpoint
+            .instance_id
+            .as_ref()
+            .map(crate::domain::ids::InstanceId::as_str),
+        region: endpoint
+            .region
+            .as_ref()
+            .map(crate::domain::ids::Region::as_str),
+        warnings: &endpoint.warnings,
+    });
+    let seen = Seen {
+        now: now(),
+        endpoint: facts,
+        listing: &listing,
+        authenticated: connection
+            .usable
+            .as_ref()
+            .ok()
+            .and_then(|usable| usable.client.token_source().authenticated()),
+        keys_in_use: keys_in_use(context, &instance),
+        answered: asked.filter(|_| matches!(listing, Listing::Fresh(_))),
+    };
+    let Some(new) = instance_status::status(&instance, &seen) else {
+        return;
+    };
+    let _permit = context.writes.acquire().await;
+    match status::replace(&context.client, instance.as_ref(), &new).await {
+        Ok(_) => {}
+        Err(failure) => {
+            tracing::debug!(instance = %key, ?failure, "the instance's status is written again soon");
+            connection.poke.notify_one();
+        }
+    }
+}
+
+/// Wakes the task that looks after an instance, where one of its objects came or went.
+pub(super) fn note_use(context: &Context, instance: &ObjectKey) {
+    if let Some(connection) = context.connections().get(instance) {
+        connection.poke.notify_one();
+    }
+}

@@ -1,0 +1,328 @@
+//! One look at one object: gather, decide, ask what the decision needs, decide again, carry the
+//! plan out. Every round gathers anew, so that what an answer is used for was allowed just now.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+
+use super::clock::now;
+use super::connection::{Connection, SharedPayload};
+use super::context::Context;
+use super::execute;
+use super::instance;
+use super::queue::ObjectKey;
+use super::world::Gathered;
+use crate::api::{KeyProtectInstance, Reason};
+use crate::cluster::secrets;
+use crate::domain::access::Question;
+use crate::domain::catalogue::{Answer, Knowledge};
+use crate::domain::decide::{self, Step};
+use crate::domain::identify::{Need, PayloadNeed};
+use crate::domain::observed::{InstanceView, NamespaceView, Observed, Payloads, Probe};
+use crate::domain::plan::{Plan, WriteFailure};
+use crate::domain::request;
+use crate::domain::schedule;
+
+/// Rounds after which a look gives up: more needs than any object has.
+const ROUNDS: usize = 16;
+
+/// What a look has learnt so far.
+#[derive(Default)]
+struct Learnt {
+    answers: HashMap<Question, Answer>,
+    payloads: Payloads,
+    /// Keeps shared payloads alive until this look's write.
+    held: Vec<SharedPayload>,
+    probe: Option<Probe>,
+    /// The connection that it was learnt on.
+    connection: Option<Arc<Connection>>,
+}
+
+/// Looks at an object and does what is to be done for it.
+pub(super) async fn look_at(context: &Arc<Context>, key: &ObjectKey) {
+    let mut learnt = Learnt::default();
+    for _ in 0..ROUNDS {
+        let Some(gathered) = gather(context, key) else {
+            return;
+        };
+        let connection = connection_of(context, &gathered);
+        learnt.stay_on(connection.as_ref());
+        match decide_on(context, &gathered, &learnt) {
+            Step::Do(plan) => {
+                let gathered = learnt.note_questions(gathered);
+                execute::carry_out(context, key, &gathered, *plan, |secret, failure| {
+                    after_failed_write(context, key, &gathered, &learnt, secret, failure)
+                })
+                .await;
+                return;
+            }
+            Step::Ask(need) => {
+                if let Err(failure) = learn(context, &gathered, &mut learnt, need).await {
+                    let plan = after_failed_write(
+                        context,
+                        key,
+                        &gathered,
+                        &learnt,
+                        request::target_name(&gathered.object),
+                        &failure,
+                    );
+                    execute::settle(context, key, &gathered, plan).await;
+                    return;
+                }
+            }
+        }
+    }
+    tracing::error!(object = %key, "a look did not come to an end; it is tried again");
+    let failure = WriteFailure::Failed("the operator could not decide; please report this");
+    if let Some(gathered) = gather(context, key) {
+        let plan = after_failed_write(
+            context,
+            key,
+            &gathered,
+            &learnt,
+            request::target_name(&gathered.object),
+            &failure,
+        );
+        execute::settle(context, key, &gathered, plan).await;
+    }
+}
+
+impl Learnt {
+    /// Forgets everything that was learnt on another connection: what one credential or
+    /// endpoint showed is no answer for another.
+    fn stay_on(&mut self, connection: Option<&Arc<Connection>>) {
+        let same = match (&self.connection, connection) {
+            (Some(then), Some(now)) => Arc::ptr_eq(then, now),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            *self = Self {
+                connection: connection.cloned(),
+                ..Self::default()
+            };
+        }
+    }
+}
+
+impl Learnt {
+    /// Notes which single reads this look needed, so that the next one begins with them.
+    fn note_questions(&self, mut gathered: Gathered) -> Gathered {
+        if !self.answers.is_empty() {
+            gathered.remembered.questions = self.answers.keys().cloned().collect();
+        }
+        gathered
+    }
+}
+
+/// Gathers everything about an object, and notes when its sync request was first seen.
+fn gather(context: &Context, key: &ObjectKey) -> Option<Gathered> {
+    let mut gathered = context.world().gather(key)?;
+    let asked = gathered
+        .object
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(crate::api::SYNC_REQUESTED_ANNOTATION));
+    let memory = &mut gathered.remembered.memory;
+    if let Some(asked) = asked
+        && memory
+            .sync_request
+            .as_ref()
+            .is_none_or(|(seen, _)| seen != asked)
+    {
+        memory.sync_request = Some((asked.clone(), now()));
+        let uid = gathered.object.metadata.uid.clone();
+        context
+            .world()
+            .remember(key, uid.as_deref(), gathered.remembered.clone());
+    }
+    Some(gathered)
+}
+
+fn connection_of(context: &Context, gathered: &Gathered) -> Option<Arc<Connection>> {
+    let instance = gathered.instance.as_ref()?;
+    instance::connection(context, instance)
+}
+
+fn decide_on(context: &Context, gathered: &Gathered, learnt: &Learnt) -> Step {
+    observe(context, gathered, learnt, decide::look)
+}
+
+fn after_failed_write(
+    context: &Context,
+    key: &ObjectKey,
+    gathered: &Gathered,
+    learnt: &Learnt,
+    secret: &str,
+    failure: &WriteFailure,
+) -> Plan {
+    tracing::debug!(object = %key, ?failure, "a write of a Secret failed");
+    observe(context, gathered, learnt, |observed| {
+        decide::look_after_failed_write(observed, secret, failure)
+    })
+}
+
+/// Shows a decision what is known.
+fn observe<T>(
+    context: &Context,
+    gathered: &Gathered,
+    learnt: &Learnt,
+    decision: impl FnOnce(&Observed<'_>) -> T,
+) -> T {
+    let connection = learnt.connection.as_ref();
+    let mut answers = connection
+        .map(|connection| connection.answers(&gathered.remembered.questions))
+        .unwrap_or_default();
+    answers.extend(learnt.answers.iter().map(|(q, a)| (q.clone(), a.clone())));
+    let knowledge = Knowledge {
+        listing: connection
+            .map(|connection| connection.listing())
+            .unwrap_or_default(),
+        answers,
+    };
+    let instance_id = connection
+        .map(|connection| connection.instance_id())
+        .unwrap_or_default();
+    let instance = gathered.instance.as_deref().map(|instance| {
+        let unusable = connection.and_then(|c| c.usable.as_ref().err());
+        instance_view(instance, &instance_id, unusable)
+    });
+    decision(&Observed {
+        now: now(),
+        object: &gathered.object,
+        namespace: NamespaceView {
+            name: gathered
+                .object
+                .metadata
+                .namespace
+                .as_deref()
+                .unwrap_or_default(),
+            labels: &gathered.namespace.labels,
+            terminating: gathered.namespace.terminating,
+        },
+        rival: gathered.rival.as_deref(),
+        instance,
+        secret: gathered.secret.as_deref(),
+        owners_moved_on: gathered.owners_moved_on,
+        superseded: &gathered.superseded,
+        knowledge: &knowledge,
+        payloads: &learnt.payloads,
+        probe: learnt.probe,
+        memory: &gathered.remembered.memory,
+        policy: &context.settings.policy,
+    })
+}
+
+fn instance_view<'a>(
+    instance: &'a KeyProtectInstance,
+    instance_id: &'a str,
+    unusable: Option<&'a (Reason, String)>,
+) -> InstanceView<'a> {
+    InstanceView {
+        namespace: instance.metadata.namespace.as_deref().unwrap_or_default(),
+        name: instance.metadata.name.as_deref().unwrap_or_default(),
+        access: instance.spec.access.as_deref(),
+        instance_id,
+        refresh_interval: refresh_interval(instance),
+        unusable: unusable.map(|(reason, message)| (*reason, message.as_str())),
+    }
+}
+
+/// How often an instance's keys are looked at.
+#[must_use]
+pub(super) fn refresh_interval(instance: &KeyProtectInstance) -> jiff::SignedDuration {
+    instance
+        .spec
+        .refresh_interval
+        .as_deref()
+        .and_then(schedule::parse_duration)
+        .unwrap_or(schedule::DEFAULT_REFRESH)
+}
+
+/// Asks what a decision needs.
+async fn learn(
+    context: &Arc<Context>,
+    gathered: &Gathered,
+    learnt: &mut Learnt,
+    need: Need,
+) -> Result<(), WriteFailure> {
+    if need == Need::TargetFree {
+        let namespace = gathered
+            .object
+            .metadata
+            .namespace
+            .as_deref()
+            .unwrap_or_default();
+        let name = request::target_name(&gathered.object);
+        learnt.probe = Some(secrets::probe(&context.client, namespace, name).await?);
+        return Ok(());
+    }
+    let Some(connection) = learnt.connection.clone() else {
+        return Ok(());
+    };
+    match need {
+        Need::TargetFree => {}
+        Need::Listing(not_before) => {
+            if let Some(news) = connection.ensure_listing(not_before).await {
+                instance::take_news(context, gathered, &connection, &news);
+            }
+        }
+        Need::Answers(questions) => {
+            let asked = join_all(questions.iter().map(|question| connection.ask(question))).await;
+            for (question, answer) in questions.into_iter().zip(asked) {
+                if let Some(answer) = answer {
+                    learnt.answers.insert(question, answer);
+                }
+            }
+        }
+        Need::Payloads(needs) => {
+            let read = join_all(needs.iter().map(|need| connection.payload(need))).await;
+            for (need, shared) in needs.into_iter().zip(read) {
+                let Some((shared, read_here)) = shared else {
+                    continue;
+                };
+                let Some(result) = shared.get().cloned() else {
+                    continue;
+                };
+                if read_here {
+                    audit(gathered, &need, &result);
+                }
+                learnt.payloads.insert(need.id, result);
+                learnt.held.push(shared);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One line per payload read, in a stream of its own, to be joined with Activity Tracker.
+fn audit(
+    gathered: &Gathered,
+    need: &PayloadNeed,
+    result: &Result<Arc<crate::domain::material::Payload>, crate::domain::failure::FetchFailure>,
+) {
+    let metadata = &gathered.object.metadata;
+    let (outcome, correlation_id, crn) = match result {
+        Ok(payload) => (
+            "read",
+            Some(payload.correlation_id.as_str()),
+            payload.metadata.crn.as_deref(),
+        ),
+        Err(failure) => ("failed", failure.request_id.as_deref(), None),
+    };
+    tracing::info!(
+        target: "audit",
+        namespace = metadata.namespace,
+        name = metadata.name,
+        uid = metadata.uid,
+        key_id = %need.id,
+        key_crn = crn,
+        key_ring = need.ring.as_ref().map(tracing::field::display),
+        why = need.why,
+        correlation_id,
+        outcome,
+        "payload"
+    );
+}

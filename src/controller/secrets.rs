@@ -1,0 +1,175 @@
+//! The Secrets in view, by name and by owner: what a watch showed of them, overlaid with what the
+//! operator itself wrote and the watch has not shown yet.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::queue::ObjectKey;
+use super::world::is_newer;
+use crate::domain::secret::SecretView;
+
+/// A Secret that came, went or changed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// Which.
+    pub key: ObjectKey,
+    /// Names of the objects that own it or owned it, by its owner references.
+    pub owners: BTreeSet<String>,
+}
+
+/// The Secrets in view.
+#[derive(Debug, Default)]
+pub struct Secrets {
+    views: HashMap<ObjectKey, Arc<SecretView>>,
+    by_owner: HashMap<String, BTreeSet<ObjectKey>>,
+    /// Those that the operator wrote while a listing was under way, which may lack them.
+    written_meanwhile: HashSet<ObjectKey>,
+}
+
+impl Secrets {
+    /// A Secret, if it is in view.
+    #[must_use]
+    pub fn get(&self, key: &ObjectKey) -> Option<&Arc<SecretView>> {
+        self.views.get(key)
+    }
+
+    /// The Secrets that an object owns.
+    pub fn owned_by(&self, uid: &str) -> impl Iterator<Item = (&ObjectKey, &Arc<SecretView>)> {
+        let keys = self.by_owner.get(uid).into_iter().flatten();
+        keys.filter_map(|key| Some((key, self.views.get(key)?)))
+    }
+
+    /// Takes in a Secret that a watch shows, or that the operator wrote itself; nothing, if what
+    /// is known is newer.
+    pub fn applied(
+        &mut self,
+        namespace: &str,
+        view: SecretView,
+        own_write: bool,
+    ) -> Option<Touched> {
+        let key = ObjectKey::new(namespace, &view.name);
+        let old = self.views.get(&key).cloned();
+        if old.as_ref().is_some_and(|old| {
+            old.uid == view.uid
+                && !is_newer(Some(&view.resource_version), Some(&old.resource_version))
+        }) {
+            return None;
+        }
+        if own_write {
+            self.written_meanwhile.insert(key.clone());
+        }
+        if let Some(old) = &old {
+            self.disown(&key, old);
+        }
+        for owner in &view.owner_references {
+            let owned = self.by_owner.entry(owner.uid.clone()).or_default();
+            owned.insert(key.clone());
+        }
+        let owners = owner_names(&view)
+            .chain(old.iter().flat_map(|old| owner_names(old)))
+            .collect();
+        self.views.insert(key.clone(), Arc::new(view));
+        Some(Touched { key, owners })
+    }
+
+    /// Takes in that a Secret is gone, or has lost the operator's mark; nothing, if the operator
+    /// has made it anew since.
+    pub fn deleted(
+        &mut self,
+        key: &ObjectKey,
+        resource_version: Option<&String>,
+    ) -> Option<Touched> {
+        let old = self.views.get(key)?;
+        if resource_version.is_some() && is_newer(Some(&old.resource_version), resource_version) {
+            return None;
+        }
+        let old = self.views.remove(key)?;
+        self.disown(key, &old);
+        Some(Touched {
+            key: key.clone(),
+            owners: owner_names(&old).collect(),
+        })
+    }
+
+    /// Takes in that a listing begins.
+    pub fn listing(&mut self) {
+        self.written_meanwhile.clear();
+    }
+
+    /// Takes in that a listing is complete: the others are gone, but for those that the operator
+    /// wrote meanwhile.
+    pub fn listed(&mut self, listed: &HashSet<ObjectKey>) -> Vec<Touched> {
+        let gone: Vec<ObjectKey> = self
+            .views
+            .keys()
+            .filter(|key| !listed.contains(*key) && !self.written_meanwhile.contains(*key))
+            .cloned()
+            .collect();
+        gone.iter()
+            .filter_map(|key| self.deleted(key, None))
+            .collect()
+    }
+
+    fn disown(&mut self, key: &ObjectKey, view: &SecretView) {
+        for owner in &view.owner_references {
+            if let Some(owned) = self.by_owner.get_mut(&owner.uid) {
+                owned.remove(key);
+                if owned.is_empty() {
+                    self.by_owner.remove(&owner.uid);
+                }
+            }
+        }
+    }
+}
+
+fn owner_names(view: &SecretView) -> impl Iterator<Item = String> {
+    view.owner_references.iter().map(|owner| owner.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(uid: &str, version: &str) -> SecretView {
+        SecretView {
+            name: "s".to_owned(),
+            uid: uid.to_owned(),
+            resource_version: version.to_owned(),
+            ..SecretView::default()
+        }
+    }
+
+    fn key() -> ObjectKey {
+        ObjectKey::new("n", "s")
+    }
+
+    #[test]
+    fn the_echo_of_an_own_write_is_no_news() {
+        let mut secrets = Secrets::default();
+        secrets.applied("n", view("u", "7"), true);
+        assert_eq!(secrets.applied("n", view("u", "7"), false), None);
+        assert_eq!(secrets.applied("n", view("u", "6"), false), None);
+        assert!(secrets.applied("n", view("u", "8"), false).is_some());
+    }
+
+    #[test]
+    fn a_late_word_of_a_deletion_does_not_take_what_was_made_anew() {
+        let mut secrets = Secrets::default();
+        secrets.applied("n", view("u2", "9"), true);
+        assert_eq!(secrets.deleted(&key(), Some(&"8".to_owned())), None);
+        assert!(secrets.get(&key()).is_some());
+        assert!(secrets.deleted(&key(), Some(&"10".to_owned())).is_some());
+    }
+
+    #[test]
+    fn a_listing_takes_what_it_lacks_but_not_what_was_written_meanwhile() {
+        let mut secrets = Secrets::default();
+        secrets.applied("n", view("u", "1"), false);
+        secrets.listing();
+        assert_eq!(secrets.listed(&HashSet::new()).len(), 1);
+        secrets.listing();
+        secrets.applied("n", view("u", "2"), true);
+        assert!(secrets.listed(&HashSet::new()).is_empty());
+        assert!(secrets.get(&key()).is_some());
+    }
+}

@@ -1,0 +1,238 @@
+//! Takes watch events into the world, one task per kind, and keeps a task for each instance.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::ResourceExt;
+use kube::core::PartialObjectMeta;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::now;
+use super::context::Context;
+use super::instance;
+use super::queue::ObjectKey;
+use super::world::NamespaceFacts;
+use crate::api::{KeyProtectInstance, KeyProtectKey};
+use crate::cluster::watch::{self, Happened};
+use crate::domain::secret::SecretView;
+
+/// Watches that must have shown their first listing before anything is decided.
+const WATCHES: usize = 4;
+
+/// Counts the watches that have shown their first listing.
+#[derive(Clone, Default)]
+struct Synced(Arc<AtomicUsize>);
+
+impl Synced {
+    fn note(&self, context: &Context, first: &mut bool) {
+        if std::mem::take(first) && self.0.fetch_add(1, Ordering::AcqRel) + 1 == WATCHES {
+            tracing::info!("every watch has shown its first listing");
+            context.set_ready();
+        }
+    }
+}
+
+/// Starts a task for each kind.
+pub(super) fn start(context: &Arc<Context>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+    let synced = Synced::default();
+    let client = &context.client;
+    tasks.spawn(keys(
+        Arc::clone(context),
+        watch::keys(client),
+        synced.clone(),
+    ));
+    tasks.spawn(secrets(
+        Arc::clone(context),
+        watch::secrets(client),
+        synced.clone(),
+    ));
+    tasks.spawn(namespaces(
+        Arc::clone(context),
+        watch::namespaces(client),
+        synced.clone(),
+    ));
+    tasks.spawn(instances(
+        Arc::clone(context),
+        watch::instances(client),
+        synced,
+        stop.clone(),
+    ));
+}
+
+async fn keys(
+    context: Arc<Context>,
+    stream: impl Stream<Item = Happened<KeyProtectKey>>,
+    synced: Synced,
+) {
+    let mut stream = std::pin::pin!(stream);
+    let (mut listed, mut first) = (HashSet::new(), true);
+    while let Some(happened) = stream.next().await {
+        let mut used = None;
+        let concerned = match happened {
+            Happened::ListBegins => {
+                listed.clear();
+                continue;
+            }
+            Happened::Listed(object) | Happened::Applied(object) => {
+                listed.insert(ObjectKey::new(
+                    &object.namespace().unwrap_or_default(),
+                    &object.name_any(),
+                ));
+                let mut world = context.world();
+                used = Some(world.instance_key(&object));
+                world.key_applied(object)
+            }
+            Happened::Deleted(object) => {
+                let mut world = context.world();
+                used = Some(world.instance_key(&object));
+                world.key_deleted(&ObjectKey::new(
+                    &object.namespace().unwrap_or_default(),
+                    &object.name_any(),
+                ))
+            }
+            Happened::ListEnds => {
+                let concerned = context.world().keys_listed(&std::mem::take(&mut listed));
+                synced.note(&context, &mut first);
+                concerned
+            }
+        };
+        if let Some(instance) = used.filter(|_| !first) {
+            instance::note_use(&context, &instance);
+        }
+        context.look_now(concerned, now());
+    }
+}
+
+async fn secrets(
+    context: Arc<Context>,
+    stream: impl Stream<Item = Happened<PartialObjectMeta<Secret>>>,
+    synced: Synced,
+) {
+    let mut stream = std::pin::pin!(stream);
+    let (mut listed, mut first) = (HashSet::new(), true);
+    while let Some(happened) = stream.next().await {
+        let concerned = match happened {
+            Happened::ListBegins => {
+                listed.clear();
+                context.world().secrets_listing();
+                continue;
+            }
+            Happened::Listed(secret) | Happened::Applied(secret) => {
+                let namespace = secret.namespace().unwrap_or_default();
+                let Some(view) = SecretView::from_metadata(secret.metadata) else {
+                    continue;
+                };
+                listed.insert(ObjectKey::new(&namespace, &view.name));
+                context.world().secret_applied(&namespace, view)
+            }
+            Happened::Deleted(secret) => {
+                let key =
+                    ObjectKey::new(&secret.namespace().unwrap_or_default(), &secret.name_any());
+                let version = secret.metadata.resource_version.as_ref();
+                context.world().secret_deleted(&key, version)
+            }
+            Happened::ListEnds => {
+                let concerned = context.world().secrets_listed(&std::mem::take(&mut listed));
+                synced.note(&context, &mut first);
+                concerned
+            }
+        };
+        context.look_when_due(concerned, now());
+    }
+}
+
+async fn namespaces(
+    context: Arc<Context>,
+    stream: impl Stream<Item = Happened<PartialObjectMeta<Namespace>>>,
+    synced: Synced,
+) {
+    let mut stream = std::pin::pin!(stream);
+    let mut first = true;
+    while let Some(happened) = stream.next().await {
+        let concerned = match happened {
+            Happened::ListBegins => continue,
+            Happened::Listed(namespace) | Happened::Applied(namespace) => {
+                let facts = NamespaceFacts {
+                    terminating: namespace.metadata.deletion_timestamp.is_some(),
+                    labels: namespace.metadata.labels.clone().unwrap_or_default(),
+                };
+                context
+                    .world()
+                    .namespace_applied(&namespace.name_any(), facts)
+            }
+            Happened::Deleted(namespace) => {
+                context.world().namespace_deleted(&namespace.name_any());
+                continue;
+            }
+            Happened::ListEnds => {
+                synced.note(&context, &mut first);
+                continue;
+            }
+        };
+        context.look_now(concerned, now());
+    }
+}
+
+async fn instances(
+    context: Arc<Context>,
+    stream: impl Stream<Item = Happened<KeyProtectInstance>>,
+    synced: Synced,
+    stop: CancellationToken,
+) {
+    let mut stream = std::pin::pin!(stream);
+    let (mut listed, mut first) = (HashSet::new(), true);
+    let mut tasks: HashMap<ObjectKey, CancellationToken> = HashMap::new();
+    let mut running = JoinSet::new();
+    while let Some(happened) = stream.next().await {
+        let concerned = match happened {
+            Happened::ListBegins => {
+                listed.clear();
+                continue;
+            }
+            Happened::Listed(object) | Happened::Applied(object) => {
+                let key =
+                    ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
+                listed.insert(key.clone());
+                let concerned = context.world().instance_applied(object);
+                instance::note_use(&context, &key);
+                tasks.entry(key.clone()).or_insert_with(|| {
+                    let gone = stop.child_token();
+                    running.spawn(instance::supervise(Arc::clone(&context), key, gone.clone()));
+                    gone
+                });
+                concerned
+            }
+            Happened::Deleted(object) => {
+                let key =
+                    ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
+                forget(&context, &mut tasks, &key)
+            }
+            Happened::ListEnds => {
+                let gone = context.world().instances_but(&std::mem::take(&mut listed));
+                let concerned = gone
+                    .iter()
+                    .flat_map(|key| forget(&context, &mut tasks, key))
+                    .collect();
+                synced.note(&context, &mut first);
+                concerned
+            }
+        };
+        context.look_now(concerned, now());
+    }
+}
+
+fn forget(
+    context: &Context,
+    tasks: &mut HashMap<ObjectKey, CancellationToken>,
+    key: &ObjectKey,
+) -> super::world::Concerned {
+    if let Some(task) = tasks.remove(key) {
+        task.cancel();
+    }
+    context.connections().remove(key);
+    context.world().instance_deleted(key)
+}

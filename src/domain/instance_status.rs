@@ -1,0 +1,180 @@
+//! What a KeyProtectInstance's status says: made from what its connection has seen, and written
+//! only when that says something new.
+
+use jiff::Timestamp;
+
+use super::catalogue::Listing;
+use super::failure::{FailureKind, FetchFailure};
+use super::status::{self, Is, with_request_id};
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::instance::{CatalogueMode, KeyProtectInstance, KeyProtectInstanceStatus};
+
+/// What the connection of an instance has seen.
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// Where it is called, or why it cannot be.
+    pub endpoint: Result<EndpointFacts<'a>, (Reason, &'a str)>,
+    /// The last listing.
+    pub listing: &'a Listing,
+    /// What IAM said last; nothing before it was asked.
+    pub authenticated: Option<Result<(), FetchFailure>>,
+    /// How many objects use the instance.
+    pub keys_in_use: i64,
+    /// The sync request that was answered, where one was.
+    pub answered: Option<&'a str>,
+}
+
+/// The endpoint, as status shows it.
+#[derive(Clone, Debug)]
+pub struct EndpointFacts<'a> {
+    /// Scheme, host and port.
+    pub url: String,
+    /// The instance ID.
+    pub instance_id: Option<&'a str>,
+    /// The region.
+    pub region: Option<&'a str>,
+    /// What the admin should know of the spec.
+    pub warnings: &'a [String],
+}
+
+/// The status that an instance should have; nothing, if it has it.
+#[must_use]
+pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProtectInstanceStatus> {
+    let old = instance.status.clone().unwrap_or_default();
+    let mut new = old.clone();
+    let generation = instance.metadata.generation;
+    let (is, reason, message) = ready(seen);
+    let conditions = &mut new.conditions;
+    status::set(
+        conditions,
+        ConditionType::Ready,
+        is,
+        reason,
+        &message,
+        generation,
+        seen.now,
+    );
+    if let Some((is, reason, message)) = authenticated(seen) {
+        status::set(
+            conditions,
+            ConditionType::Authenticated,
+            is,
+            reason,
+            &message,
+            generation,
+            seen.now,
+        );
+    }
+    if let Ok(endpoint) = &seen.endpoint {
+        new.endpoint = Some(endpoint.url.clone());
+        new.instance_id = endpoint.instance_id.map(str::to_owned);
+        new.region = endpoint.region.map(str::to_owned);
+    }
+    new.catalogue_mode = match seen.listing {
+        Listing::None => new.catalogue_mode,
+        Listing::Failed { failure, .. } if failure.kind == FailureKind::Denied => {
+            Some(CatalogueMode::Single)
+        }
+        Listing::Failed { .. } | Listing::Fresh(_) => Some(CatalogueMode::List),
+    };
+    new.keys_in_use = Some(seen.keys_in_use);
+    if let Some(answered) = seen.answered {
+        new.last_handled_sync_request = Some(answered.to_owned());
+    }
+    new.observed_generation = generation;
+    (new != old).then_some(new)
+}
+
+fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
+    let warnings = match &seen.endpoint {
+        Ok(endpoint) => endpoint.warnings,
+        Err((reason, message)) => return (Is::False, reason.as_str(), (*message).to_owned()),
+    };
+    match seen.listing {
+        Listing::None => (
+            Is::Unknown,
+            Reason::Pending.as_str(),
+            "The instance's keys were not looked at yet.".to_owned(),
+        ),
+        Listing::Fresh(_) => {
+            let mut message = "The instance's keys can be looked at.".to_owned();
+            for warning in warnings {
+                message.push(' ');
+                message.push_str(warning);
+            }
+            (Is::True, "Available", message)
+        }
+        Listing::Failed { failure, since, .. } => {
+            let (reason, remedy) = remedy(failure.kind);
+            let since = Timestamp::from_second(since.as_second()).unwrap_or(*since);
+            let message = format!(
+                "{}: {}. Since {since}. {remedy} Secrets keep their last values meanwhile.",
+                failure.operation.as_str(),
+                failure.detail
+            );
+            (
+                Is::False,
+                reason.as_str(),
+                with_request_id(&message, "request ID", failure.request_id.as_deref()),
+            )
+        }
+    }
+}
+
+fn authenticated(seen: &Seen<'_>) -> Option<(Is, &'static str, String)> {
+    Some(match seen.authenticated.as_ref()? {
+        Ok(()) => (
+            Is::True,
+            "TokenIssued",
+            "IAM issued a token for the credential.".to_owned(),
+        ),
+        Err(failure) => {
+            let (reason, remedy) = remedy(failure.kind);
+            let code = failure
+                .code
+                .as_ref()
+                .map(|code| format!(" ({code})"))
+                .unwrap_or_default();
+            let message = format!("{}{code}. {remedy}", failure.detail);
+            (
+                Is::False,
+                reason.as_str(),
+                with_request_id(&message, "request ID", failure.request_id.as_deref()),
+            )
+        }
+    })
+}
+
+fn remedy(kind: FailureKind) -> (Reason, &'static str) {
+    match kind {
+        FailureKind::Unreachable => (
+            Reason::Unreachable,
+            "Check DNS, egress rules, proxy and spec.endpoint from the operator's Pod. It is tried again at growing intervals of up to 5 minutes.",
+        ),
+        FailureKind::Throttled => (
+            Reason::Throttled,
+            "It is tried again when the service allows.",
+        ),
+        FailureKind::CredentialMissing => (
+            Reason::CredentialMissing,
+            "Put the service ID's API key into the Secret that is mounted into the operator's Pod; it is taken without a restart.",
+        ),
+        FailureKind::CredentialRejected => (
+            Reason::CredentialRejected,
+            "Make a new API key for the service ID and put it into the Secret that is mounted into the operator's Pod; it is taken without a restart.",
+        ),
+        FailureKind::Denied => (
+            Reason::AccessDenied,
+            "Check that the service ID has a role on this instance, that instance ID and region are right, and allowed-IP and context-based rules. Keys are looked at singly meanwhile. It is tried again at growing intervals of up to 15 minutes.",
+        ),
+        FailureKind::ServiceError
+        | FailureKind::KeyNotFound
+        | FailureKind::KeyGone
+        | FailureKind::Invalid => (
+            Reason::ServiceError,
+            "It is tried again at growing intervals of up to 5 minutes.",
+        ),
+    }
+}

@@ -1,0 +1,252 @@
+//! One exchange at IAM: an API key for a token.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::header::{ACCEPT, CONTENT_TYPE};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::http::{Answer, Transport};
+use super::options::ClientOptions;
+use super::retry::RetryPolicy;
+use super::token::Token;
+use super::wire;
+use crate::domain::endpoint::TokenUrl;
+use crate::domain::failure::{FailureKind, FetchFailure, Operation};
+
+/// IAM's tokens live an hour. One that is said to live longer is not believed to.
+const LONGEST_LIFE: Duration = Duration::from_secs(3600);
+/// Life of a token of which IAM says nothing sensible: long enough to be used and to keep from
+/// asking again at once, short enough to be wrong about.
+const UNKNOWN_LIFE: Duration = Duration::from_secs(60);
+/// Clocks that differ by more than this are worth a word.
+const SKEW: i64 = 60;
+/// Largest answer read.
+const LARGEST: usize = 1024 * 1024;
+
+/// The token operation of one IAM.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    transport: Transport,
+    url: TokenUrl,
+    retry: RetryPolicy,
+    deadline: Duration,
+    request_deadline: Duration,
+    has_warned: AtomicBool,
+}
+
+/// A token that IAM granted.
+pub(super) struct Granted {
+    pub(super) token: Token,
+    /// When it was asked for: it lives from some moment after that.
+    pub(super) asked_at: Instant,
+    pub(super) lifetime: Duration,
+}
+
+impl Exchange {
+    pub(super) fn new(transport: Transport, url: TokenUrl, options: &ClientOptions) -> Self {
+        Self {
+            transport,
+            url,
+            retry: options.retry(),
+            deadline: options.call_deadline,
+            request_deadline: options.request_deadline,
+            has_warned: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for a token, and again where a failure may pass.
+    pub(super) async fn token(
+        &self,
+        key: &SecretString,
+        serial: u64,
+    ) -> Result<Granted, FetchFailure> {
+        let tries = self.retry.run(|| self.once(key, serial), || false);
+        tokio::time::timeout(self.deadline, tries)
+            .await
+            .unwrap_or_else(|_| {
+                let detail = format!(
+                    "{} did not answer within {} s",
+                    self.url.origin.host(),
+                    self.deadline.as_secs()
+                );
+                Err(failure(FailureKind::Unreachable, detail))
+            })
+    }
+
+    async fn once(&self, key: &SecretString, serial: u64) -> Result<Granted, FetchFailure> {
+        let asked_at = Instant::now();
+        let request = self
+            .transport
+            .client()
+            .post(self.url.to_string())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .body(bytes::Bytes::from_owner(form(key)));
+        let answer = self
+            .transport
+            .send(request, self.request_deadline, LARGEST)
+            .await
+            .map_err(|no_answer| failure(no_answer.kind, no_answer.detail))?;
+        if answer.status != 200 {
+            return Err(refusal(&answer));
+        }
+        let granted = wire::token(&answer.body).map_err(|error| FetchFailure {
+            status: Some(200),
+            ..failure(FailureKind::ServiceError, error.to_string())
+        })?;
+        self.warn_of_skew(granted.expiration, granted.expires_in);
+        let token = Token::new(granted.access_token, serial).ok_or_else(|| FetchFailure {
+            status: Some(200),
+            ..failure(
+                FailureKind::ServiceError,
+                wire::WireError::NoToken.to_string(),
+            )
+        })?;
+        Ok(Granted {
+            token,
+            asked_at,
+            lifetime: lifetime(granted.expires_in),
+        })
+    }
+
+    /// Compares `expiration`, by IAM's clock, with this machine's. It decides nothing: a token
+    /// lives `expires_in` seconds by the monotonic clock, whatever the clocks say.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the wall clock is compared here, and nothing follows from it"
+    )]
+    fn warn_of_skew(&self, expiration: Option<i64>, expires_in: Option<f64>) {
+        let (Some(expiration), Some(expires_in)) = (expiration, expires_in) else {
+            return;
+        };
+        let Ok(expires_in) = Duration::try_from_secs_f64(expires_in) else {
+            return;
+        };
+        let expires_in = i64::try_from(expires_in.as_secs()).unwrap_or(i64::MAX);
+        let skew = expiration
+            .saturating_sub(expires_in)
+            .saturating_sub(Timestamp::now().as_second());
+        if skew.saturating_abs() <= SKEW {
+            self.has_warned.store(false, Ordering::Relaxed);
+        } else if !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                iam = self.url.origin.host(),
+                skew_seconds = skew,
+                "this machine's clock and IAM's differ; tokens are renewed by lifetime, but certificates and expiry dates are judged by this clock"
+            );
+        }
+    }
+}
+
+fn failure(kind: FailureKind, detail: impl Into<String>) -> FetchFailure {
+    FetchFailure::new(Operation::Token, kind, detail)
+}
+
+fn lifetime(expires_in: Option<f64>) -> Duration {
+    expires_in
+        .filter(|seconds| *seconds > 0.0)
+        .map_or(UNKNOWN_LIFE, |seconds| {
+            Duration::try_from_secs_f64(seconds).map_or(LONGEST_LIFE, |life| life.min(LONGEST_LIFE))
+        })
+}
+
+/// Writes the form by hand, into a buffer that is wiped once it is sent.
+fn form(key: &SecretString) -> Zeroizing<Vec<u8>> {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let head = "grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&response_type=cloud_iam&apikey=";
+    let key = key.expose_secret().as_bytes();
+    let mut form = Zeroizing::new(Vec::with_capacity(head.len() + 3 * key.len()));
+    form.extend_from_slice(head.as_bytes());
+    for byte in key {
+        if byte.is_ascii_alphanumeric() || b"-_.*".contains(byte) {
+            form.push(*byte);
+        } else {
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            form.extend_from_slice(&[b'%', HEX[high], HEX[low]]);
+        }
+    }
+    form
+}
+
+/// Judges an answer other than 200. That the *key* is refused is believed only of IAM itself: a
+/// gateway's or proxy's page says nothing about a key.
+fn refusal(answer: &Answer) -> FetchFailure {
+    let error = wire::iam_error(&answer.body);
+    let status = answer.status;
+    let (kind, detail) = match status {
+        429 => (FailureKind::Throttled, "IAM asks for fewer requests"),
+        400 | 401 | 403 if error.is_own => (
+            FailureKind::CredentialRejected,
+            meaning(error.codes.first().map(String::as_str)),
+        ),
+        300..400 => (
+            FailureKind::ServiceError,
+            "IAM answered with a redirect, which is not followed; correct spec.endpoint.iamURL",
+        ),
+        404 => (
+            FailureKind::ServiceError,
+            "there is no token operation at this URL; correct spec.endpoint.iamURL",
+        ),
+        400..500 => (
+            FailureKind::ServiceError,
+            "something in front of IAM refused the request",
+        ),
+        _ => (FailureKind::ServiceError, "IAM failed"),
+    };
+    FetchFailure {
+        status: Some(status),
+        code: error.codes.into_iter().next(),
+        request_id: error.request_id.or_else(|| answer.correlation_id.clone()),
+        retry_after: answer.retry_after,
+        ..failure(kind, detail)
+    }
+}
+
+/// Says what IAM's codes mean (IBM's Go client; the last two are unverified).
+fn meaning(code: Option<&str>) -> &'static str {
+    match code {
+        Some("BXNIM0415E") => {
+            "IAM knows no such API key: it was deleted or mistyped, or belongs to another environment; put a valid one into the key file"
+        }
+        Some("BXNIM0513E") => {
+            "IAM refuses this API key: its account or service ID is locked, or may not sign in from this network"
+        }
+        Some("BXNIM0109E") => "IAM misses a parameter of the request",
+        _ => "IAM refuses this API key",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_always_sane() {
+        for (said, seconds) in [
+            (None, 60),
+            (Some(0.0), 60),
+            (Some(-5.0), 60),
+            (Some(f64::NAN), 60),
+            (Some(3.0), 3),
+            (Some(3600.0), 3600),
+            (Some(1e18), 3600),
+            (Some(f64::INFINITY), 3600),
+        ] {
+            assert_eq!(lifetime(said), Duration::from_secs(seconds), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn no_character_of_a_key_can_leave_its_field() {
+        let form = form(&SecretString::from("a-_.b&c=d+e /~\u{e4}"));
+        let text = std::str::from_utf8(&form).unwrap();
+        assert!(
+            text.ends_with("&apikey=a-_.b%26c%3Dd%2Be%20%2F%7E%C3%A4"),
+            "{text}"
+        );
+    }
+}

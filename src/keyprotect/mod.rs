@@ -1,0 +1,27 @@
+//! I/O with IBM Cloud: tokens from IAM, keys from Key Protect. Whatever arrives is turned into
+//! the domain's values here, and whatever fails into a [`FetchFailure`] in the operator's own
+//! words.
+//!
+//! [`FetchFailure`]: crate::domain::failure::FetchFailure
+
+mod ask;
+mod buffer;
+mod cause;
+pub mod client;
+pub mod credential;
+mod dns;
+mod exchange;
+mod http;
+pub mod iam;
+mod listing;
+pub mod options;
+mod retry;
+pub mod token;
+mod verdict;
+pub mod wire;
+
+pub use client::Client;
+pub use credential::{CredentialError, CredentialFile};
+pub use iam::TokenSource;
+pub use options::{ClientError, ClientOptions};
+pub use token::Token;

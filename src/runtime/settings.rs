@@ -1,0 +1,119 @@
+//! Settings: read once from flags and environment, checked once, passed on as values.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use jiff::SignedDuration;
+
+use crate::controller::context::Settings;
+use crate::domain::endpoint::AllowedHosts;
+use crate::domain::observed::Policy;
+use crate::domain::schedule::parse_duration;
+
+/// Flags of `key-protect-operator run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// KeyProtectInstance that objects without instanceRef mean, as NAMESPACE/NAME.
+    #[arg(long, env = "DEFAULT_INSTANCE", default_value = "key-protect-system/default", value_parser = parse_instance)]
+    pub default_instance: (String, String),
+    /// Folder of the mounted API keys: the file of credential NAME is FOLDER/NAME/apikey.
+    #[arg(
+        long,
+        env = "CREDENTIALS_DIR",
+        default_value = "/var/run/secrets/keyprotect.dev/credentials"
+    )]
+    pub credentials_dir: PathBuf,
+    /// Mounted API key of instances that name none.
+    #[arg(long, env = "DEFAULT_CREDENTIAL", default_value = "default")]
+    pub default_credential: String,
+    /// Whether admission policies bound the operator. This version ships none yet.
+    #[arg(long, env = "FENCE", value_enum, default_value_t = Fence::Off)]
+    pub fence: Fence,
+    /// How long the absence of a key, alias or name is no evidence, like 15m.
+    #[arg(long, env = "GRACE", default_value = "15m", value_parser = parse_grace)]
+    pub grace: SignedDuration,
+    /// Prefixes of labels and annotations that targets may carry, beside app.kubernetes.io/.
+    #[arg(long, env = "TARGET_METADATA_PREFIXES", value_delimiter = ',')]
+    pub target_metadata_prefixes: Vec<String>,
+    /// Hosts (HOST or HOST:PORT) that API keys may go to, beside IBM Cloud's own.
+    #[arg(long, env = "ALLOWED_IAM_HOSTS", value_delimiter = ',')]
+    pub allowed_iam_hosts: Vec<String>,
+    /// Hosts (HOST or HOST:PORT) that tokens may go to, beside IBM Cloud's own.
+    #[arg(long, env = "ALLOWED_KEY_HOSTS", value_delimiter = ',')]
+    pub allowed_key_hosts: Vec<String>,
+    /// Lets allowed hosts be called by plain http on a loopback address: for tests.
+    #[arg(long, env = "ALLOW_INSECURE_LOOPBACK")]
+    pub allow_insecure_loopback: bool,
+    /// Address of /livez and /readyz.
+    #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
+    pub health_address: SocketAddr,
+    /// Form of the log.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+    /// What is logged, as tracing's filters say it.
+    #[arg(long, env = "LOG", default_value = "info")]
+    pub log: String,
+    /// The operator's own namespace.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "key-protect-system")]
+    pub namespace: String,
+    /// The operator's name in Events.
+    #[arg(long, env = "POD_NAME", default_value = "key-protect-operator")]
+    pub pod_name: String,
+}
+
+/// Whether admission policies bound the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Fence {
+    /// They do not.
+    Off,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl RunArgs {
+    /// The controller's settings.
+    #[must_use]
+    pub fn controller(&self) -> Settings {
+        Settings {
+            policy: Policy {
+                grace: self.grace,
+                default_instance: self.default_instance.clone(),
+                metadata_prefixes: self.target_metadata_prefixes.clone(),
+            },
+            namespace: self.namespace.clone(),
+            credentials_dir: self.credentials_dir.clone(),
+            default_credential: self.default_credential.clone(),
+            allowed_hosts: AllowedHosts {
+                iam: self.allowed_iam_hosts.clone(),
+                keys: self.allowed_key_hosts.clone(),
+                insecure_loopback: self.allow_insecure_loopback,
+            },
+            instance_name: self.pod_name.clone(),
+        }
+    }
+}
+
+fn parse_instance(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err("write NAMESPACE/NAME, like key-protect-system/default".to_owned()),
+    }
+}
+
+fn parse_grace(text: &str) -> Result<SignedDuration, String> {
+    parse_duration(text)
+        .filter(|grace| !grace.is_zero())
+        .ok_or_else(|| "write hours, minutes and seconds, like 15m".to_owned())
+}

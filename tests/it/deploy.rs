@@ -1,0 +1,344 @@
+//! What is under `deploy/`, put before a real API server: the overlays are taken as they are, the
+//! Pod is one that Pod Security `restricted` lets in, the operator's rights are those that its
+//! code needs and no more, and every example is one that both API server and operator take.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+    SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
+};
+use key_protect_operator::api::{KeyProtectInstance, KeyProtectKey};
+use key_protect_operator::domain::endpoint::{self, AllowedHosts};
+use key_protect_operator::domain::reference::KeyReference;
+use key_protect_operator::domain::target::TargetSpec;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, client_of, eventually};
+use crate::manifests::send;
+
+const NAMESPACE: &str = "key-protect-system";
+const ACCOUNT: &str = "key-protect-operator";
+
+/// The folders under `deploy/overlays`, as the repository names them.
+fn overlays() -> Vec<String> {
+    files("deploy/overlays")
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "nothing in {folder}");
+    paths
+}
+
+fn documents(text: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(text).unwrap()
+}
+
+/// The one object of a kind that an overlay renders.
+fn rendered(cluster: &Cluster, overlay: &str, kind: &str) -> Value {
+    let mut found: Vec<Value> = documents(&cluster.kubectl_ok(&["kustomize", overlay], ""))
+        .into_iter()
+        .filter(|document| document["kind"] == kind)
+        .collect();
+    assert_eq!(found.len(), 1, "{overlay}: {kind}");
+    found.remove(0)
+}
+
+#[test]
+fn every_overlay_is_taken_as_it_is() {
+    let cluster = Cluster::shared();
+    for overlay in overlays() {
+        cluster.install(&overlay);
+        let output = cluster.kubectl(
+            &[
+                "apply",
+                "--dry-run=server",
+                "--validate=strict",
+                "-k",
+                &overlay,
+            ],
+            "",
+        );
+        assert!(output.ok, "{overlay}: {}", output.stderr);
+        // Pod Security warns of a Deployment whose Pods it would not let in.
+        assert_eq!(output.stderr, "", "{overlay}");
+        assert!(
+            output
+                .stdout
+                .contains("deployment.apps/key-protect-operator")
+        );
+    }
+}
+
+#[test]
+fn the_pod_is_let_in_where_pod_security_is_enforced() {
+    let cluster = Cluster::shared();
+    for overlay in overlays() {
+        cluster.install(&overlay);
+        let namespace = cluster.kubectl_ok(&["get", "namespace", NAMESPACE, "-o", "json"], "");
+        let namespace: Value = serde_json::from_str(&namespace).unwrap();
+        let label = "pod-security.kubernetes.io/enforce";
+        assert_eq!(namespace["metadata"]["labels"][label], "restricted");
+
+        let deployment = rendered(cluster, &overlay, "Deployment");
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "one", "namespace": NAMESPACE},
+            "spec": deployment["spec"]["template"]["spec"]});
+        let dry_run = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+        let made: Value =
+            serde_json::from_str(&cluster.kubectl_ok(&dry_run, &pod.to_string())).unwrap();
+        // Nothing is mounted but what the Deployment says: no long-lived token.
+        let volumes = made["spec"]["volumes"].as_array().unwrap();
+        assert_eq!(volumes.len(), 2, "{volumes:?}");
+        let mut less = pod;
+        less["spec"]["containers"][0]["securityContext"] = json!({});
+        let refused = cluster.kubectl(&dry_run, &less.to_string());
+        assert!(
+            !refused.ok && refused.stderr.contains("PodSecurity"),
+            "{refused:?}"
+        );
+    }
+}
+
+/// `deploy/base/deployment.yaml` says what the operator's own defaults are, and what its flags
+/// are called.
+#[test]
+fn the_operator_understands_its_arguments() {
+    let cluster = Cluster::shared();
+    for overlay in overlays() {
+        let deployment = rendered(cluster, &overlay, "Deployment");
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let args = container["args"].as_array().unwrap();
+        let run = std::process::Command::new(env!("CARGO_BIN_EXE_key-protect-operator"))
+            .args(args.iter().map(|arg| arg.as_str().unwrap()))
+            .arg("--help")
+            .output()
+            .unwrap();
+        let help = String::from_utf8(run.stdout).unwrap();
+        assert!(
+            run.status.success(),
+            "{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+        for arg in &args[1..] {
+            let flag = arg.as_str().unwrap().split('=').next().unwrap();
+            assert!(
+                help.contains(&format!("{flag} ")),
+                "{overlay}: no flag {flag}"
+            );
+        }
+    }
+}
+
+/// Every verb that an account has, by `group/resource`.
+async fn rights(client: &kube::Client, namespace: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let review = SelfSubjectRulesReview {
+        spec: SelfSubjectRulesReviewSpec {
+            namespace: Some(namespace.to_owned()),
+        },
+        ..SelfSubjectRulesReview::default()
+    };
+    let api: Api<SelfSubjectRulesReview> = Api::all(client.clone());
+    let status = api
+        .create(&PostParams::default(), &review)
+        .await
+        .unwrap()
+        .status
+        .unwrap();
+    assert!(!status.incomplete, "{status:?}");
+    let mut rights = BTreeMap::<String, BTreeSet<String>>::new();
+    for rule in status.resource_rules {
+        assert!(rule.resource_names.is_none(), "{rule:?}");
+        for group in rule.api_groups.iter().flatten() {
+            // What everybody may: ask for their own rights.
+            if ["authorization.k8s.io", "authentication.k8s.io"].contains(&group.as_str()) {
+                continue;
+            }
+            for resource in rule.resources.iter().flatten() {
+                let verbs = rights.entry(format!("{group}/{resource}")).or_default();
+                verbs.extend(rule.verbs.iter().cloned());
+            }
+        }
+    }
+    rights
+}
+
+#[tokio::test]
+async fn the_operator_has_the_rights_that_its_code_needs_and_no_more() {
+    let cluster = Cluster::shared();
+    cluster.install("deploy/overlays/standard");
+    let client = client_of(&cluster.service_account_kubeconfig(NAMESPACE, ACCOUNT)).await;
+    let expected: BTreeMap<String, BTreeSet<String>> = [
+        ("/secrets", "create update delete list watch"),
+        ("/namespaces", "list watch"),
+        ("events.k8s.io/events", "create"),
+        ("keyprotect.dev/keyprotectkeys", "get list watch"),
+        ("keyprotect.dev/keyprotectinstances", "get list watch"),
+        ("keyprotect.dev/keyprotectkeys/status", "update"),
+        ("keyprotect.dev/keyprotectinstances/status", "update"),
+    ]
+    .into_iter()
+    .map(|(resource, verbs)| {
+        let verbs = verbs.split(' ').map(str::to_owned).collect();
+        (resource.to_owned(), verbs)
+    })
+    .collect();
+    let elsewhere = cluster.namespace("rights").await;
+    for namespace in [NAMESPACE, &elsewhere] {
+        assert_eq!(rights(&client, namespace).await, expected, "in {namespace}");
+    }
+
+    // The list is what RBAC says of itself; this is what the API server decides.
+    let api: Api<SelfSubjectAccessReview> = Api::all(client);
+    for verb in ["get", "patch", "deletecollection", "*"] {
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(ResourceAttributes {
+                    namespace: Some(elsewhere.clone()),
+                    resource: Some("secrets".to_owned()),
+                    verb: Some(verb.to_owned()),
+                    ..ResourceAttributes::default()
+                }),
+                ..SelfSubjectAccessReviewSpec::default()
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let answer = api.create(&PostParams::default(), &review).await.unwrap();
+        assert!(!answer.status.unwrap().allowed, "may {verb} Secrets");
+    }
+}
+
+/// Gives a role to an account of its own, and tells what that may.
+struct Bound<'a> {
+    cluster: &'a Cluster,
+    namespace: String,
+    account: String,
+}
+
+impl<'a> Bound<'a> {
+    fn to(cluster: &'a Cluster, namespace: &str, role: &str) -> Self {
+        let bound = Self {
+            cluster,
+            namespace: namespace.to_owned(),
+            account: format!("has-{role}"),
+        };
+        let account = bound.account.as_str();
+        cluster.kubectl_ok(&["-n", namespace, "create", "serviceaccount", account], "");
+        let subject = format!("--serviceaccount={namespace}:{account}");
+        let role = format!("--clusterrole={role}");
+        let binding = [
+            "-n",
+            namespace,
+            "create",
+            "rolebinding",
+            account,
+            &role,
+            &subject,
+        ];
+        cluster.kubectl_ok(&binding, "");
+        bound
+    }
+
+    fn may(&self, verb: &str, resource: &str) -> bool {
+        let user = format!(
+            "--as=system:serviceaccount:{}:{}",
+            self.namespace, self.account
+        );
+        let resource = format!("{resource}.keyprotect.dev");
+        let args = [
+            "-n",
+            &self.namespace,
+            "auth",
+            "can-i",
+            verb,
+            &resource,
+            &user,
+        ];
+        let output = self.cluster.kubectl(&args, "");
+        let answer = output.stdout.trim();
+        assert!(["yes", "no"].contains(&answer), "{output:?}");
+        answer == "yes"
+    }
+}
+
+#[test]
+fn teams_that_may_edit_may_use_keys_and_those_that_may_view_may_not() {
+    let cluster = Cluster::shared();
+    cluster.install("deploy/overlays/standard");
+    let namespace = cluster.namespace_blocking("roles");
+    let bound = |role| Bound::to(cluster, &namespace, role);
+
+    for role in ["edit", "admin"] {
+        let team = bound(role);
+        // It is the controller manager that puts these roles together.
+        if cluster.has_controllers() {
+            eventually("the team may use keys", || {
+                team.may("create", "keyprotectkeys")
+            });
+        }
+        assert!(!team.may("create", "keyprotectinstances"), "{role}");
+    }
+    let viewer = bound("view");
+    assert!(!viewer.may("create", "keyprotectkeys"));
+    let user = bound("key-protect-key-user");
+    assert!(user.may("create", "keyprotectkeys"));
+    assert!(!user.may("deletecollection", "keyprotectkeys"));
+    assert!(!user.may("create", "keyprotectinstances"));
+    let admin = bound("key-protect-instance-admin");
+    assert!(admin.may("update", "keyprotectinstances"));
+    assert!(!admin.may("create", "keyprotectkeys"));
+}
+
+/// What the operator itself says to an object that the API server took.
+pub(crate) fn operator_takes(object: &Value) -> Result<(), String> {
+    if object["kind"] == "KeyProtectInstance" {
+        let object: KeyProtectInstance = serde_json::from_value(object.clone()).unwrap();
+        return endpoint::resolve(&object.spec, &AllowedHosts::default())
+            .map(drop)
+            .map_err(|error| error.to_string());
+    }
+    let object: KeyProtectKey = serde_json::from_value(object.clone()).unwrap();
+    let name = object.metadata.name.as_deref().unwrap();
+    let main = KeyReference::from_selector(object.spec.key.as_ref(), name)
+        .map_err(|error| error.to_string())?;
+    TargetSpec::new(name, object.spec.target.as_ref(), &main, &[])
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn every_example_is_taken() {
+    let cluster = Cluster::shared();
+    let client = cluster.client().await;
+    let namespace = cluster.namespace("examples").await;
+    let mut kinds = BTreeMap::<String, usize>::new();
+    for path in files("deploy/examples") {
+        for mut object in documents(&fs::read_to_string(&path).unwrap()) {
+            let path = path.display();
+            object["metadata"]["namespace"] = json!(namespace);
+            let answer = send(&client, &object, false).await;
+            assert_eq!(answer.code, 201, "{path}: {}", answer.body);
+            assert!(answer.warnings.is_empty(), "{path}: {:?}", answer.warnings);
+            let verdict = operator_takes(&answer.body);
+            assert_eq!(verdict, Ok(()), "{path}");
+            let kind = answer.body["kind"].as_str().unwrap().to_owned();
+            *kinds.entry(kind).or_default() += 1;
+        }
+    }
+    assert!(
+        kinds["KeyProtectKey"] >= 5 && kinds["KeyProtectInstance"] >= 1,
+        "{kinds:?}"
+    );
+}

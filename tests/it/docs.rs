@@ -1,0 +1,166 @@
+//! The docs say what the code says: reasons, flags, and links that lead somewhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Command};
+use key_protect_operator::api::condition::reasons_table;
+use key_protect_operator::check::CheckArgs;
+use key_protect_operator::crds::CrdsArgs;
+use key_protect_operator::runtime::settings::RunArgs;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What stands after one text and before the next.
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
+    let (_, rest) = text.split_once(begin).expect(begin);
+    rest.split_once(end).map_or(rest, |(inside, _)| inside)
+}
+
+/// With `UPDATE_DOCS` set, the page is put right instead.
+#[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "tests read their own environment"
+)]
+fn the_table_of_reasons_is_the_one_in_the_code() {
+    let path = root().join("docs/reasons.md");
+    let page = read(&path);
+    let table = between(&page, "<!-- reasons: begin -->\n", "<!-- reasons: end -->");
+    let (_, rows) = table.split_once("---|\n").expect("a table's head");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let page = page.replace(
+            &format!("---|\n{rows}<!-- reasons: end -->"),
+            &format!("---|\n{}<!-- reasons: end -->", reasons_table()),
+        );
+        fs::write(&path, page).expect("docs/reasons.md");
+    } else {
+        assert_eq!(
+            rows,
+            reasons_table(),
+            "UPDATE_DOCS=1 cargo test --test it docs:: puts it right"
+        );
+    }
+}
+
+/// A flag as the page should begin its row: name, environment variable, default.
+fn row(arg: &clap::Arg) -> String {
+    let code = |text: String| {
+        if text.is_empty() {
+            text
+        } else {
+            format!("`{text}`")
+        }
+    };
+    let name = arg.get_long().expect("a long name");
+    let env = arg.get_env().map(|env| env.to_string_lossy().into_owned());
+    let default = arg.get_default_values().iter().map(|v| v.to_string_lossy());
+    let default: Vec<_> = default
+        .filter(|_| arg.get_action().takes_values())
+        .collect();
+    let cells = [
+        format!("--{name}"),
+        env.unwrap_or_default(),
+        default.join(","),
+    ];
+    cells.map(code).join(" | ")
+}
+
+#[test]
+fn every_flag_is_in_the_docs_and_no_other() {
+    let page = read(&root().join("docs/flags.md"));
+    for (name, command) in [
+        ("run", RunArgs::augment_args(Command::new("run"))),
+        ("check", CheckArgs::augment_args(Command::new("check"))),
+        ("crds", CrdsArgs::augment_args(Command::new("crds"))),
+    ] {
+        let section = between(&page, &format!("\n## {name}\n"), "\n## ");
+        let told: BTreeSet<String> = section
+            .lines()
+            .filter(|line| line.starts_with("| `--"))
+            .map(|line| {
+                line.split('|')
+                    .skip(1)
+                    .take(3)
+                    .map(str::trim)
+                    .collect::<Vec<_>>()
+                    .join(" | ")
+            })
+            .collect();
+        let flags: BTreeSet<String> = command.get_arguments().map(row).collect();
+        assert_eq!(told, flags, "docs/flags.md, section {name}");
+    }
+}
+
+fn pages() -> Vec<PathBuf> {
+    let docs = fs::read_dir(root().join("docs")).expect("docs");
+    let docs = docs.map(|entry| entry.expect("an entry").path());
+    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+        .map(|name| root().join(name))
+        .into_iter()
+        .chain(docs.filter(|path| path.extension().is_some_and(|e| e == "md")))
+        .collect()
+}
+
+/// A page's lines outside of code blocks.
+fn prose(page: &str) -> impl Iterator<Item = &str> {
+    let mut code = false;
+    page.lines().filter(move |line| {
+        let fence = line.starts_with("```");
+        code ^= fence;
+        !code && !fence
+    })
+}
+
+fn anchors(page: &str) -> BTreeSet<String> {
+    let slug = |heading: &str| -> String {
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let text = heading.trim().to_lowercase();
+        text.chars()
+            .filter(kept)
+            .map(|c| if c == ' ' { '-' } else { c })
+            .collect()
+    };
+    let headings = prose(page).filter(|line| line.starts_with('#'));
+    let ids = page
+        .split("<a id=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next());
+    headings
+        .map(|line| slug(line.trim_start_matches('#')))
+        .chain(ids.map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for path in pages() {
+        let page = read(&path);
+        let prose: String = prose(&page).collect::<Vec<_>>().join("\n");
+        let links = prose
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("https://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() {
+                path.clone()
+            } else {
+                path.parent().expect("a folder").join(file)
+            };
+            assert!(target.exists(), "{}: {link}", path.display());
+            assert!(
+                anchor.is_empty() || anchors(&read(&target)).contains(anchor),
+                "{}: {link} has no such anchor",
+                path.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The integration tests, as modules of one binary: it links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod architecture;
+mod bed;
+mod check;
+mod cluster;
+mod crds;
+mod deploy;
+mod docs;
+mod keyprotect;
+mod keyprotect_iam;
+mod keyprotect_proxy;
+mod keyprotect_raw;
+mod keyprotect_refusals;
+mod main_job;
+mod manifests;
+mod rows_keys;
+mod rows_outage;
+mod rows_process;
+mod scene;
+mod stage;

@@ -1,0 +1,32 @@
+//! The main job on real parts: a KeyProtectKey becomes a Secret, and the Secret follows the key.
+
+use serde_json::json;
+
+use crate::scene::{KEY, SECRET};
+use crate::stage::Stage;
+
+/// Alias → Secret → alias moved → Secret follows → Secret deleted → restored.
+#[test]
+fn a_secret_follows_its_alias_and_comes_back_when_deleted() {
+    let scene = Stage::shared().scene("main");
+    let first = scene.alias("orders-db", "first");
+    scene.synced_object("orders-db", json!({}));
+    assert_eq!(scene.data("orders-db")["key"], b"first");
+
+    let second = scene.key(json!({"name": "orders", "payload": crate::scene::base64(b"second")}));
+    scene.move_alias("orders-db", &second);
+    scene.sync("orders-db");
+    assert_eq!(scene.data("orders-db")["key"], b"second");
+    let object = scene.get(KEY, "orders-db");
+    assert_eq!(object["status"]["keys"][0]["id"], json!(second));
+    let note = scene.until_event("orders-db", "KeyChanged");
+    assert!(note.contains(&first) && note.contains(&second), "{note}");
+
+    let uid = scene.get(SECRET, "orders-db")["metadata"]["uid"].clone();
+    scene.delete(SECRET, "orders-db");
+    scene.until(SECRET, "orders-db", "made anew", |secret| {
+        secret["metadata"]["uid"] != uid
+    });
+    assert_eq!(scene.data("orders-db")["key"], b"second");
+    scene.until_event("orders-db", "Restored");
+}

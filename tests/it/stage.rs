@@ -1,0 +1,210 @@
+//! The main job's stage: a real API server, and the operator as a process under the
+//! ServiceAccount and RBAC that ship. Each [`Scene`] on it brings an emulator of its own.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read their own environment and wait for real processes"
+)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use key_protect_emulator::{Emulator, Options, Tls};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::cluster::{Cluster, client_of, eventually};
+
+pub(crate) const OPERATOR_NAMESPACE: &str = "key-protect-system";
+/// The grace that the operator under test is given, so that a test can see its end.
+pub(crate) const GRACE: &str = "4s";
+/// Scenes that one stage has room for: the operator is told of every host at its start.
+const SCENES: u8 = 120;
+
+/// Cluster and operator.
+pub(crate) struct Stage {
+    pub(crate) cluster: &'static Cluster,
+    /// A client of the cluster's administrator, on the stage's runtime.
+    pub(crate) client: kube::Client,
+    folder: PathBuf,
+    /// Port of every emulator; each listens on a loopback address of its own.
+    port: u16,
+    scenes: AtomicU8,
+    operator: Mutex<Option<Child>>,
+    runtime: Runtime,
+}
+
+impl Stage {
+    /// The one stage of this process.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<&'static Stage> = OnceLock::new();
+        SHARED.get_or_init(|| Self::set(Cluster::shared()))
+    }
+
+    /// A stage with a cluster and an operator of its own, for tests that count what is asked of
+    /// the API server, or that stop the operator. None where the tests were given a cluster: two
+    /// operators in one would fight.
+    pub(crate) fn alone(name: &str) -> Option<&'static Self> {
+        Cluster::another(name).map(Self::set)
+    }
+
+    fn set(cluster: &'static Cluster) -> &'static Self {
+        crate::bed::tls_provider();
+        let runtime = Runtime::new().expect("a runtime");
+        let client = runtime.block_on(client_of(cluster.kubeconfig_path()));
+        let folder = cluster.scratch().join("stage");
+        fs::create_dir_all(&folder).expect("a folder");
+        let stage: &'static Self = Box::leak(Box::new(Self {
+            cluster,
+            client,
+            folder,
+            port: free_port(),
+            scenes: AtomicU8::new(1),
+            operator: Mutex::new(None),
+            runtime,
+        }));
+        cluster.install("deploy/overlays/standard");
+        stage.start_operator();
+        stage
+    }
+
+    /// Ends operator and cluster, so that they cost other tests nothing.
+    pub(crate) fn strike(&self) {
+        if self.operator().is_some() {
+            self.stop_operator();
+        }
+        self.cluster.down();
+    }
+
+    /// Waits for what needs the stage's runtime.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    fn operator(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
+        self.operator.lock().expect("the operator")
+    }
+
+    /// Starts the operator and waits until it is ready.
+    pub(crate) fn start_operator(&self) {
+        let kubeconfig = self
+            .cluster
+            .service_account_kubeconfig(OPERATOR_NAMESPACE, "key-protect-operator");
+        let hosts: Vec<String> = (1..=SCENES).map(|number| self.host(number)).collect();
+        let hosts = hosts.join(",");
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("the operator's log");
+        let port = free_port();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(binary())
+            .arg("run")
+            .arg("--credentials-dir")
+            .arg(self.folder.join("credentials"))
+            .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
+            .args(["--grace", GRACE, "--fence", "off"])
+            .args(["--health-address", &format!("127.0.0.1:{port}")])
+            .args(["--log", "info,key_protect_operator=debug"])
+            .env("KUBECONFIG", kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        *self.operator() = Some(spawn(command));
+        eventually("the operator is ready", || answers_ok(port, "/readyz"));
+    }
+
+    /// Ends the operator by SIGTERM, and says how long that took.
+    pub(crate) fn stop_operator(&self) -> Duration {
+        let mut child = self.operator().take().expect("a running operator");
+        let begun = Instant::now();
+        let told = Command::new("kill")
+            .arg(child.id().to_string())
+            .status()
+            .expect("kill");
+        assert!(told.success());
+        let ended = child.wait().expect("its end");
+        assert!(ended.success(), "the operator ended with {ended}");
+        begun.elapsed()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("operator.log")
+    }
+
+    /// Everything that the operator has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// Folder of a mounted API key.
+    pub(crate) fn credential_folder(&self, name: &str) -> PathBuf {
+        self.folder.join("credentials").join(name)
+    }
+
+    fn host(&self, number: u8) -> String {
+        format!("127.0.1.{number}:{}", self.port)
+    }
+
+    /// Starts an emulator at an address that the operator may call, with a service ID `operator`
+    /// that has this API key.
+    pub(crate) fn emulator(&self, api_key: &str) -> Emulator {
+        let number = self.scenes.fetch_add(1, Ordering::Relaxed);
+        assert!(number <= SCENES, "the stage is full: raise SCENES");
+        let seed: Value = json!({"serviceIds": [{"name": "operator", "apiKey": api_key}]});
+        let listen: std::net::SocketAddr = self.host(number).parse().expect("an address");
+        let options = Options {
+            listen,
+            tls: Some(Tls::Make {
+                names: vec![listen.ip().to_string()],
+            }),
+            seed: serde_json::from_value(seed).expect("a seed"),
+            ..Options::default()
+        };
+        self.block_on(Emulator::start(options))
+            .expect("an emulator")
+    }
+}
+
+/// The operator: what cargo built, or what `OPERATOR_BIN` names (a release build, say).
+fn binary() -> PathBuf {
+    std::env::var_os("OPERATOR_BIN").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_key-protect-operator")),
+        PathBuf::from,
+    )
+}
+
+/// Starts a process that dies with this one. Linux counts the thread as the parent, so the
+/// thread stays until the end.
+fn spawn(mut command: Command) -> Child {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        sender.send(command.spawn()).expect("who waits for it");
+        loop {
+            std::thread::park();
+        }
+    });
+    receiver.recv().expect("a thread").expect("the operator")
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn answers_ok(port: u16, path: &str) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
+        return false;
+    };
+    let mut answer = String::new();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.starts_with("HTTP/1.0 200")
+}
