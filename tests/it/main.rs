@@ -28,4 +28,5 @@ mod rows_payloads;
 mod rows_process;
 mod rows_secrets;
 mod scene;
+mod seen;
 mod stage;

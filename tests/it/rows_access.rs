@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::cluster::eventually;
-use crate::scene::{INSTANCE, KEY, SECRET, Scene, condition, open_to_all, version};
+use crate::scene::{INSTANCE, KEY, SECRET, Scene, open_to_all};
+use crate::seen::{condition, version};
 use crate::stage::{OPERATOR_NAMESPACE, Stage};
 
 #[test]
@@ -177,6 +178,32 @@ fn withdrawn_access_stops_refreshes_and_keeps_the_secret() {
         scene.until_synced("orders-db");
     }
     scene.until_event("orders-db", "AccessWithdrawn");
+    assert_eq!(version(&scene.get(SECRET, "orders-db")), version(&before));
+}
+
+#[test]
+fn a_namespaces_label_gives_and_takes_access() {
+    let scene = Stage::shared().scene("label");
+    let label = "access.keyprotect.dev/payments";
+    let selector = json!({"matchLabels": {label: "yes"}});
+    scene.apply_instance(
+        json!({"access": [{"namespaces": {"from": "Selector", "selector": selector}}]}),
+    );
+    scene.until_instance("Ready", "Available");
+    scene.alias("orders-db", "payload");
+    scene.object("orders-db", json!({}));
+    scene.until_reason("orders-db", "KeyNotAvailable");
+    let mark = |value: Option<&str>| {
+        let labels = json!({"metadata": {"labels": {label: value}}});
+        scene.patch("namespace", &scene.namespace, &labels);
+    };
+    mark(Some("yes"));
+    scene.until_synced("orders-db");
+    let before = scene.get(SECRET, "orders-db");
+    mark(None);
+    scene.until_reason("orders-db", "AccessWithdrawn");
+    mark(Some("yes"));
+    scene.until_synced("orders-db");
     assert_eq!(version(&scene.get(SECRET, "orders-db")), version(&before));
 }
 

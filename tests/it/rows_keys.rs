@@ -1,9 +1,11 @@
 //! Which key an object gets, and what its status says where it gets none.
 
+use key_protect_operator::controller::clock::now;
 use serde_json::{Value, json};
 
 use crate::cluster::eventually;
-use crate::scene::{KEY, SECRET, Scene, base64, condition, version};
+use crate::scene::{KEY, SECRET, Scene, base64};
+use crate::seen::{condition, version};
 use crate::stage::Stage;
 
 /// A Secret that is there and must not change.
@@ -15,6 +17,23 @@ fn kept(scene: &Scene, name: &str) -> impl Fn(&Scene) + use<> {
 
 fn first_id(object: &Value) -> &str {
     object["status"]["keys"][0]["id"].as_str().expect("an ID")
+}
+
+/// By the interval alone, which is a minute at least.
+#[test]
+fn a_moved_alias_is_followed_at_the_next_refresh_without_a_word_from_anybody() {
+    let scene = Stage::shared().scene("refresh");
+    scene.alias("orders-db", "first");
+    scene.synced_object("orders-db", json!({"refreshInterval": "1m"}));
+    let new = scene.key(json!({"name": "new", "payload": base64(b"second")}));
+    scene.move_alias("orders-db", &new);
+    let journal = scene.emulator.last_request();
+    scene.until_served("list", journal, 90);
+    scene.until(SECRET, "orders-db", "it follows", |secret| {
+        crate::seen::data(secret)["key"] == b"second"
+    });
+    assert_eq!(scene.served_since("list", journal).len(), 1);
+    assert!(scene.served_since("metadata", journal).is_empty());
 }
 
 #[test]
@@ -163,7 +182,7 @@ fn a_key_that_is_about_to_expire_is_announced_and_an_expired_one_is_not_ready() 
         scene.sync("orders-db")
     };
     let in_hours = |hours: i64| {
-        let at = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_hours(hours));
+        let at = now().checked_add(jiff::SignedDuration::from_hours(hours));
         jiff::Timestamp::from_second(at.expect("a time").as_second())
             .expect("a time")
             .to_string()

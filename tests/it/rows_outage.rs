@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 
-use crate::scene::{INSTANCE, KEY, SECRET, Said, Scene, condition, version};
+use crate::scene::{INSTANCE, KEY, SECRET, Scene};
+use crate::seen::{Said, condition, version};
 use crate::stage::Stage;
 
 /// Two synced objects, one by alias and one by ID.
@@ -126,6 +127,46 @@ fn four_hundred_and_one_to_everything_changes_nothing() {
     let fault = json!({"match": {"operation": CALLS}, "effect": {"status": 401}});
     let words = ["role", "instance ID and region", "context-based rules"];
     survives("denied", fault, "AccessDenied", &words);
+}
+
+/// The service's own instance ended, or its ID is wrong: no evidence about any key.
+#[test]
+fn an_instance_that_the_service_does_not_know_changes_nothing() {
+    for (name, answer, reason) in [
+        ("gone", 404, "ServiceError"),
+        ("gone-401", 401, "AccessDenied"),
+    ] {
+        let held = Held::new(name);
+        let (emulator, guid) = (&held.scene.emulator, &held.scene.guid);
+        emulator.take_snapshot(guid, "before").expect("a snapshot");
+        held.scene.modes(json!({"unknownInstance": answer}));
+        emulator.delete_instance(guid).expect("no instance");
+        held.fails_safely(reason);
+        emulator
+            .restore_snapshot(guid, "before")
+            .expect("the instance");
+        held.recovers();
+    }
+}
+
+/// The object that names the instance is deleted and made again.
+#[test]
+fn a_deleted_key_protect_instance_takes_no_secret_along() {
+    let held = Held::new("no-instance");
+    let scene = &held.scene;
+    scene.delete(INSTANCE, &scene.instance);
+    for (name, _, secret) in &held.before {
+        let said = scene.until_reason(name, "KeyNotAvailable");
+        said.tells(&["no such instance", "ask the instance's owner"]);
+        assert_eq!(version(&scene.get(SECRET, name)), version(secret));
+    }
+    let journal = scene.emulator.last_request();
+    scene.apply_instance(crate::scene::open_to_all());
+    for (name, ..) in &held.before {
+        scene.until_synced(name);
+    }
+    held.unchanged();
+    assert!(scene.served_since("get", journal).is_empty());
 }
 
 /// Until the token has run out, the outage is not even noticed.

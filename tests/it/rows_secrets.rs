@@ -1,9 +1,11 @@
 //! The Secret: whose it is, what becomes of edits, and when it goes.
 
+use key_protect_operator::controller::clock::now;
 use serde_json::{Value, json};
 
 use crate::cluster::eventually;
-use crate::scene::{KEY, SECRET, Scene, base64, version};
+use crate::scene::{KEY, SECRET, Scene, base64};
+use crate::seen::version;
 use crate::stage::Stage;
 
 fn synced(name: &str) -> Scene {
@@ -101,12 +103,12 @@ fn edits_of_entries_are_undone_and_labels_and_annotations_of_others_are_kept() {
 fn a_deleted_secret_is_back_at_once() {
     let scene = synced("gone");
     let old = scene.get(SECRET, "orders-db");
-    let begun = jiff::Timestamp::now();
+    let begun = now();
     scene.delete(SECRET, "orders-db");
     scene.until(SECRET, "orders-db", "made anew", |secret| {
         uid(secret) != uid(&old)
     });
-    let took = jiff::Timestamp::now().duration_since(begun);
+    let took = now().duration_since(begun);
     // A second, were the machine idle.
     assert!(took < jiff::SignedDuration::from_secs(3), "{took:#}");
     assert_eq!(scene.data("orders-db")["key"], b"payload");
@@ -187,6 +189,56 @@ fn a_quota_that_is_used_up_is_named_and_the_key_goes_on_when_there_is_room() {
 }
 
 #[test]
+fn an_admission_policy_that_refuses_is_told_without_its_words() {
+    let scene = Stage::shared().scene("policy");
+    scene.alias("orders-db", "payload");
+    let name = format!("tests-{}", scene.namespace);
+    let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"]});
+    let only = json!({"matchLabels": {"kubernetes.io/metadata.name": scene.namespace}});
+    let kind = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let validation =
+        json!({"expression": "false", "messageExpression": "'canary ' + string(object.data.key)"});
+    let policy = kind(
+        "ValidatingAdmissionPolicy",
+        json!({"matchConstraints": {"resourceRules": [rule], "namespaceSelector": only}, "validations": [validation]}),
+    );
+    let binding = kind(
+        "ValidatingAdmissionPolicyBinding",
+        json!({"policyName": name, "validationActions": ["Deny"]}),
+    );
+    let cluster = scene.stage.cluster;
+    for object in [&policy, &binding] {
+        cluster.kubectl_ok(&["apply", "-f", "-"], &object.to_string());
+    }
+    eventually("the policy counts", || {
+        !scene
+            .kubectl(&["create", "secret", "generic", "try", "--dry-run=server"])
+            .ok
+    });
+    scene.object("orders-db", json!({}));
+    let said = scene.until_reason("orders-db", "SecretRejected");
+    said.tells(&[
+        "Secret orders-db",
+        "admission policy",
+        "ask the cluster's admin",
+    ]);
+    let note = scene.until_event("orders-db", "SecretRejected");
+    for text in [said.message, note, scene.stage.log()] {
+        assert!(!text.contains("canary"), "the policy's words went further");
+    }
+    for object in [&binding, &policy] {
+        cluster.kubectl_ok(&["delete", "-f", "-"], &object.to_string());
+    }
+    eventually("the policy counts no more", || {
+        scene
+            .kubectl(&["create", "secret", "generic", "try", "--dry-run=server"])
+            .ok
+    });
+    scene.sync("orders-db");
+    scene.until_synced("orders-db");
+}
+
+#[test]
 fn a_type_whose_entries_the_payload_does_not_bring_is_named() {
     let scene = Stage::shared().scene("tls-type");
     scene.alias("web", r#"{"tls.key": "canary"}"#);
@@ -232,7 +284,7 @@ fn of_two_objects_with_one_target_the_older_has_it_and_the_younger_takes_over() 
     eventually("a second has passed", || {
         let made = scene.get(KEY, "orders-db")["metadata"]["creationTimestamp"].clone();
         let made: jiff::Timestamp = made.as_str().expect("a time").parse().expect("a time");
-        jiff::Timestamp::now().as_second() > made.as_second()
+        now().as_second() > made.as_second()
     });
     scene.object("younger", json!({"target": {"name": "orders-db"}}));
     let said = scene.until_reason("younger", "TargetConflict");
