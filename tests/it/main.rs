@@ -24,6 +24,7 @@ mod rows_access;
 mod rows_endings;
 mod rows_keys;
 mod rows_outage;
+mod rows_pace;
 mod rows_payloads;
 mod rows_process;
 mod rows_secrets;
