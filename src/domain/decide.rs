@@ -1,6 +1,8 @@
 //! One look at one object: from everything that is known to what must be asked first, or to the
 //! whole plan. Total and pure: the same values always end in the same step.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::body;
 use super::conclude::{self, Success};
 use super::expected::{self, record_of};
@@ -18,6 +20,9 @@ use crate::api::key::DeletionPolicy;
 
 /// Conflicts in a row of which status says nothing: the watch is mostly about to show why.
 const QUIET_CONFLICTS: u32 = 3;
+
+/// For how long after its creation an object may be in view without its instance.
+const NEWBORN: SignedDuration = SignedDuration::from_secs(2);
 
 /// What one look comes to.
 #[derive(Clone, Debug)]
@@ -43,6 +48,13 @@ pub fn look(observed: &Observed<'_>) -> Step {
     let request = match request::resolve(observed) {
         Ok(request) => request,
         Err(refusal) => {
+            if let Some(end) = newborn_until(observed)
+                && refusal.reason == Reason::KeyNotAvailable
+            {
+                let mut plan = conclude::nothing(observed, "its instance may come into view yet");
+                plan.next = Some(end);
+                return Step::Do(Box::new(plan));
+            }
             let blocked = Blocked::new(refusal.reason, refusal.message, refusal.cause);
             return Step::Do(Box::new(conclude::blocked(observed, None, &blocked)));
         }
@@ -60,6 +72,16 @@ pub fn look(observed: &Observed<'_>) -> Step {
             observed, &request, *blocked, record,
         ))),
     }
+}
+
+/// Until when an object that was made just now is not told that it gets nothing: each kind has a
+/// watch of its own, so it may come into view before the instance that was made with it. Whether
+/// that instance is missing or not for this namespace, the wait is the same, so that the two
+/// cannot be told apart by time.
+fn newborn_until(observed: &Observed<'_>) -> Option<Timestamp> {
+    let made = observed.object.metadata.creation_timestamp.as_ref()?.0;
+    let end = made.checked_add(NEWBORN).ok()?;
+    (made <= observed.now && observed.now < end).then_some(end)
 }
 
 /// Looks at an object one of whose Secrets, `name`, could not be written or deleted.
