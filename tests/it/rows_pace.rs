@@ -26,6 +26,17 @@ fn objects_that_want_one_key_at_once_share_one_listing_and_one_read() {
     assert!(scene.served_since("list", journal).is_empty());
 }
 
+/// However the two come into view.
+#[test]
+fn an_object_made_together_with_its_instance_is_not_told_that_there_is_none() {
+    let scene = Stage::shared().bare_scene("together", "made-together");
+    scene.alias("orders-db", "payload");
+    scene.object("orders-db", json!({}));
+    scene.apply_instance(crate::scene::open_to_all());
+    scene.until_synced("orders-db");
+    assert_eq!(scene.events("orders-db"), []);
+}
+
 /// The instance's own sync request overrides a back-off, but not what the service bade.
 #[test]
 fn a_retry_after_holds_for_the_whole_instance_whoever_asks() {
