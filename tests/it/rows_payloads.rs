@@ -187,27 +187,27 @@ fn what_cannot_be_rendered_names_the_entry_and_never_the_content() {
         (
             "bin",
             json!([{"name": "text", "encoding": "Text"}]),
-            "entry text",
+            "Entry text",
         ),
         (
             "bin",
             json!([{"name": "field", "property": "a.b"}]),
-            "entry field",
+            "Entry field",
         ),
         (
             "json",
             json!([{"name": "field", "property": "db.password"}]),
-            "entry field",
+            "Entry field",
         ),
         (
             "json",
             json!([{"name": "url", "template": "x{{ payload | json('nothing') }}"}]),
-            "entry url, template character",
+            "Entry url, template character",
         ),
         (
             "good",
             json!([{"name": "broken", "template": "{{ payload | lower }}"}]),
-            "entry broken, template character",
+            "Entry broken, template character",
         ),
     ];
     for (number, (alias, data, entry)) in cases.into_iter().enumerate() {
@@ -247,7 +247,7 @@ fn a_value_that_no_longer_renders_keeps_the_secret() {
     scene.sync("orders");
     scene
         .until_reason("orders", "RenderFailed")
-        .tells(&["entry p"]);
+        .tells(&["Entry p"]);
     let after = scene.get(SECRET, "orders");
     assert_eq!(
         after["metadata"]["resourceVersion"],
