@@ -263,7 +263,7 @@ fn an_older_object_that_changes_its_target_takes_the_secret_of_a_younger_one() {
     world.sync("second");
     assert_eq!(world.ready("second").1, "Synced");
     world.edit("orders", |spec| {
-        target(spec).name = Some("shared".to_owned())
+        target(spec).name = Some("shared".to_owned());
     });
     world.sync("orders");
     assert_ready(&world, "True", "Synced");
