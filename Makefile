@@ -44,3 +44,6 @@ $(TOOLS)/bin/cargo-deny:
 
 cluster: ## Build the test cluster's binary, once
 	@CLUSTER_CACHE="$(TARGET)/cluster" tests/cluster/cluster build >/dev/null
+
+image: ## Build the operator's image with this machine's own toolchains (root, buildah)
+	@tests/image/build

@@ -11,6 +11,8 @@ mod reconcile;
 pub mod secrets;
 mod watching;
 pub mod world;
+#[cfg(test)]
+mod world_tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,7 +10,9 @@ use kube::ResourceExt;
 
 use super::queue::{Lane, ObjectKey};
 use super::secrets::{Secrets, Touched};
-use crate::api::{KeyProtectInstance, KeyProtectKey, SYNC_REQUESTED_ANNOTATION};
+use crate::api::{
+    KeyProtectInstance, KeyProtectKey, KeyProtectKeyStatus, SYNC_REQUESTED_ANNOTATION,
+};
 use crate::domain::access::Question;
 use crate::domain::observed::Memory;
 use crate::domain::request;
@@ -69,6 +71,8 @@ pub struct World {
     started: Timestamp,
     keys: HashMap<ObjectKey, Arc<KeyProtectKey>>,
     remembered: HashMap<ObjectKey, Remembered>,
+    /// Statuses that are being written: the watch may show them before the write is answered.
+    in_writing: HashMap<ObjectKey, KeyProtectKeyStatus>,
     by_target: HashMap<ObjectKey, BTreeSet<Age>>,
     by_instance: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     instances: HashMap<ObjectKey, Arc<KeyProtectInstance>>,
@@ -85,6 +89,7 @@ impl World {
             started,
             keys: HashMap::new(),
             remembered: HashMap::new(),
+            in_writing: HashMap::new(),
             by_target: HashMap::new(),
             by_instance: HashMap::new(),
             instances: HashMap::new(),
@@ -229,7 +234,7 @@ impl World {
         if fresh
             || old
                 .as_deref()
-                .is_some_and(|old| asks_for_a_look(old, &object))
+                .is_some_and(|old| asks_for_a_look(old, &object, self.in_writing.get(&key)))
         {
             if let Some(remembered) = self.remembered.get_mut(&key) {
                 remembered.not_before = Timestamp::MIN;
@@ -264,15 +269,26 @@ impl World {
         gone.iter().flat_map(|key| self.key_deleted(key)).collect()
     }
 
-    /// Takes in the status that the operator itself wrote, so that its echo in the watch is no
-    /// news.
+    /// Notes the status that the operator is about to write, as the API server will show it: its
+    /// echo in the watch is no news, also where it comes before the answer.
+    pub fn status_in_writing(&mut self, key: &ObjectKey, status: KeyProtectKeyStatus) {
+        self.in_writing.insert(key.clone(), status);
+    }
+
+    /// Takes in that a status could not be written.
+    pub fn status_not_written(&mut self, key: &ObjectKey) {
+        self.in_writing.remove(key);
+    }
+
+    /// Takes in the object with the status that the operator itself wrote, unless the watch has
+    /// shown a newer one meanwhile.
     pub fn status_written(&mut self, object: KeyProtectKey) {
         let key = key_of(&object);
-        if self
-            .keys
-            .get(&key)
-            .is_some_and(|known| same_uid(known, &object))
-        {
+        self.in_writing.remove(&key);
+        let version = object.metadata.resource_version.as_ref();
+        if self.keys.get(&key).is_some_and(|known| {
+            same_uid(known, &object) && is_newer(version, known.metadata.resource_version.as_ref())
+        }) {
             self.keys.insert(key, Arc::new(object));
         }
     }
@@ -467,14 +483,19 @@ fn same_uid(a: &KeyProtectKey, b: &KeyProtectKey) -> bool {
     a.metadata.uid == b.metadata.uid
 }
 
-/// What of an object makes a new look worth while: its spec, its deletion, a sync request.
-fn asks_for_a_look(old: &KeyProtectKey, new: &KeyProtectKey) -> bool {
+/// What of an object makes a new look worth while: its spec, its deletion, a sync request, a status
+/// that somebody else wrote.
+fn asks_for_a_look(
+    old: &KeyProtectKey,
+    new: &KeyProtectKey,
+    in_writing: Option<&KeyProtectKeyStatus>,
+) -> bool {
     let sync =
         |object: &KeyProtectKey| object.annotations().get(SYNC_REQUESTED_ANNOTATION).cloned();
     old.metadata.generation != new.metadata.generation
         || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         || sync(old) != sync(new)
-        || old.status != new.status
+        || old.status != new.status && new.status.as_ref() != in_writing
 }
 
 /// Compares resourceVersions, which are numbers that grow; what is no number counts as newer.

@@ -89,6 +89,13 @@ impl Cluster {
         }
     }
 
+    /// Stops or starts a component of a cluster that this process has started.
+    pub(crate) fn order(&self, verb: &str, component: &str) {
+        let dir = self.own.as_ref().expect("a cluster of the tests' own");
+        let output = run(script(verb).arg(dir).arg(component), "");
+        assert!(output.ok, "{verb} {component}: {}", output.stderr);
+    }
+
     /// A folder for what the tests write about the cluster.
     pub(crate) fn scratch(&self) -> &Path {
         &self.scratch

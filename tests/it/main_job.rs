@@ -12,6 +12,18 @@ fn a_secret_follows_its_alias_and_comes_back_when_deleted() {
     let first = scene.alias("orders-db", "first");
     scene.synced_object("orders-db", json!({}));
     assert_eq!(scene.data("orders-db")["key"], b"first");
+    // The read can be found in IBM's logs and in the operator's own.
+    let read = scene.served("get")[0].correlation_id.clone();
+    let read = read.expect("a correlation ID");
+    let object = scene.get(KEY, "orders-db");
+    assert_eq!(object["status"]["keys"][0]["correlationID"], json!(read));
+    let log = scene.stage.log();
+    let line = log.lines().find(|line| line.contains(&read));
+    let line: serde_json::Value = serde_json::from_str(line.expect("an audit line")).expect("JSON");
+    assert_eq!(line["target"], "audit");
+    assert_eq!(line["key_id"], json!(first));
+    assert_eq!(line["why"], "first sync");
+    assert_eq!(line["outcome"], "read");
 
     let second = scene.key(json!({"name": "orders", "payload": crate::scene::base64(b"second")}));
     scene.move_alias("orders-db", &second);

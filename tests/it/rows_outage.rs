@@ -4,7 +4,8 @@
 
 use serde_json::{Value, json};
 
-use crate::scene::{INSTANCE, KEY, SECRET, Said, Scene, condition, version};
+use crate::scene::{INSTANCE, KEY, SECRET, Scene};
+use crate::seen::{Said, condition, version};
 use crate::stage::Stage;
 
 /// Two synced objects, one by alias and one by ID.
@@ -15,7 +16,11 @@ struct Held {
 
 impl Held {
     fn new(name: &str) -> Self {
-        let scene = Stage::shared().scene(name);
+        Self::with(name, |_| {})
+    }
+
+    fn with(name: &str, prepare: impl FnOnce(&Scene)) -> Self {
+        let scene = Stage::shared().scene_prepared(name, prepare);
         scene.alias("orders-db", "kept");
         let id = scene.alias("other", "kept too");
         scene.synced_object("orders-db", json!({}));
@@ -27,8 +32,8 @@ impl Held {
         Self { scene, before }
     }
 
-    /// Asks every object and the instance for a look, waits until each object was looked at and
-    /// found no better, and until the instance tells why; asserts that nothing was touched.
+    /// Asks every object and the instance for a look, waits until each object was looked at, and
+    /// until the instance tells why; asserts that nothing was touched.
     fn fails_safely(&self, reason: &str) -> Said {
         let scene = &self.scene;
         let logged = scene.stage.log().len();
@@ -37,7 +42,7 @@ impl Held {
         assert_eq!(said.status, "False");
         for (name, ..) in &self.before {
             scene.ask(KEY, name);
-            scene.until_logged(name, reason, logged);
+            scene.until_looked_at(name, logged);
         }
         self.unchanged();
         said.tells(&["Secrets keep their last values"]);
@@ -124,14 +129,52 @@ fn four_hundred_and_one_to_everything_changes_nothing() {
     survives("denied", fault, "AccessDenied", &words);
 }
 
-/// IAM is asked because no token holds any more; until then its outage is not even noticed.
+/// The service's own instance ended, or its ID is wrong: no evidence about any key.
+#[test]
+fn an_instance_that_the_service_does_not_know_changes_nothing() {
+    for (name, answer, reason) in [
+        ("gone", 404, "ServiceError"),
+        ("gone-401", 401, "AccessDenied"),
+    ] {
+        let held = Held::new(name);
+        let (emulator, guid) = (&held.scene.emulator, &held.scene.guid);
+        emulator.take_snapshot(guid, "before").expect("a snapshot");
+        held.scene.modes(json!({"unknownInstance": answer}));
+        emulator.delete_instance(guid).expect("no instance");
+        held.fails_safely(reason);
+        emulator
+            .restore_snapshot(guid, "before")
+            .expect("the instance");
+        held.recovers();
+    }
+}
+
+/// The object that names the instance is deleted and made again.
+#[test]
+fn a_deleted_key_protect_instance_takes_no_secret_along() {
+    let held = Held::new("no-instance");
+    let scene = &held.scene;
+    scene.delete(INSTANCE, &scene.instance);
+    for (name, _, secret) in &held.before {
+        let said = scene.until_reason(name, "KeyNotAvailable");
+        said.tells(&["no such instance", "ask the instance's owner"]);
+        assert_eq!(version(&scene.get(SECRET, name)), version(secret));
+    }
+    let journal = scene.emulator.last_request();
+    scene.apply_instance(crate::scene::open_to_all());
+    for (name, ..) in &held.before {
+        scene.until_synced(name);
+    }
+    held.unchanged();
+    assert!(scene.served_since("get", journal).is_empty());
+}
+
+/// Until the token has run out, the outage is not even noticed.
 #[test]
 fn an_outage_of_iam_changes_nothing() {
-    let held = Held::new("iam");
+    let held = Held::with("iam", |scene| scene.emulator.set_token_lifetime(2));
     held.scene
         .fault(json!({"match": {"operation": "token"}, "effect": {"status": 503}}));
-    held.scene.sync("orders-db");
-    held.scene.emulator.revoke_tokens();
     held.fails_safely("ServiceError").tells(&["IAM token"]);
     held.recovers();
 }
@@ -146,7 +189,7 @@ fn a_certificate_of_another_authority_changes_nothing_and_is_named() {
     held.scene
         .apply_instance(json!({"access": all, "endpoint": endpoint}));
     held.fails_safely("Unreachable")
-        .tells(&["authority that is not trusted", "spec.endpoint.caBundle"]);
+        .tells(&["certificate cannot be verified", "spec.endpoint.caBundle"]);
     held.scene.apply_instance(json!({"access": all}));
     held.recovers();
 }

@@ -1,28 +1,27 @@
 //! A scene: an emulator with one instance, the object that names it, a credential and a
-//! namespace, all of its own, and what a test does and sees there.
+//! namespace, all of its own, and what a test does there. What it sees there is in
+//! [`crate::seen`].
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "what comes in is written down on the spot, by json!"
+)]
 #![allow(
     clippy::disallowed_methods,
     reason = "tests read their own environment and wait for real processes"
 )]
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use key_protect_emulator::{Emulator, Served, Wanted};
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
-use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
-use crate::cluster::{Output, eventually};
+use crate::cluster::Output;
 use crate::stage::{OPERATOR_NAMESPACE, Stage};
-
-/// How long something may take that the operator does at once, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
 
 pub(crate) const KEY: &str = "keyprotectkey";
 pub(crate) const INSTANCE: &str = "keyprotectinstance";
@@ -40,40 +39,24 @@ pub(crate) struct Scene {
     pub(crate) api_key: String,
 }
 
-/// A condition, as far as tests look at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Said {
-    pub(crate) status: String,
-    pub(crate) reason: String,
-    pub(crate) message: String,
-}
-
-impl Said {
-    /// Asserts that the message has all of these words.
-    #[track_caller]
-    pub(crate) fn tells(&self, words: &[&str]) -> &Self {
-        for word in words {
-            assert!(self.message.contains(word), "{word:?} is not in {self:?}");
-        }
-        self
-    }
-}
-
 impl Stage {
     /// A scene whose instance is usable from every namespace.
     pub(crate) fn scene(&'static self, name: &str) -> Scene {
-        self.scene_with(name, json!({"access": [{"namespaces": {"from": "All"}}]}))
+        self.scene_prepared(name, |_| {})
     }
 
-    pub(crate) fn scene_with(&'static self, name: &str, more: Value) -> Scene {
-        let guid = uuid::Uuid::new_v4().to_string();
-        let scene = self.bare_scene(name, &format!("{name}-{}", &guid[..8]), guid);
-        scene.apply_instance(more);
+    /// The same, prepared before the operator hears of it.
+    pub(crate) fn scene_prepared(&'static self, name: &str, prepare: impl FnOnce(&Scene)) -> Scene {
+        let tag = uuid::Uuid::new_v4().simple().to_string();
+        let scene = self.bare_scene(name, &format!("{name}-{}", &tag[..8]));
+        prepare(&scene);
+        scene.apply_instance(open_to_all());
         scene
     }
 
     /// A scene whose KeyProtectInstance was not made yet.
-    pub(crate) fn bare_scene(&'static self, name: &str, instance: &str, guid: String) -> Scene {
+    pub(crate) fn bare_scene(&'static self, name: &str, instance: &str) -> Scene {
+        let guid = uuid::Uuid::new_v4().to_string();
         let api_key = format!("api-key-{}", uuid::Uuid::new_v4());
         let emulator = self.emulator(&api_key);
         let new = serde_json::from_value(json!({"id": guid})).expect("an instance");
@@ -90,6 +73,11 @@ impl Stage {
         scene.role("ReaderPlus");
         scene
     }
+}
+
+/// Fields of an instance that every namespace may use.
+pub(crate) fn open_to_all() -> Value {
+    json!({"access": [{"namespaces": {"from": "All"}}]})
 }
 
 /// The emulator's side.
@@ -161,6 +149,19 @@ impl Scene {
         })
     }
 
+    /// Waits, so many seconds at most, until a request of an operation is served after a number.
+    pub(crate) fn until_served(&self, operation: &str, since: u64, seconds: u64) {
+        let wanted = Wanted {
+            since,
+            operation: Some(operation.to_owned()),
+            ..Wanted::default()
+        };
+        let patience = std::time::Duration::from_secs(seconds);
+        let waited = self.emulator.wait_for_requests(&wanted, 1, patience);
+        let (_, came) = self.stage.block_on(waited);
+        assert!(came, "no {operation} within {patience:?}");
+    }
+
     pub(crate) fn served(&self, operation: &str) -> Vec<Served> {
         self.served_since(operation, 0)
     }
@@ -168,7 +169,7 @@ impl Scene {
 
 /// The cluster's side.
 impl Scene {
-    /// Makes or changes the KeyProtectInstance.
+    /// Makes or changes the KeyProtectInstance; what is null is left out.
     pub(crate) fn apply_instance(&self, more: Value) {
         let url = self.emulator.api_url();
         let mut spec = json!({
@@ -177,8 +178,13 @@ impl Scene {
             "endpoint": {"url": url, "iamURL": url, "caBundle": self.emulator.ca_pem()},
             "credentials": {"mountedAPIKey": {"name": self.instance}},
         });
+        let spec_fields = spec.as_object_mut().expect("fields");
         for (field, value) in more.as_object().expect("fields") {
-            spec[field] = value.clone();
+            if value.is_null() {
+                spec_fields.remove(field);
+            } else {
+                spec_fields.insert(field.clone(), value.clone());
+            }
         }
         self.apply(INSTANCE, &self.instance, json!({"spec": spec}));
     }
@@ -189,7 +195,7 @@ impl Scene {
         self.apply(KEY, name, json!({"spec": spec}));
     }
 
-    fn api(&self, kind: &str) -> Api<DynamicObject> {
+    pub(crate) fn api(&self, kind: &str) -> Api<DynamicObject> {
         use k8s_openapi::api::{core::v1, events};
         use key_protect_operator::api::{KeyProtectInstance, KeyProtectKey};
         let resource = match kind {
@@ -197,6 +203,7 @@ impl Scene {
             KEY => ApiResource::erase::<KeyProtectKey>(&()),
             INSTANCE => ApiResource::erase::<KeyProtectInstance>(&()),
             "resourcequota" => ApiResource::erase::<v1::ResourceQuota>(&()),
+            "namespace" => ApiResource::erase::<v1::Namespace>(&()),
             "event" => ApiResource::erase::<events::v1::Event>(&()),
             other => panic!("{other} is not known here"),
         };
@@ -205,6 +212,9 @@ impl Scene {
         } else {
             &self.namespace
         };
+        if kind == "namespace" {
+            return Api::all_with(self.stage.client.clone(), &resource);
+        }
         Api::namespaced_with(self.stage.client.clone(), namespace, &resource)
     }
 
@@ -276,213 +286,12 @@ impl Scene {
         all.extend(args);
         self.stage.cluster.kubectl(&all, "")
     }
-
-    /// Waits, on a watch, until an object is as asked; returns it.
-    #[track_caller]
-    pub(crate) fn until(
-        &self,
-        kind: &str,
-        name: &str,
-        what: &str,
-        mut holds: impl FnMut(&Value) -> bool,
-    ) -> Value {
-        let mut seen = None;
-        let condition = |object: Option<&DynamicObject>| {
-            let Some(object) = object else { return false };
-            let object = value(object.clone());
-            let is_so = holds(&object);
-            seen = Some(object);
-            is_so
-        };
-        let condition = Stateful(std::cell::RefCell::new(condition));
-        let waited = self.stage.block_on(async {
-            tokio::time::timeout(PATIENCE, await_condition(self.api(kind), name, condition)).await
-        });
-        match waited {
-            Ok(Ok(_)) => seen.expect("what was seen"),
-            Ok(Err(error)) => panic!("watch of {kind} {name}: {error}"),
-            Err(_) => panic!(
-                "not within {PATIENCE:?}: {kind} {name}: {what}\nlast seen: {}\n{}",
-                seen.unwrap_or_default(),
-                self.describe(name)
-            ),
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn until_gone(&self, kind: &str, name: &str) {
-        eventually(&format!("{kind} {name} is gone"), || {
-            self.find(kind, name).is_none()
-        });
-    }
-
-    /// Waits until Ready has this reason for the spec as it is, and says what it says.
-    #[track_caller]
-    pub(crate) fn until_reason(&self, name: &str, reason: &str) -> Said {
-        let object = self.until(KEY, name, reason, |object| {
-            condition(object, "Ready").is_some_and(|ready| ready.reason == reason)
-                && object["status"]["observedGeneration"] == object["metadata"]["generation"]
-        });
-        condition(&object, "Ready").expect("Ready")
-    }
-
-    #[track_caller]
-    pub(crate) fn until_synced(&self, name: &str) -> Said {
-        let said = self.until_reason(name, "Synced");
-        assert_eq!(said.status, "True");
-        said
-    }
-
-    /// Makes a KeyProtectKey and waits until it is synced.
-    #[track_caller]
-    pub(crate) fn synced_object(&self, name: &str, spec: Value) {
-        self.object(name, spec);
-        self.until_synced(name);
-    }
-
-    /// Waits until the instance's condition has this reason, and says what it says.
-    #[track_caller]
-    pub(crate) fn until_instance(&self, kind: &str, reason: &str) -> Said {
-        let object = self.until(INSTANCE, &self.instance, reason, |object| {
-            condition(object, kind).is_some_and(|is| is.reason == reason)
-                && object["status"]["observedGeneration"] == object["metadata"]["generation"]
-        });
-        condition(&object, kind).expect(kind)
-    }
-
-    /// Asks for a look now.
-    pub(crate) fn ask(&self, kind: &str, name: &str) -> String {
-        let stamp = uuid::Uuid::new_v4().to_string();
-        let asked =
-            json!({"metadata": {"annotations": {"keyprotect.dev/sync-requested-at": stamp}}});
-        self.patch(kind, name, &asked);
-        stamp
-    }
-
-    #[track_caller]
-    pub(crate) fn until_answered(&self, kind: &str, name: &str, stamp: &str) -> Value {
-        self.until(kind, name, "the sync request is answered", |object| {
-            object["status"]["lastHandledSyncRequest"] == stamp
-        })
-    }
-
-    /// Asks for a look now, and waits for the answer.
-    #[track_caller]
-    pub(crate) fn sync(&self, name: &str) -> Value {
-        let stamp = self.ask(KEY, name);
-        self.until_answered(KEY, name, &stamp)
-    }
-
-    #[track_caller]
-    pub(crate) fn sync_instance(&self) -> Value {
-        let stamp = self.ask(INSTANCE, &self.instance);
-        self.until_answered(INSTANCE, &self.instance, &stamp)
-    }
-
-    /// The data of a Secret, decoded.
-    #[track_caller]
-    pub(crate) fn data(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
-        data(&self.get(SECRET, name))
-    }
-
-    pub(crate) fn ready(&self, name: &str) -> Said {
-        condition(&self.get(KEY, name), "Ready").expect("Ready")
-    }
-
-    /// Reasons and notes of the Events about an object.
-    pub(crate) fn events(&self, name: &str) -> Vec<(String, String)> {
-        let all = self
-            .stage
-            .block_on(self.api("event").list(&ListParams::default()));
-        let all = all.expect("Events").items.into_iter().map(value);
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        all.filter(|event| event["regarding"]["name"] == name)
-            .map(|event| (text(&event["reason"]), text(&event["note"])))
-            .collect()
-    }
-
-    /// Waits for an Event; returns its note.
-    #[track_caller]
-    pub(crate) fn until_event(&self, name: &str, reason: &str) -> String {
-        let mut note = None;
-        eventually(&format!("an Event {reason} about {name}"), || {
-            let mut events = self.events(name).into_iter();
-            note = events.find(|(is, _)| is == reason).map(|(_, note)| note);
-            note.is_some()
-        });
-        note.unwrap_or_default()
-    }
-
-    /// Waits until the operator's log has a line about an object with this reason, after so many
-    /// bytes of the log: the one sign of a look that had nothing to say.
-    pub(crate) fn until_logged(&self, name: &str, reason: &str, after: usize) {
-        eventually(&format!("the log tells {reason} of {name}"), || {
-            let log = self.stage.log();
-            log.get(after..).unwrap_or_default().lines().any(|line| {
-                serde_json::from_str::<Value>(line).is_ok_and(|line| {
-                    line["namespace"] == *self.namespace
-                        && line["name"] == name
-                        && line["reason"] == reason
-                })
-            })
-        });
-    }
-
-    /// What there is, for whoever reads why a test failed.
-    fn describe(&self, name: &str) -> String {
-        let log = self.stage.log();
-        let about = |line: &&str| line.contains(&*self.namespace) && line.contains(name);
-        let mut tail: Vec<&str> = log.lines().rev().filter(about).take(12).collect();
-        tail.reverse();
-        tail.join("\n")
-    }
-}
-
-/// A condition of `await_condition` that remembers what it saw.
-struct Stateful<F>(std::cell::RefCell<F>);
-
-impl<F: FnMut(Option<&DynamicObject>) -> bool> kube::runtime::wait::Condition<DynamicObject>
-    for Stateful<F>
-{
-    fn matches_object(&self, object: Option<&DynamicObject>) -> bool {
-        (self.0.borrow_mut())(object)
-    }
-}
-
-pub(crate) fn condition(object: &Value, kind: &str) -> Option<Said> {
-    let conditions = object["status"]["conditions"].as_array()?;
-    let found = conditions
-        .iter()
-        .find(|condition| condition["type"] == kind)?;
-    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
-    Some(Said {
-        status: text("status"),
-        reason: text("reason"),
-        message: text("message"),
-    })
-}
-
-/// A Secret's data, decoded.
-pub(crate) fn data(secret: &Value) -> BTreeMap<String, Vec<u8>> {
-    let data = secret["data"].as_object().into_iter().flatten();
-    data.map(|(entry, value)| {
-        let bytes = STANDARD.decode(value.as_str().expect("base64"));
-        (entry.clone(), bytes.expect("base64"))
-    })
-    .collect()
 }
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The object's resourceVersion.
-pub(crate) fn version(object: &Value) -> &str {
-    object["metadata"]["resourceVersion"]
-        .as_str()
-        .expect("a version")
-}
-
-fn value(object: DynamicObject) -> Value {
+pub(crate) fn value(object: DynamicObject) -> Value {
     serde_json::to_value(object).expect("JSON")
 }

@@ -1,0 +1,29 @@
+# The operator, static, in an image with nothing else but the CA roots.
+#
+#   docker build --tag key-protect-operator:0.1.0 .
+#
+# The build stage needs cargo, a C compiler and ca-certificates. Another image that has them does
+# as well, as where no registry is reachable: tests/image/build makes one of the machine it is on.
+ARG BUILDER=docker.io/library/rust:1.95-bookworm
+FROM ${BUILDER} AS build
+WORKDIR /src
+COPY . .
+# Static glibc: `crt-static` needs the target named, or it would be asked of proc-macros too.
+# Name look-up works without nsswitch.conf and shared libraries.
+ARG TARGET=x86_64-unknown-linux-gnu
+ARG CARGO_NET_OFFLINE=false
+RUN RUSTFLAGS="-C target-feature=+crt-static" \
+    cargo build --locked --release --target "${TARGET}" --bin key-protect-operator \
+ && install -D -m 0755 "target/${TARGET}/release/key-protect-operator" /image/key-protect-operator \
+ && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt
+
+FROM scratch
+LABEL org.opencontainers.image.title="key-protect-operator" \
+      org.opencontainers.image.description="Keeps Kubernetes Secrets equal to keys held in IBM Key Protect" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /image/ /
+# By number, so that the kubelet can tell that it is not root; OpenShift gives another one.
+USER 65532:65532
+EXPOSE 8081
+ENTRYPOINT ["/key-protect-operator"]
+CMD ["run"]
