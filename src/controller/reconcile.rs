@@ -205,6 +205,7 @@ fn observe<T>(
         rival: gathered.rival.as_deref(),
         instance,
         secret: gathered.secret.as_deref(),
+        owners_moved_on: gathered.owners_moved_on,
         superseded: &gathered.superseded,
         knowledge: &knowledge,
         payloads: &learnt.payloads,

@@ -14,7 +14,7 @@ use crate::api::{KeyProtectInstance, KeyProtectKey, SYNC_REQUESTED_ANNOTATION};
 use crate::domain::access::Question;
 use crate::domain::observed::Memory;
 use crate::domain::request;
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{self, SecretView};
 
 /// A namespace, as far as decisions need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct Gathered {
     pub instance: Option<Arc<KeyProtectInstance>>,
     /// Its target, if in view.
     pub secret: Option<Arc<SecretView>>,
+    /// Whether every other KeyProtectKey that the target names as owner has moved on.
+    pub owners_moved_on: bool,
     /// Other Secrets that it owns.
     pub superseded: Vec<SecretView>,
     /// What is remembered.
@@ -119,10 +121,29 @@ impl World {
                 .cloned()
                 .unwrap_or_default(),
             instance: self.instances.get(&instance).cloned(),
+            owners_moved_on: self.owners_moved_on(&target, &uid),
             secret: self.secrets.get(&target).cloned(),
             superseded,
             remembered: self.remembered(key),
             object,
+        })
+    }
+
+    /// Whether every other KeyProtectKey that a Secret names as owner is alive and has another
+    /// target now, so that the Secret is left over.
+    fn owners_moved_on(&self, target: &ObjectKey, uid: &str) -> bool {
+        let Some(secret) = self.secrets.get(target) else {
+            return false;
+        };
+        let owners = secret.owner_references.iter();
+        let mut others = owners.filter(|owner| secret::is_key(owner) && owner.uid != uid);
+        others.all(|owner| {
+            let key = ObjectKey::new(&target.namespace, &owner.name);
+            self.keys.get(&key).is_some_and(|object| {
+                object.metadata.uid.as_ref() == Some(&owner.uid)
+                    && object.metadata.deletion_timestamp.is_none()
+                    && target_of(object) != *target
+            })
         })
     }
 

@@ -332,3 +332,7 @@ impl Grant {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "access_tests.rs"]
+mod tests;

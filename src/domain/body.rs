@@ -8,7 +8,7 @@ use super::material::KeyMaterial;
 use super::observed::Observed;
 use super::plan::{SecretBody, Write};
 use super::request::SyncRequest;
-use super::secret::SecretView;
+use super::secret::{self, SecretView};
 use crate::api::{self, key::DeletionPolicy};
 
 /// Makes the write that turns what is there into what is asked. Labels, annotations, owner
@@ -30,10 +30,12 @@ pub(super) fn write(
     annotations.remove(api::RETAIN_ANNOTATION);
     annotations.extend(target.annotations.clone());
     annotations.insert(api::RECORD_ANNOTATION.to_owned(), record.to_owned());
+    // Only a target that its owners left is written while it names them.
+    let leaves = observed.owners_moved_on;
     let mut owner_references: Vec<OwnerReference> = existing
         .into_iter()
         .flat_map(|view| view.owner_references.iter())
-        .filter(|owner| owner.uid != observed.uid())
+        .filter(|owner| owner.uid != observed.uid() && !(leaves && secret::is_key(owner)))
         .cloned()
         .collect();
     if stay {

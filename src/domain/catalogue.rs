@@ -237,3 +237,7 @@ pub struct Knowledge {
     /// Single reads since.
     pub answers: HashMap<Question, Answer>,
 }
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;

@@ -5,6 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::announce;
+use super::catalogue::Listing;
+use super::expected;
 use super::hindrance::{Bearing, Blocked};
 use super::judge::whole_second;
 use super::metadata::KeyMetadata;
@@ -66,7 +68,8 @@ pub(super) fn suspended(observed: &Observed<'_>) -> Plan {
         Some("False") => Is::False,
         _ => Is::Unknown,
     };
-    let message = "spec.suspend is true: the Secret is not refreshed. Set it to false to go on.";
+    let message =
+        "The Secret is not refreshed, since spec.suspend is true. Set it to false to go on.";
     let generation = observed.object.metadata.generation;
     status::set_ready(
         &mut new,
@@ -144,8 +147,15 @@ fn stopped(
             blocked.retry_after,
         )
     });
+    let listing = request.and_then(|request| listing_again(observed, request, blocked));
+    let due = due.map(|due| listing.map_or(due, |step| shared_moment(due, step)));
     if let Some(due) = due {
-        ask_again_at(due, request, blocked, &mut plan.memory);
+        if asks_singly(blocked.reason) || blocked.relist {
+            plan.memory.answers_after = due;
+        }
+        if listing.is_some() || blocked.relist {
+            plan.memory.fresh_after = due;
+        }
     }
     plan.next = earliest([due, said.stale_at, said.single_read_at]);
     plan.status = changed(observed, said.status);
@@ -161,6 +171,17 @@ struct Said {
     single_read_at: Option<Timestamp>,
 }
 
+impl Said {
+    fn nothing(observed: &Observed<'_>) -> Self {
+        Self {
+            status: observed.object.status.clone().unwrap_or_default(),
+            events: Vec::new(),
+            stale_at: None,
+            single_read_at: None,
+        }
+    }
+}
+
 fn say(
     observed: &Observed<'_>,
     request: Option<&SyncRequest<'_>>,
@@ -169,22 +190,24 @@ fn say(
     identified: bool,
 ) -> Said {
     let mut new = prior_status(observed);
-    let good = report::holds_good_value(observed);
+    let good = request.is_some_and(|request| expected::holds_good_value(observed, request));
     let was = status::ready_reason(&new);
     let ready = status::holds(&new.conditions, ConditionType::Ready);
     let generation = observed.object.metadata.generation;
     let outlives = new.observed_generation == generation
         && was.is_some_and(|was| outlives_silence(was) && was != blocked.reason);
+    // A key that moved while it was read is nothing to speak of, if it happens once.
+    if blocked.relist && failures <= 1 && (good || !ready) {
+        return Said::nothing(observed);
+    }
     let is = match blocked.bearing {
-        // A key that moved while it was read is nothing to speak of, if it happens once.
-        _ if blocked.relist && failures <= 1 => None,
         Bearing::StayReady if good => Some(Is::True),
         Bearing::Keep if good && ready => None,
         Bearing::Keep if !ready && outlives => None,
         Bearing::NotReady | Bearing::StayReady | Bearing::Keep => Some(Is::False),
     };
     if let Some(is) = is {
-        let waiting = blocked.reason == Reason::Pending && !ready;
+        let waiting = blocked.reason == Reason::Pending && new.secret.is_none();
         let is = if waiting { Is::Unknown } else { is };
         status::set_ready(
             &mut new,
@@ -256,15 +279,10 @@ fn count_failure(observed: &Observed<'_>, memory: &mut Memory) {
     memory.generation = generation;
 }
 
-/// What was learnt before this time does not count once it has come.
-fn ask_again_at(
-    due: Timestamp,
-    request: Option<&SyncRequest<'_>>,
-    blocked: &Blocked,
-    memory: &mut Memory,
-) {
-    let learnt = matches!(
-        blocked.reason,
+/// Whether single reads are sent again when the reason is looked into again.
+const fn asks_singly(reason: Reason) -> bool {
+    matches!(
+        reason,
         Reason::Unreachable
             | Reason::Throttled
             | Reason::ServiceError
@@ -277,29 +295,30 @@ fn ask_again_at(
             | Reason::KeyExpired
             | Reason::KeyDisabled
             | Reason::NotExtractable
-    );
-    if learnt || blocked.relist {
-        memory.answers_after = due;
-    }
-    let by_name = request.is_some_and(|request| {
-        let mut sources = request.target.sources.iter();
-        sources.any(|source| matches!(source.key.name, KeyName::Name(_)))
-    });
-    // A name is found by a listing alone. Full steps of the clock let all that wait for one
-    // share it.
-    let step = match blocked.reason {
-        _ if blocked.relist => Some(1),
-        Reason::KeyNotAvailable if by_name => Some(300),
-        Reason::AliasMoving if by_name => Some(60),
+    )
+}
+
+/// Whether a listing is made for this object before the next is due, and at which steps of the
+/// clock: a name is found by a listing alone. One that failed is the shell's to repeat.
+fn listing_again(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    blocked: &Blocked,
+) -> Option<i64> {
+    let mut sources = request.target.sources.iter();
+    let by_name = sources.any(|source| matches!(source.key.name, KeyName::Name(_)));
+    let listed = matches!(observed.knowledge.listing, Listing::Fresh(_));
+    match blocked.reason {
+        Reason::KeyNotAvailable if by_name && listed => Some(300),
+        Reason::AliasMoving if by_name && listed => Some(60),
         _ => None,
-    };
-    let shared = step.and_then(|step| {
-        let seconds = due.as_second();
-        Timestamp::from_second(seconds - seconds.rem_euclid(step)).ok()
-    });
-    if let Some(shared) = shared {
-        memory.fresh_after = shared;
     }
+}
+
+/// The next full step of the clock, where all that wait for a listing share one.
+fn shared_moment(due: Timestamp, step: i64) -> Timestamp {
+    let seconds = due.as_second().div_euclid(step) * step + step;
+    Timestamp::from_second(seconds).unwrap_or(due)
 }
 
 /// Every key is there: the Secret is right, or will be once the plan's writes are made.

@@ -3,19 +3,21 @@
 
 use super::body;
 use super::conclude::{self, Success};
+use super::expected::{self, record_of};
 use super::hindrance::{Bearing, Blocked, Hindrance, Need};
 use super::identify::identify_all;
 use super::metadata::KeyMetadata;
 use super::observed::Observed;
 use super::plan::{Plan, Write, WriteFailure};
 use super::reading;
-use super::record::{SourceFacts, record};
-use super::reference::KeyName;
 use super::request::{self, SyncRequest};
 use super::schedule;
-use super::secret::{self, Drift, Expectation, SecretView};
+use super::secret::{Drift, SecretView};
+use crate::api::Reason;
 use crate::api::key::DeletionPolicy;
-use crate::api::{self, Reason};
+
+/// Conflicts in a row of which status says nothing: the watch is mostly about to show why.
+const QUIET_CONFLICTS: u32 = 3;
 
 /// What one look comes to.
 #[derive(Clone, Debug)]
@@ -69,7 +71,17 @@ pub fn look_after_failed_write(
 ) -> Plan {
     let blocked = match failure {
         WriteFailure::AlreadyExists => reading::taken(name),
-        WriteFailure::Conflict => return conclude::again(observed, "the Secret changed meanwhile"),
+        WriteFailure::Conflict if observed.memory.failures < QUIET_CONFLICTS => {
+            return conclude::again(observed, "the Secret changed meanwhile");
+        }
+        WriteFailure::Conflict => Blocked::new(
+            Reason::OperatorError,
+            format!(
+                "Secret {name} changed each time between look and write. It is tried again by itself; \
+                 find out who or what writes it."
+            ),
+            "conflicts in a row",
+        ),
         WriteFailure::ObjectGone => return conclude::nothing(observed, "the object is gone"),
         WriteFailure::Immutable => Blocked::new(
             Reason::SecretImmutable,
@@ -238,27 +250,6 @@ fn not_too_often(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<(
     Err(Hindrance::Blocked(Box::new(blocked)))
 }
 
-fn record_of(request: &SyncRequest<'_>, keys: &[KeyMetadata]) -> String {
-    let facts: Vec<SourceFacts<'_>> = request
-        .target
-        .sources
-        .iter()
-        .zip(keys)
-        .map(|(source, key)| SourceFacts::new(key, alias_of(&source.key.name)))
-        .collect();
-    let owner =
-        (request.target.deletion_policy == DeletionPolicy::Delete).then_some(api::API_VERSION);
-    record(&request.target, owner, request.instance.instance_id, &facts)
-}
-
-/// The alias by which a key was found.
-pub(super) fn alias_of(name: &KeyName) -> Option<&str> {
-    match name {
-        KeyName::Alias(alias) => Some(alias.as_str()),
-        KeyName::Id(_) | KeyName::Name(_) => None,
-    }
-}
-
 /// Judges a Secret that is in view, and so carries the operator's mark.
 fn judge_target(
     observed: &Observed<'_>,
@@ -273,29 +264,20 @@ fn judge_target(
         );
         return Err(Blocked::new(Reason::Pending, message, "the Secret is being deleted").into());
     }
-    if let Some(owner) = secret.other_owner(observed.uid()) {
-        let message = format!(
-            "Secret {} still belongs to KeyProtectKey {} (UID {}), which is being removed or has \
-             another target now; it is made anew when that Secret is gone.",
-            secret.name, owner.name, owner.uid
-        );
-        return Err(Blocked::new(
-            Reason::Pending,
-            message,
-            "waiting for the garbage collector",
-        )
-        .into());
+    match secret.other_owner(observed.uid()) {
+        None => Ok(expected::judge(observed, request, secret, record)),
+        // Else two objects that exchange their targets would wait for each other for ever.
+        Some(_) if observed.owners_moved_on => Ok(Err(Drift::OwnerReference)),
+        Some(owner) => {
+            let message = format!(
+                "Secret {} still belongs to KeyProtectKey {} (UID {}), which is being removed; it \
+                 is made anew when that Secret is gone.",
+                secret.name, owner.name, owner.uid
+            );
+            let cause = "waiting for the garbage collector";
+            Err(Blocked::new(Reason::Pending, message, cause).into())
+        }
     }
-    let expected = Expectation {
-        record,
-        entries: request.target.expected_entries(),
-        labels: &request.target.labels,
-        annotations: &request.target.annotations,
-        owner_uid: observed.uid(),
-        owner_reference: request.target.deletion_policy == DeletionPolicy::Delete,
-        last_write: secret::last_write(observed.object.status.as_ref()),
-    };
-    Ok(secret::in_sync(secret, &expected))
 }
 
 fn why(observed: &Observed<'_>, drift: Option<Drift>) -> &'static str {

@@ -137,6 +137,20 @@ impl From<Blocked> for Hindrance {
     }
 }
 
+/// Words an error as a sentence, as status shows it.
+#[must_use]
+pub fn sentence(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase);
+    first
+        .into_iter()
+        .flatten()
+        .chain(chars)
+        .chain(['.'])
+        .collect()
+}
+
 /// Turns a failed request into a hindrance, by its kind alone.
 #[must_use]
 pub fn failed(failure: &FetchFailure) -> Blocked {
@@ -165,7 +179,7 @@ pub fn failed(failure: &FetchFailure) -> Blocked {
         | FailureKind::KeyGone => (Reason::ServiceError, "It is tried again by itself."),
     };
     let what = format!(
-        "{}: {}. {remedy}",
+        "Request `{}` failed: {}. {remedy}",
         failure.operation.as_str(),
         failure.detail
     );

@@ -36,7 +36,14 @@ pub(super) fn found(
     let since = pending_since(observed, Reason::AliasWentBack);
     let end = after(since, observed.policy.grace);
     if end <= observed.now {
-        return usable(observed, request, reference, key);
+        return usable(observed, request, reference, key).map_err(|hindrance| match hindrance {
+            // The older key cannot be used: the grace is over all the same.
+            Hindrance::Blocked(mut blocked) => {
+                blocked.pending = Some((Reason::AliasWentBack, since));
+                Hindrance::Blocked(blocked)
+            }
+            other => other,
+        });
     }
     let message = format!(
         "{} points to key {} again, which is older than key {} in the Secret, as after a failover \

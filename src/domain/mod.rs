@@ -10,6 +10,7 @@ pub mod crn;
 pub mod decide;
 pub mod endpoint;
 pub mod endpoint_error;
+mod expected;
 pub mod failure;
 pub mod hindrance;
 pub mod hosts;
@@ -33,6 +34,8 @@ pub mod status;
 pub mod target;
 
 #[cfg(test)]
-mod rows_tests;
+mod decide_tests;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod world_tests;

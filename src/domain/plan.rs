@@ -197,3 +197,7 @@ fn check_body(body: &SecretBody, own_uid: &str) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

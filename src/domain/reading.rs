@@ -1,9 +1,9 @@
 //! Payloads of a look: whether they may be read, whether they are what was authorised, and what
 //! the Secret's data become of them.
 
-use super::decide::alias_of;
+use super::expected::alias_of;
 use super::failure::{FailureKind, FetchFailure};
-use super::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed};
+use super::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed, sentence};
 use super::identify;
 use super::judge;
 use super::material::Payload;
@@ -143,12 +143,7 @@ pub(super) fn render(
         })
         .collect();
     render::project(&request.target, &sources).map_err(|error| {
-        Blocked::new(
-            Reason::RenderFailed,
-            error.to_string(),
-            "cannot be rendered",
-        )
-        .into()
+        Blocked::new(Reason::RenderFailed, sentence(&error), "cannot be rendered").into()
     })
 }
 

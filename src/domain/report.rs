@@ -5,12 +5,13 @@ use jiff::Timestamp;
 
 use super::catalogue::{Listing, LookUp};
 use super::conclude::Success;
-use super::decide::alias_of;
+use super::expected::alias_of;
 use super::identify;
+use super::ids::KeyId;
 use super::metadata::KeyMetadata;
 use super::observed::Observed;
 use super::plan::Write;
-use super::reference::KeyName;
+use super::reference::{KeyName, KeyReference};
 use super::request::SyncRequest;
 use super::secret;
 use crate::api::key::{KeyProtectKeyStatus, SecretStatus, SourceKey};
@@ -143,23 +144,6 @@ pub(super) fn note_key(new: &mut KeyProtectKeyStatus, key: Option<&KeyMetadata>)
     }
 }
 
-/// Whether the Secret holds what was last written for the object as it is now: nothing is known
-/// against it, though nothing new may be known either.
-pub(super) fn holds_good_value(observed: &Observed<'_>) -> bool {
-    let Some((status, view)) = observed.object.status.as_ref().zip(observed.secret) else {
-        return false;
-    };
-    let ours = status.secret.as_ref().is_some_and(|written| {
-        let entries = written.entries.iter().map(String::as_str);
-        written.uid.as_deref() == Some(&view.uid)
-            && view.fields.foreign_entries.is_empty()
-            && entries.eq(view.fields.entries.iter().map(String::as_str))
-    });
-    (ours || is_untouched(observed))
-        && !view.deleting
-        && status.observed_generation == observed.object.metadata.generation
-}
-
 /// Whether nobody wrote the Secret since the operator did.
 fn is_untouched(observed: &Observed<'_>) -> bool {
     let last = secret::last_write(observed.object.status.as_ref());
@@ -198,8 +182,8 @@ pub(super) fn confirmed_at(observed: &Observed<'_>) -> Timestamp {
         .status
         .iter()
         .flat_map(|status| &status.keys);
-    let mut listed = keys
-        .map(|key| super::ids::KeyId::parse(&key.id).is_ok_and(|id| catalogue.row(&id).is_some()));
+    let mut listed =
+        keys.map(|key| KeyId::parse(&key.id).is_ok_and(|id| catalogue.row(&id).is_some()));
     if listed.all(|listed| listed) {
         looked.max(catalogue.listed_at())
     } else {
@@ -213,18 +197,25 @@ pub(super) fn next_single_read(
     request: &SyncRequest<'_>,
 ) -> Option<Timestamp> {
     let catalogue = observed.knowledge.listing.catalogue();
+    let is_listed = |reference: &KeyReference, prior: Option<&SourceKey>| {
+        let Some(catalogue) = catalogue else {
+            return false;
+        };
+        // An older key of the name is there; whether the last one still has it was asked.
+        let last_missing = matches!(reference.name, KeyName::Name(_))
+            && prior
+                .and_then(|prior| KeyId::parse(&prior.id).ok())
+                .is_some_and(|id| catalogue.row(&id).is_none());
+        catalogue.look_up(reference, &request.grant) != LookUp::Missing && !last_missing
+    };
     let sources = request.target.sources.iter();
     sources
-        .map(|source| (identify::meant(observed, request, &source.key), source))
-        .filter(|(reference, _)| {
-            catalogue.is_none_or(|catalogue| {
-                catalogue.look_up(reference, &request.grant) == LookUp::Missing
-            })
-        })
-        .flat_map(|(reference, source)| {
+        .map(|source| {
             let prior = identify::prior(observed, request, &source.key);
-            identify::questions(request, &reference, prior)
+            (identify::meant(observed, request, &source.key), prior)
         })
+        .filter(|(reference, prior)| !is_listed(reference, *prior))
+        .flat_map(|(reference, prior)| identify::questions(request, &reference, prior))
         .filter_map(|question| observed.knowledge.answers.get(&question))
         .filter_map(|answer| answer.asked_at.checked_add(request.interval).ok())
         .filter(|due| *due > observed.now)

@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 
 use super::access::{self, Grant};
+use super::hindrance::sentence;
 use super::ids::InvalidName;
 use super::observed::{InstanceView, Observed};
 use super::reference::KeyReference;
@@ -217,11 +218,15 @@ const fn refusal(reason: Reason, message: String, cause: &'static str) -> Refusa
 fn invalid_name(error: &InvalidName) -> Refusal {
     refusal(
         Reason::RenderFailed,
-        format!("spec.key: {error}."),
+        sentence(&format_args!("in spec.key, {error}")),
         "invalid key selector",
     )
 }
 
 fn unrenderable(error: &RenderError) -> Refusal {
-    refusal(Reason::RenderFailed, error.to_string(), "invalid target")
+    refusal(Reason::RenderFailed, sentence(error), "invalid target")
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

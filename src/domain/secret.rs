@@ -105,7 +105,9 @@ impl SecretView {
     }
 }
 
-fn is_key(owner: &OwnerReference) -> bool {
+/// Tells whether an owner reference names a KeyProtectKey.
+#[must_use]
+pub fn is_key(owner: &OwnerReference) -> bool {
     let group = owner
         .api_version
         .split_once('/')
@@ -258,3 +260,7 @@ fn surplus(ours: &BTreeSet<String>, want: &BTreeMap<String, String>, marks: &[&s
     ours.iter()
         .any(|key| !want.contains_key(key) && !marks.contains(&key.as_str()))
 }
+
+#[cfg(test)]
+#[path = "secret_tests.rs"]
+mod tests;

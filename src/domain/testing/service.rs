@@ -25,6 +25,8 @@ pub(crate) struct Service {
     pub(crate) payloads: BTreeMap<KeyId, Vec<u8>>,
     /// Keys that lists leave out.
     pub(crate) unlisted: BTreeSet<KeyId>,
+    /// Lists show these rows, whatever is so by now.
+    pub(crate) lists_stale: Option<Vec<KeyMetadata>>,
     /// Lists fail so.
     pub(crate) lists_fail: Option<FailureKind>,
     /// Single reads of metadata fail so.
@@ -60,7 +62,7 @@ impl Service {
     pub(crate) fn move_alias(&mut self, alias: &str, to: &KeyId) {
         self.unalias(alias);
         self.change(to, |key| {
-            key.aliases.get_or_insert_default().push(alias.to_owned())
+            key.aliases.get_or_insert_default().push(alias.to_owned());
         });
     }
 
@@ -91,10 +93,10 @@ impl Service {
         let listed = |key: &&KeyMetadata| {
             key.extractable != Some(false) && !key.is_deleted() && !self.unlisted.contains(&key.id)
         };
-        Listing::Fresh(Arc::new(Catalogue::new(
-            self.keys.values().filter(listed).cloned().collect(),
-            now,
-        )))
+        let now_rows = || self.keys.values().cloned().collect();
+        let rows: Vec<KeyMetadata> = self.lists_stale.clone().unwrap_or_else(now_rows);
+        let rows = rows.iter().filter(listed).cloned().collect();
+        Listing::Fresh(Arc::new(Catalogue::new(rows, now)))
     }
 
     pub(crate) fn answer(&mut self, question: &Question, now: Timestamp) -> Answer {

@@ -18,7 +18,7 @@ use crate::domain::observed::{
 };
 use crate::domain::plan::{Plan, Write, check};
 use crate::domain::request::target_name;
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{self, SecretView};
 use crate::domain::status;
 
 /// How often a look may ask before it is said to ask for ever.
@@ -212,6 +212,12 @@ impl World {
         memory.clone()
     }
 
+    /// Shows what would be observed of an object before anything is asked.
+    pub(crate) fn observe<T>(&self, name: &str, decide: impl FnOnce(&Observed<'_>) -> T) -> T {
+        let memory = Memory::new(self.now);
+        self.with_observed(name, &memory, &Payloads::new(), None, decide)
+    }
+
     fn uid(&self, name: &str) -> String {
         self.objects
             .get(name)
@@ -254,12 +260,28 @@ impl World {
                 unusable: self.unusable,
             }),
             secret: self.cluster.in_view().find(|view| view.name == target),
+            owners_moved_on: self.owners_moved_on(target, &uid),
             superseded: &superseded,
             knowledge: &self.knowledge,
             payloads,
             probe,
             memory,
             policy: &self.policy,
+        })
+    }
+
+    fn owners_moved_on(&self, target: &str, uid: &str) -> bool {
+        let Some(secret) = self.cluster.secrets.get(target) else {
+            return false;
+        };
+        let others = secret.view.owner_references.iter();
+        let mut others = others.filter(|owner| secret::is_key(owner) && owner.uid != uid);
+        others.all(|owner| {
+            self.objects.values().any(|object| {
+                object.metadata.uid.as_ref() == Some(&owner.uid)
+                    && object.metadata.deletion_timestamp.is_none()
+                    && target_name(object) != target
+            })
         })
     }
 
@@ -355,6 +377,13 @@ impl World {
         assert!(plan.status.is_none(), "{:#?}\nnot\n{old:#?}", plan.status);
         assert_eq!(plan.events, [], "{}", plan.cause);
         assert_eq!(self.service.requests, before, "asked for {:?}", self.asked);
+    }
+
+    /// Carries a look out that writes nothing, and asserts that another one asks for nothing.
+    pub(crate) fn assert_settled_after_asking(&mut self, name: &str) {
+        let plan = self.sync(name);
+        assert!(plan.writes.is_empty() && plan.status.is_none(), "{plan:?}");
+        self.assert_settled(name);
     }
 
     pub(crate) fn uids(&self) -> BTreeSet<String> {
