@@ -49,6 +49,8 @@ pub type SharedPayload = Shared<Arc<Payload>>;
 struct Pace {
     failures: u32,
     not_before: Option<Timestamp>,
+    /// The service named that time itself.
+    bidden: bool,
     credential: Option<u64>,
 }
 
@@ -134,8 +136,9 @@ impl Connection {
     }
 
     /// Makes sure that a listing was attempted at this time or later. Whoever comes while one is
-    /// under way waits for it; after a failure, the next is not sent before its time.
-    pub async fn ensure_listing(&self, not_before: Timestamp) -> Option<News> {
+    /// under way waits for it; after a failure, the next is not sent before its time, unless it is
+    /// `forced` by a person's word: that overrides the back-off, but never what the service bade.
+    pub async fn ensure_listing(&self, not_before: Timestamp, forced: bool) -> Option<News> {
         let usable = self.usable.as_ref().ok()?;
         let mut pace = self.turn.lock().await;
         if self
@@ -148,7 +151,9 @@ impl Connection {
         let begun = now();
         let credential = usable.credential.version();
         let renewed = pace.credential.is_some_and(|then| then != credential);
-        if !renewed && pace.not_before.is_some_and(|due| begun < due) {
+        let held_back = pace.not_before.is_some_and(|due| begun < due);
+        let overridden = renewed || forced && !pace.bidden;
+        if held_back && !overridden {
             if let Listing::Failed { at, .. } = &mut *lock(&self.listing) {
                 *at = begun;
             }
@@ -198,6 +203,7 @@ impl Connection {
                     _ => Reason::Unreachable,
                 };
                 let retry = schedule::retry(reason);
+                pace.bidden = failure.retry_after.is_some();
                 pace.not_before =
                     schedule::retry_at(begun, retry, pace.failures, &self.uid, failure.retry_after);
                 let since = match &*listing {

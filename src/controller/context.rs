@@ -12,9 +12,11 @@ use tokio::sync::{Notify, Semaphore};
 use super::connection::Connection;
 use super::queue::{ObjectKey, Queue};
 use super::world::{Concerned, World};
+use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::events::Announcer;
 use crate::domain::endpoint::AllowedHosts;
 use crate::domain::observed::Policy;
+use crate::domain::status;
 
 /// Writes towards the API server in flight at once: more make it queue, not faster.
 const WRITES: usize = 32;
@@ -103,14 +105,15 @@ impl Context {
         self.wake.notify_one();
     }
 
-    /// Asks for a look at each of these when its back-off allows: a Secret that somebody edits or
-    /// deletes in a loop must not become a loop of refused reads.
+    /// Asks for a look at each of these, whose Secret changed, when its back-off allows: a Secret
+    /// that somebody edits or deletes in a loop must not become a loop of refused reads. Where the
+    /// Secret itself stood in the way, that is over now.
     pub fn look_when_due(&self, concerned: Concerned, now: Timestamp) {
         for (key, lane) in concerned {
-            let not_before = self
-                .world()
-                .known(&key)
-                .map_or(now, |(_, known)| known.not_before);
+            let known = self.world().known(&key);
+            let not_before = known
+                .filter(|(object, _)| !is_blocked_by_its_secret(object))
+                .map_or(now, |(_, remembered)| remembered.not_before);
             self.look_now(vec![(key, lane)], now.max(not_before));
         }
     }
@@ -126,6 +129,19 @@ impl Context {
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
+}
+
+fn is_blocked_by_its_secret(object: &KeyProtectKey) -> bool {
+    let status = object.status.as_ref();
+    matches!(
+        status.and_then(status::ready_reason),
+        Some(
+            Reason::Pending
+                | Reason::SecretNotOwned
+                | Reason::SecretImmutable
+                | Reason::SecretRejected
+        )
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -163,19 +163,21 @@ pub(super) async fn settle(
     let mut next = plan.next;
     let mut remembered = gathered.remembered.clone();
     remembered.memory = plan.memory;
-    if let Some(status) = &plan.status {
+    if let Some(status) = plan.status.as_deref().map(as_shown) {
+        context.world().status_in_writing(key, status.clone());
         let written = {
             let _permit = context.writes.acquire().await;
-            status::replace(&context.client, object.as_ref(), status).await
+            status::replace(&context.client, object.as_ref(), &status).await
         };
         match written {
             Ok(version) => {
                 let mut object = KeyProtectKey::clone(object);
-                object.status = Some(KeyProtectKeyStatus::clone(status));
+                object.status = Some(status);
                 object.metadata.resource_version = version;
                 context.world().status_written(object);
             }
             Err(failure) => {
+                context.world().status_not_written(key);
                 // The object changed, or the API server failed: plan again from what is there.
                 let soon = match failure {
                     StatusFailure::Conflict => std::time::Duration::from_millis(200),
@@ -210,17 +212,22 @@ pub(super) async fn settle(
     }
 }
 
+/// A status as the API server will show it: its times are whole seconds.
+fn as_shown(status: &KeyProtectKeyStatus) -> KeyProtectKeyStatus {
+    serde_json::to_value(status)
+        .and_then(serde_json::from_value)
+        .unwrap_or_else(|_| status.clone())
+}
+
 fn earlier(next: Option<Timestamp>, at: Timestamp) -> Timestamp {
     next.map_or(at, |next| next.min(at))
 }
 
 fn log(key: &ObjectKey, plan: &Plan) {
     let reason = plan.outcome.as_str();
-    if plan.outcome == Reason::Synced {
-        if plan.status.is_some() {
-            tracing::info!(namespace = key.namespace, name = key.name, reason, "synced");
-        }
-    } else if plan.status.is_some() {
+    if plan.outcome == Reason::Synced && plan.status.is_some() {
+        tracing::info!(namespace = key.namespace, name = key.name, reason, "synced");
+    } else if plan.outcome != Reason::Synced && plan.status.is_some() {
         tracing::warn!(
             namespace = key.namespace,
             name = key.name,

@@ -104,6 +104,7 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
 
 /// Looks after one instance until it is gone.
 pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: CancellationToken) {
+    let mut forced = None;
     loop {
         let Some(instance) = context.world().instance(&key) else {
             return;
@@ -124,11 +125,14 @@ pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: Cance
         if (asked.is_some()
             || due.is_some_and(|due| due <= now())
             || connection.credential_renewed().await)
-            && let Some(news) = connection.ensure_listing(now()).await
+            && let Some(news) = connection
+                .ensure_listing(now(), asked.is_some() && asked != forced)
+                .await
         {
             spread(&context, &key, &connection, &news);
         }
         write_status(&context, &key, &connection, asked.as_deref()).await;
+        forced = asked;
         let wait = async {
             tokio::select! {
                 () = sleep_until(due_again(&connection, interval, in_use).await) => {}

@@ -265,7 +265,7 @@ async fn learn(
     match need {
         Need::TargetFree => {}
         Need::Listing(not_before) => {
-            if let Some(news) = connection.ensure_listing(not_before).await {
+            if let Some(news) = connection.ensure_listing(not_before, false).await {
                 instance::take_news(context, gathered, &connection, &news);
             }
         }

@@ -10,7 +10,9 @@ use kube::ResourceExt;
 
 use super::queue::{Lane, ObjectKey};
 use super::secrets::{Secrets, Touched};
-use crate::api::{KeyProtectInstance, KeyProtectKey, SYNC_REQUESTED_ANNOTATION};
+use crate::api::{
+    KeyProtectInstance, KeyProtectKey, KeyProtectKeyStatus, SYNC_REQUESTED_ANNOTATION,
+};
 use crate::domain::access::Question;
 use crate::domain::observed::Memory;
 use crate::domain::request;
@@ -69,6 +71,8 @@ pub struct World {
     started: Timestamp,
     keys: HashMap<ObjectKey, Arc<KeyProtectKey>>,
     remembered: HashMap<ObjectKey, Remembered>,
+    /// Statuses that are being written: the watch may show them before the write is answered.
+    in_writing: HashMap<ObjectKey, KeyProtectKeyStatus>,
     by_target: HashMap<ObjectKey, BTreeSet<Age>>,
     by_instance: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     instances: HashMap<ObjectKey, Arc<KeyProtectInstance>>,
@@ -85,6 +89,7 @@ impl World {
             started,
             keys: HashMap::new(),
             remembered: HashMap::new(),
+            in_writing: HashMap::new(),
             by_target: HashMap::new(),
             by_instance: HashMap::new(),
             instances: HashMap::new(),
@@ -230,7 +235,7 @@ impl World {
         if fresh
             || old
                 .as_deref()
-                .is_some_and(|old| asks_for_a_look(old, &object))
+                .is_some_and(|old| asks_for_a_look(old, &object, self.in_writing.get(&key)))
         {
             if let Some(remembered) = self.remembered.get_mut(&key) {
                 remembered.not_before = Timestamp::MIN;
@@ -265,15 +270,30 @@ impl World {
         gone.iter().flat_map(|key| self.key_deleted(key)).collect()
     }
 
-    /// Takes in the status that the operator itself wrote, so that its echo in the watch is no
-    /// news.
+    /// Notes the status that the operator is about to write, as the API server will show it: its
+    /// echo in the watch is no news, also where it comes before the answer.
+    pub fn status_in_writing(&mut self, key: &ObjectKey, status: KeyProtectKeyStatus) {
+        self.in_writing.insert(key.clone(), status);
+    }
+
+    /// Takes in that a status could not be written.
+    pub fn status_not_written(&mut self, key: &ObjectKey) {
+        self.in_writing.remove(key);
+    }
+
+    /// Takes in the object with the status that the operator itself wrote. The watch may have
+    /// shown a later version of the object before the write was answered: that one stays.
     pub fn status_written(&mut self, object: KeyProtectKey) {
         let key = key_of(&object);
-        if self
-            .keys
-            .get(&key)
-            .is_some_and(|known| same_uid(known, &object))
-        {
+        self.in_writing.remove(&key);
+        let later = |known: &Arc<KeyProtectKey>| {
+            same_uid(known, &object)
+                && is_newer(
+                    object.metadata.resource_version.as_ref(),
+                    known.metadata.resource_version.as_ref(),
+                )
+        };
+        if self.keys.get(&key).is_some_and(later) {
             self.keys.insert(key, Arc::new(object));
         }
     }
@@ -468,14 +488,19 @@ fn same_uid(a: &KeyProtectKey, b: &KeyProtectKey) -> bool {
     a.metadata.uid == b.metadata.uid
 }
 
-/// What of an object makes a new look worth while: its spec, its deletion, a sync request.
-fn asks_for_a_look(old: &KeyProtectKey, new: &KeyProtectKey) -> bool {
+/// What of an object makes a new look worth while: its spec, its deletion, a sync request, a status
+/// that somebody else wrote.
+fn asks_for_a_look(
+    old: &KeyProtectKey,
+    new: &KeyProtectKey,
+    in_writing: Option<&KeyProtectKeyStatus>,
+) -> bool {
     let sync =
         |object: &KeyProtectKey| object.annotations().get(SYNC_REQUESTED_ANNOTATION).cloned();
     old.metadata.generation != new.metadata.generation
         || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         || sync(old) != sync(new)
-        || old.status != new.status
+        || old.status != new.status && new.status.as_ref() != in_writing
 }
 
 /// Compares resourceVersions, which are numbers that grow; what is no number counts as newer.
@@ -484,5 +509,33 @@ pub(super) fn is_newer(version: Option<&String>, than: Option<&String>) -> bool 
     match (number(version), number(than)) {
         (Some(version), Some(than)) => version > than,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(version: &str, asked: Option<&str>) -> KeyProtectKey {
+        let mut object = KeyProtectKey::new("orders-db", crate::api::KeyProtectKeySpec::default());
+        object.metadata.namespace = Some("payments".to_owned());
+        object.metadata.uid = Some("u".to_owned());
+        object.metadata.resource_version = Some(version.to_owned());
+        let asked = asked.map(|asked| (SYNC_REQUESTED_ANNOTATION.to_owned(), asked.to_owned()));
+        object.metadata.annotations = Some(asked.into_iter().collect());
+        object
+    }
+
+    #[test]
+    fn the_answer_to_a_status_write_does_not_take_back_what_the_watch_has_shown_since() {
+        let mut world = World::new(("a".to_owned(), "b".to_owned()), Timestamp::UNIX_EPOCH);
+        world.key_applied(object("1", None));
+        let concerned = world.key_applied(object("3", Some("now")));
+        assert_eq!(concerned.len(), 1);
+        world.status_written(object("2", None));
+        let key = ObjectKey::new("payments", "orders-db");
+        let gathered = world.gather(&key).map(|gathered| gathered.object);
+        let version = gathered.and_then(|object| object.metadata.resource_version.clone());
+        assert_eq!(version.as_deref(), Some("3"));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::access::{Grant, Question, Verdict};
-use super::failure::FetchFailure;
+use super::failure::{FailureKind, FetchFailure};
 use super::ids::KeyId;
 use super::metadata::KeyMetadata;
 use super::reference::{KeyName, KeyReference};
@@ -216,6 +216,19 @@ impl Listing {
             Self::Failed { last, .. } => last.as_deref(),
             Self::Fresh(catalogue) => Some(catalogue),
         }
+    }
+
+    /// The newest listing, unless the service has refused one since: it is no word about now
+    /// then, and keys are asked singly.
+    #[must_use]
+    pub fn in_force(&self) -> Option<&Catalogue> {
+        self.catalogue().filter(|_| !self.is_refused())
+    }
+
+    /// Whether the service refused the last attempt.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Failed { failure, .. } if failure.kind == FailureKind::Denied)
     }
 
     /// When the last attempt was begun.

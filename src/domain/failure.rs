@@ -31,6 +31,15 @@ impl Operation {
             Self::ListKeyRings => "list key rings",
         }
     }
+
+    /// What IBM calls the ID by which its support finds a request: IAM and Key Protect differ.
+    #[must_use]
+    pub const fn id_name(self) -> &'static str {
+        match self {
+            Self::Token => "request ID",
+            _ => "correlation ID",
+        }
+    }
 }
 
 /// What kind of failure it was; decides what it is evidence of, and when to try again.
@@ -103,12 +112,7 @@ impl fmt::Display for FetchFailure {
             f.write_str(")")?;
         }
         if let Some(id) = &self.request_id {
-            let name = if self.operation == Operation::Token {
-                "request ID"
-            } else {
-                "correlation ID"
-            };
-            write!(f, ", {name} {id}")?;
+            write!(f, ", {} {id}", self.operation.id_name())?;
         }
         Ok(())
     }

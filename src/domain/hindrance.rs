@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::access::Question;
-use super::failure::{FailureKind, FetchFailure, Operation};
+use super::failure::{FailureKind, FetchFailure};
 use super::ids::{KeyId, KeyRing};
 use super::metadata::KeyMetadata;
 use super::status::with_request_id;
@@ -192,9 +192,9 @@ pub fn failed(failure: &FetchFailure) -> Blocked {
 /// Appends the request ID that IBM's support would ask for.
 #[must_use]
 pub fn request_id(message: &str, failure: &FetchFailure) -> String {
-    let name = match failure.operation {
-        Operation::Token => "request ID",
-        _ => "correlation ID",
-    };
-    with_request_id(message, name, failure.request_id.as_deref())
+    with_request_id(
+        message,
+        failure.operation.id_name(),
+        failure.request_id.as_deref(),
+    )
 }

@@ -112,13 +112,13 @@ fn identify(
         return Err(Hindrance::Ask(need));
     }
     if let Some(LookUp::Found(row)) = listing
-        .catalogue()
+        .in_force()
         .map(|c| c.look_up(reference, &request.grant))
     {
         return judge::found(observed, request, reference, row.clone(), prior);
     }
     if let Listing::Failed { failure, .. } = listing
-        && failure.kind != FailureKind::Denied
+        && !listing.is_refused()
     {
         return Err(failed(failure).into());
     }

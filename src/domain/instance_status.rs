@@ -117,7 +117,11 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
             (
                 Is::False,
                 reason.as_str(),
-                with_request_id(&message, "request ID", failure.request_id.as_deref()),
+                with_request_id(
+                    &message,
+                    failure.operation.id_name(),
+                    failure.request_id.as_deref(),
+                ),
             )
         }
     }

@@ -25,13 +25,14 @@ pub(super) fn found(
     key: KeyMetadata,
     prior: Option<&SourceKey>,
 ) -> Identity {
-    let forced = observed.open_sync_request().is_some();
-    let back = prior.filter(|prior| !forced && went_back(prior, &key));
-    let Some(prior) = back else {
+    let Some(prior) = prior.filter(|prior| went_back(prior, &key)) else {
         return usable(observed, request, reference, key);
     };
     if let Some(unlisted) = still_named(observed, request, reference, prior)? {
         return usable(observed, request, reference, unlisted);
+    }
+    if observed.open_sync_request().is_some() {
+        return usable(observed, request, reference, key);
     }
     let since = pending_since(observed, Reason::AliasWentBack);
     let end = after(since, observed.policy.grace);
@@ -299,11 +300,7 @@ fn token_reads(observed: &Observed<'_>) -> bool {
 /// instance's trouble, and the instance says so once for all.
 fn access_denied(observed: &Observed<'_>, prior: &SourceKey, failure: &FetchFailure) -> Blocked {
     let mut blocked = failed(failure);
-    let everywhere = matches!(
-        &observed.knowledge.listing,
-        Listing::Failed { failure, .. } if failure.kind == FailureKind::Denied
-    );
-    if !everywhere {
+    if !observed.knowledge.listing.is_refused() {
         let message = format!(
             "The service no longer shows key {}: {}. Check the service ID's roles on instance, \
              ring and key, the instance's region, and allowed-IP and context-based rules. The \

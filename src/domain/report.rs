@@ -196,7 +196,7 @@ pub(super) fn next_single_read(
     observed: &Observed<'_>,
     request: &SyncRequest<'_>,
 ) -> Option<Timestamp> {
-    let catalogue = observed.knowledge.listing.catalogue();
+    let catalogue = observed.knowledge.listing.in_force();
     let is_listed = |reference: &KeyReference, prior: Option<&SourceKey>| {
         let Some(catalogue) = catalogue else {
             return false;

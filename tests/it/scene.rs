@@ -62,18 +62,21 @@ impl Said {
 impl Stage {
     /// A scene whose instance is usable from every namespace.
     pub(crate) fn scene(&'static self, name: &str) -> Scene {
-        self.scene_with(name, json!({"access": [{"namespaces": {"from": "All"}}]}))
+        self.scene_prepared(name, |_| {})
     }
 
-    pub(crate) fn scene_with(&'static self, name: &str, more: Value) -> Scene {
-        let guid = uuid::Uuid::new_v4().to_string();
-        let scene = self.bare_scene(name, &format!("{name}-{}", &guid[..8]), guid);
-        scene.apply_instance(more);
+    /// The same, prepared before the operator hears of it.
+    pub(crate) fn scene_prepared(&'static self, name: &str, prepare: impl FnOnce(&Scene)) -> Scene {
+        let tag = uuid::Uuid::new_v4().simple().to_string();
+        let scene = self.bare_scene(name, &format!("{name}-{}", &tag[..8]));
+        prepare(&scene);
+        scene.apply_instance(open_to_all());
         scene
     }
 
     /// A scene whose KeyProtectInstance was not made yet.
-    pub(crate) fn bare_scene(&'static self, name: &str, instance: &str, guid: String) -> Scene {
+    pub(crate) fn bare_scene(&'static self, name: &str, instance: &str) -> Scene {
+        let guid = uuid::Uuid::new_v4().to_string();
         let api_key = format!("api-key-{}", uuid::Uuid::new_v4());
         let emulator = self.emulator(&api_key);
         let new = serde_json::from_value(json!({"id": guid})).expect("an instance");
@@ -90,6 +93,11 @@ impl Stage {
         scene.role("ReaderPlus");
         scene
     }
+}
+
+/// Fields of an instance that every namespace may use.
+pub(crate) fn open_to_all() -> Value {
+    json!({"access": [{"namespaces": {"from": "All"}}]})
 }
 
 /// The emulator's side.
@@ -168,7 +176,7 @@ impl Scene {
 
 /// The cluster's side.
 impl Scene {
-    /// Makes or changes the KeyProtectInstance.
+    /// Makes or changes the KeyProtectInstance; what is null is left out.
     pub(crate) fn apply_instance(&self, more: Value) {
         let url = self.emulator.api_url();
         let mut spec = json!({
@@ -177,8 +185,13 @@ impl Scene {
             "endpoint": {"url": url, "iamURL": url, "caBundle": self.emulator.ca_pem()},
             "credentials": {"mountedAPIKey": {"name": self.instance}},
         });
+        let spec_fields = spec.as_object_mut().expect("fields");
         for (field, value) in more.as_object().expect("fields") {
-            spec[field] = value.clone();
+            if value.is_null() {
+                spec_fields.remove(field);
+            } else {
+                spec_fields.insert(field.clone(), value.clone());
+            }
         }
         self.apply(INSTANCE, &self.instance, json!({"spec": spec}));
     }
@@ -309,11 +322,17 @@ impl Scene {
         }
     }
 
+    /// Waits until an object is gone. A new cluster's garbage collector learns of a new kind only
+    /// at its next look for such, up to half a minute later.
     #[track_caller]
     pub(crate) fn until_gone(&self, kind: &str, name: &str) {
-        eventually(&format!("{kind} {name} is gone"), || {
-            self.find(kind, name).is_none()
+        let gone =
+            kube::runtime::wait::Condition::not(|object: Option<&DynamicObject>| object.is_some());
+        let waited = self.stage.block_on(async {
+            let patience = 2 * PATIENCE;
+            tokio::time::timeout(patience, await_condition(self.api(kind), name, gone)).await
         });
+        assert!(waited.is_ok(), "{kind} {name} is still there");
     }
 
     /// Waits until Ready has this reason for the spec as it is, and says what it says.
@@ -413,17 +432,15 @@ impl Scene {
         note.unwrap_or_default()
     }
 
-    /// Waits until the operator's log has a line about an object with this reason, after so many
-    /// bytes of the log: the one sign of a look that had nothing to say.
-    pub(crate) fn until_logged(&self, name: &str, reason: &str, after: usize) {
-        eventually(&format!("the log tells {reason} of {name}"), || {
+    /// Waits until the operator has looked at an object since its log had so many bytes: the one
+    /// sign of a look that had nothing to say.
+    #[track_caller]
+    pub(crate) fn until_looked_at(&self, name: &str, after: usize) {
+        eventually(&format!("a look at {name}"), || {
             let log = self.stage.log();
             log.get(after..).unwrap_or_default().lines().any(|line| {
-                serde_json::from_str::<Value>(line).is_ok_and(|line| {
-                    line["namespace"] == *self.namespace
-                        && line["name"] == name
-                        && line["reason"] == reason
-                })
+                serde_json::from_str::<Value>(line)
+                    .is_ok_and(|line| line["namespace"] == *self.namespace && line["name"] == name)
             })
         });
     }
