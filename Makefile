@@ -18,7 +18,7 @@ demo: ## Show the main job on this machine: API server, emulator, operator (KEEP
 
 test: cluster ## Run all tests
 	@echo "test: unit and integration tests, against a real API server and the emulator"
-	@cargo test --workspace
+	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-12} cargo test --workspace
 	@echo "test: IBM's own Python client against the emulator"
 	@EMULATOR="$(TARGET)/debug/key-protect-emulator" tests/emulator/python/run -q
 

@@ -6,6 +6,7 @@ pub mod connection;
 pub mod context;
 mod execute;
 mod instance;
+mod news;
 pub mod queue;
 mod reconcile;
 pub mod secrets;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::news::is_newer;
 use super::queue::ObjectKey;
-use super::world::is_newer;
 use crate::domain::secret::SecretView;
 
 /// A Secret that came, went or changed.

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::news::{asks_for_a_look, is_newer, same_uid};
 use super::queue::{Lane, ObjectKey};
 use super::secrets::{Secrets, Touched};
-use crate::api::{
-    KeyProtectInstance, KeyProtectKey, KeyProtectKeyStatus, SYNC_REQUESTED_ANNOTATION,
-};
+use crate::api::{KeyProtectInstance, KeyProtectKey, KeyProtectKeyStatus};
 use crate::domain::access::Question;
 use crate::domain::observed::Memory;
 use crate::domain::request;
@@ -477,32 +476,4 @@ pub fn lane_of(object: &KeyProtectKey) -> Lane {
         .as_ref()
         .is_some_and(|status| status.secret.is_some());
     if synced { Lane::Routine } else { Lane::First }
-}
-
-fn same_uid(a: &KeyProtectKey, b: &KeyProtectKey) -> bool {
-    a.metadata.uid == b.metadata.uid
-}
-
-/// What of an object makes a new look worth while: its spec, its deletion, a sync request, a status
-/// that somebody else wrote.
-fn asks_for_a_look(
-    old: &KeyProtectKey,
-    new: &KeyProtectKey,
-    in_writing: Option<&KeyProtectKeyStatus>,
-) -> bool {
-    let sync =
-        |object: &KeyProtectKey| object.annotations().get(SYNC_REQUESTED_ANNOTATION).cloned();
-    old.metadata.generation != new.metadata.generation
-        || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
-        || sync(old) != sync(new)
-        || old.status != new.status && new.status.as_ref() != in_writing
-}
-
-/// Compares resourceVersions, which are numbers that grow; what is no number counts as newer.
-pub(super) fn is_newer(version: Option<&String>, than: Option<&String>) -> bool {
-    let number = |version: Option<&String>| version.and_then(|v| v.parse::<u64>().ok());
-    match (number(version), number(than)) {
-        (Some(version), Some(than)) => version > than,
-        _ => true,
-    }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::scene::{KEY, SECRET};
+use crate::scene::{KEY, SECRET, base64};
+use crate::seen::data;
 use crate::stage::Stage;
 
 /// Alias → Secret → alias moved → Secret follows → Secret deleted → restored.
@@ -25,7 +26,7 @@ fn a_secret_follows_its_alias_and_comes_back_when_deleted() {
     assert_eq!(line["why"], "first sync");
     assert_eq!(line["outcome"], "read");
 
-    let second = scene.key(json!({"name": "orders", "payload": crate::scene::base64(b"second")}));
+    let second = scene.key(json!({"name": "orders", "payload": base64(b"second")}));
     scene.move_alias("orders-db", &second);
     scene.sync("orders-db");
     assert_eq!(scene.data("orders-db")["key"], b"second");
@@ -41,4 +42,21 @@ fn a_secret_follows_its_alias_and_comes_back_when_deleted() {
     });
     assert_eq!(scene.data("orders-db")["key"], b"second");
     scene.until_event("orders-db", "Restored");
+}
+
+/// By the interval alone, which is a minute at least.
+#[test]
+fn a_moved_alias_is_followed_at_the_next_refresh_without_a_word_from_anybody() {
+    let scene = Stage::shared().scene("refresh");
+    scene.alias("orders-db", "first");
+    scene.synced_object("orders-db", json!({"refreshInterval": "1m"}));
+    let new = scene.key(json!({"name": "new", "payload": base64(b"second")}));
+    scene.move_alias("orders-db", &new);
+    let journal = scene.emulator.last_request();
+    scene.until_served("list", journal, 90);
+    scene.until(SECRET, "orders-db", "it follows", |secret| {
+        data(secret)["key"] == b"second"
+    });
+    assert_eq!(scene.served_since("list", journal).len(), 1);
+    assert!(scene.served_since("metadata", journal).is_empty());
 }

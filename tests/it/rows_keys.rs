@@ -19,23 +19,6 @@ fn first_id(object: &Value) -> &str {
     object["status"]["keys"][0]["id"].as_str().expect("an ID")
 }
 
-/// By the interval alone, which is a minute at least.
-#[test]
-fn a_moved_alias_is_followed_at_the_next_refresh_without_a_word_from_anybody() {
-    let scene = Stage::shared().scene("refresh");
-    scene.alias("orders-db", "first");
-    scene.synced_object("orders-db", json!({"refreshInterval": "1m"}));
-    let new = scene.key(json!({"name": "new", "payload": base64(b"second")}));
-    scene.move_alias("orders-db", &new);
-    let journal = scene.emulator.last_request();
-    scene.until_served("list", journal, 90);
-    scene.until(SECRET, "orders-db", "it follows", |secret| {
-        crate::seen::data(secret)["key"] == b"second"
-    });
-    assert_eq!(scene.served_since("list", journal).len(), 1);
-    assert!(scene.served_since("metadata", journal).is_empty());
-}
-
 #[test]
 fn an_unknown_alias_is_named_and_is_taken_when_it_appears() {
     let scene = Stage::shared().scene("unknown");
