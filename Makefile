@@ -21,6 +21,8 @@ test: cluster ## Run all tests
 	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-12} cargo test --workspace
 	@echo "test: IBM's own Python client against the emulator"
 	@EMULATOR="$(TARGET)/debug/key-protect-emulator" tests/emulator/python/run -q
+	@echo "test: the operator's image in a Pod, from deploy/"
+	@tests/pod/run
 
 check: fmt-check clippy crds-check deny ## Check format, lints, generated files and dependencies
 

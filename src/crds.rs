@@ -66,6 +66,8 @@ pub fn definitions() -> [CustomResourceDefinition; 2] {
                 .as_mut()
                 .and_then(|all| all.get_mut("status"));
             if let Some(status) = status {
+                // A null there would stand in the way of the default.
+                status.nullable = None;
                 trust(status);
             }
         }
@@ -75,11 +77,16 @@ pub fn definitions() -> [CustomResourceDefinition; 2] {
 
 /// Brings the derived schema into the form that serves people best.
 ///
-/// `nullable` goes: without it the API server drops a null before it validates, so that
-/// `alias: null` means the same as no alias, in rules too. Descriptions become one line each,
-/// which `kubectl explain` wraps as the terminal wants it.
+/// Optional fields are nullable, and an absent one may be written as null: templates that leave
+/// a value empty make nulls, and a server-side apply does not drop them before it validates. In
+/// rules a null is absent too (`has` is false). Enumerations are not nullable: the API server
+/// finds null in none. (Elsewhere than in an apply it drops a null that a field cannot be.)
+///
+/// Descriptions become one line each, which `kubectl explain` wraps as the terminal wants it.
 fn tidy(schema: &mut JSONSchemaProps) {
-    schema.nullable = None;
+    if schema.enum_.is_some() {
+        schema.nullable = None;
+    }
     schema.title = None;
     if let Some(text) = &mut schema.description {
         *text = text.split_whitespace().collect::<Vec<_>>().join(" ");

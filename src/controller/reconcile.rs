@@ -27,6 +27,9 @@ use crate::domain::schedule;
 /// Rounds after which a look gives up: more needs than any object has.
 const ROUNDS: usize = 16;
 
+/// Single reads remembered for one object: every source of a Secret in every ring of a few rules.
+const QUESTIONS: usize = 256;
+
 /// What a look has learnt so far.
 #[derive(Default)]
 struct Learnt {
@@ -107,11 +110,18 @@ impl Learnt {
 }
 
 impl Learnt {
-    /// Notes which single reads this look needed, so that the next one begins with them.
+    /// Notes which single reads this look needed, beside those that it knew from the one before,
+    /// so that the next one begins with all of them.
     fn note_questions(&self, mut gathered: Gathered) -> Gathered {
-        if !self.answers.is_empty() {
-            gathered.remembered.questions = self.answers.keys().cloned().collect();
+        let questions = &mut gathered.remembered.questions;
+        for question in self.answers.keys() {
+            if !questions.contains(question) {
+                questions.push(question.clone());
+            }
         }
+        // Those of an earlier spec go first.
+        let surplus = questions.len().saturating_sub(QUESTIONS);
+        questions.drain(..surplus);
         gathered
     }
 }
@@ -205,7 +215,7 @@ fn observe<T>(
         rival: gathered.rival.as_deref(),
         instance,
         secret: gathered.secret.as_deref(),
-        owners_moved_on: gathered.owners_moved_on,
+        owners_live: gathered.owners_live,
         superseded: &gathered.superseded,
         knowledge: &knowledge,
         payloads: &learnt.payloads,

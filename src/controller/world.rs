@@ -50,8 +50,8 @@ pub struct Gathered {
     pub instance: Option<Arc<KeyProtectInstance>>,
     /// Its target, if in view.
     pub secret: Option<Arc<SecretView>>,
-    /// Whether every other KeyProtectKey that the target names as owner has moved on.
-    pub owners_moved_on: bool,
+    /// Whether every other KeyProtectKey that the target names as owner is alive.
+    pub owners_live: bool,
     /// Other Secrets that it owns.
     pub superseded: Vec<SecretView>,
     /// What is remembered.
@@ -125,7 +125,7 @@ impl World {
                 .cloned()
                 .unwrap_or_default(),
             instance: self.instances.get(&instance).cloned(),
-            owners_moved_on: self.owners_moved_on(&target, &uid),
+            owners_live: self.owners_live(&target, &uid),
             secret: self.secrets.get(&target).cloned(),
             superseded,
             remembered: self.remembered(key),
@@ -133,9 +133,9 @@ impl World {
         })
     }
 
-    /// Whether every other KeyProtectKey that a Secret names as owner is alive and has another
-    /// target now, so that the Secret is left over.
-    fn owners_moved_on(&self, target: &ObjectKey, uid: &str) -> bool {
+    /// Whether every other KeyProtectKey that a Secret names as owner is alive and not being
+    /// deleted.
+    fn owners_live(&self, target: &ObjectKey, uid: &str) -> bool {
         let Some(secret) = self.secrets.get(target) else {
             return false;
         };
@@ -146,7 +146,6 @@ impl World {
             self.keys.get(&key).is_some_and(|object| {
                 object.metadata.uid.as_ref() == Some(&owner.uid)
                     && object.metadata.deletion_timestamp.is_none()
-                    && target_of(object) != *target
             })
         })
     }

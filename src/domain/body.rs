@@ -30,8 +30,8 @@ pub(super) fn write(
     annotations.remove(api::RETAIN_ANNOTATION);
     annotations.extend(target.annotations.clone());
     annotations.insert(api::RECORD_ANNOTATION.to_owned(), record.to_owned());
-    // Only a target that its owners left is written while it names them.
-    let leaves = observed.owners_moved_on;
+    // A target that names others is written only if they have no claim to it.
+    let leaves = observed.owners_live;
     let mut owner_references: Vec<OwnerReference> = existing
         .into_iter()
         .flat_map(|view| view.owner_references.iter())

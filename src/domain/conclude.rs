@@ -1,7 +1,7 @@
 //! How a look ends: status, when to look again and what to remember, from what was found.
 //! Nothing is written that is already so.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::announce;
@@ -16,7 +16,7 @@ use super::reference::{KeyName, KeyReference};
 use super::render::RenderNote;
 use super::report;
 use super::request::{self, SyncRequest};
-use super::schedule::{self, staleness_limit};
+use super::schedule;
 use super::status::{self, Is};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, PendingStatus};
@@ -228,7 +228,7 @@ fn say(
         answer_sync_request(observed, &mut new);
     }
     let interval = request.map_or(schedule::DEFAULT_REFRESH, |request| request.interval);
-    let stale_at = mark_stale(observed, &mut new, interval, !definite && good);
+    let stale_at = report::mark_stale(observed, &mut new, interval, !definite && good);
     Said {
         status: new,
         events: announce::failure(is, was, blocked),
@@ -360,7 +360,7 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
     );
     let expiry_at = announce::expiry(observed, &mut new, &success.keys, &mut plan.events);
     remember_success(observed, &success, fresh, &mut plan.memory);
-    let stale_at = mark_stale(observed, &mut new, request.interval, !fresh);
+    let stale_at = report::mark_stale(observed, &mut new, request.interval, !fresh);
     plan.next = earliest([
         expiry_at,
         stale_at,
@@ -385,38 +385,6 @@ fn remember_success(observed: &Observed<'_>, success: &Success, fresh: bool, mem
         let count = if in_a_row { count.saturating_add(1) } else { 1 };
         memory.repairs = (count, observed.now);
     }
-}
-
-/// Says so when a value has not been confirmed for long; says when that would be.
-fn mark_stale(
-    observed: &Observed<'_>,
-    new: &mut KeyProtectKeyStatus,
-    interval: SignedDuration,
-    unconfirmed: bool,
-) -> Option<Timestamp> {
-    if !unconfirmed {
-        status::clear(&mut new.conditions, ConditionType::Stale);
-        return None;
-    }
-    let limit = staleness_limit(interval);
-    let due = report::confirmed_at(observed).checked_add(limit).ok()?;
-    if observed.now < due {
-        return Some(due);
-    }
-    let message = format!(
-        "The key could not be looked at for {limit:#}; the Secret keeps its last value. See the \
-         conditions of the KeyProtectInstance."
-    );
-    status::set(
-        &mut new.conditions,
-        ConditionType::Stale,
-        Is::True,
-        "NotConfirmed",
-        &message,
-        observed.object.metadata.generation,
-        observed.now,
-    );
-    None
 }
 
 fn answer_sync_request(observed: &Observed<'_>, new: &mut KeyProtectKeyStatus) {

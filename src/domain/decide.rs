@@ -288,8 +288,9 @@ fn judge_target(
     }
     match secret.other_owner(observed.uid()) {
         None => Ok(expected::judge(observed, request, secret, record)),
-        // Else two objects that exchange their targets would wait for each other for ever.
-        Some(_) if observed.owners_moved_on => Ok(Err(Drift::OwnerReference)),
+        // The others have no claim: this object is the oldest that names the target. Were it to
+        // wait for them, two objects that exchange their targets would wait for ever.
+        Some(_) if observed.owners_live => Ok(Err(Drift::OwnerReference)),
         Some(owner) => {
             let message = format!(
                 "Secret {} still belongs to KeyProtectKey {} (UID {}), which is being removed; it \

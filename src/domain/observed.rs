@@ -142,9 +142,10 @@ pub struct Observed<'a> {
     pub instance: Option<InstanceView<'a>>,
     /// The target Secret, if it is in view (it carries the operator's label).
     pub secret: Option<&'a SecretView>,
-    /// Whether every other KeyProtectKey that the target Secret names as owner is alive, not being
-    /// deleted, and has another target now: then the Secret is left over, and may be taken.
-    pub owners_moved_on: bool,
+    /// Whether every other KeyProtectKey that the target Secret names as owner is alive and not
+    /// being deleted. Then it is younger, or has another target now, and the Secret may be taken;
+    /// else the garbage collector is about to take it.
+    pub owners_live: bool,
     /// Other Secrets that this object owns: targets of before.
     pub superseded: &'a [SecretView],
     /// What is known of the instance's keys.

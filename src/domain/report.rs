@@ -1,7 +1,7 @@
 //! What status says of keys and Secret, and what status and Secret together say of the value
 //! that is in use.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::catalogue::{Listing, LookUp};
 use super::conclude::Success;
@@ -13,7 +13,10 @@ use super::observed::Observed;
 use super::plan::Write;
 use super::reference::{KeyName, KeyReference};
 use super::request::SyncRequest;
+use super::schedule::staleness_limit;
 use super::secret;
+use super::status::{self, Is};
+use crate::api::condition::ConditionType;
 use crate::api::key::{KeyProtectKeyStatus, SecretStatus, SourceKey};
 
 pub(super) fn synced_message(
@@ -170,9 +173,41 @@ pub(super) fn is_confirmed(
         || keys.iter().zip(&request.target.sources).all(read_singly)
 }
 
+/// Says so when a value has not been confirmed for long; says when that would be.
+pub(super) fn mark_stale(
+    observed: &Observed<'_>,
+    new: &mut KeyProtectKeyStatus,
+    interval: SignedDuration,
+    unconfirmed: bool,
+) -> Option<Timestamp> {
+    if !unconfirmed {
+        status::clear(&mut new.conditions, ConditionType::Stale);
+        return None;
+    }
+    let limit = staleness_limit(interval);
+    let due = confirmed_at(observed).checked_add(limit).ok()?;
+    if observed.now < due {
+        return Some(due);
+    }
+    let message = format!(
+        "The key could not be looked at for {limit:#}; the Secret keeps its last value. See the \
+         conditions of the KeyProtectInstance."
+    );
+    status::set(
+        &mut new.conditions,
+        ConditionType::Stale,
+        Is::True,
+        "NotConfirmed",
+        &message,
+        observed.object.metadata.generation,
+        observed.now,
+    );
+    None
+}
+
 /// When the value in use was last known to be right. A listing that shows its keys confirms it,
 /// though nobody looked at the object then: nothing had changed.
-pub(super) fn confirmed_at(observed: &Observed<'_>) -> Timestamp {
+fn confirmed_at(observed: &Observed<'_>) -> Timestamp {
     let looked = observed.memory.confirmed_at;
     let Some(catalogue) = observed.knowledge.listing.catalogue() else {
         return looked;

@@ -35,7 +35,10 @@ fn is_test(path: &Path) -> bool {
     let name = path.file_stem().unwrap().to_str().unwrap();
     name.ends_with("_tests")
         || name == "tests"
-        || path.components().any(|part| part.as_os_str() == "testing")
+        || path
+            .components()
+            .filter_map(|part| part.as_os_str().to_str())
+            .any(|part| part == "testing" || part.ends_with("_tests"))
 }
 
 #[test]

@@ -94,10 +94,29 @@ fn spec_is_bounded_described_and_without_defaults() {
                 !lacks("default"),
                 "has a default: GitOps tools see a difference for ever",
             );
-            flaw(
-                !lacks("nullable"),
-                "is nullable: null would not mean absent",
-            );
+            let required: Vec<&str> = schema
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            for (name, field) in schema
+                .get("properties")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+            {
+                let optional = !required.contains(&name.as_str()) && field.get("enum").is_none();
+                let nullable = field.get("nullable") == Some(&json!(true));
+                // The one schema that is written by hand is that of a Kubernetes type.
+                if !path.ends_with("matchExpressions[]") {
+                    flaw(
+                        optional != nullable,
+                        &format!("{name} is optional, or nullable, not both"),
+                    );
+                }
+            }
             let is_element = path.ends_with("[]") || path.ends_with(".*");
             flaw(
                 !is_element && !path.contains("[].") && lacks("description"),

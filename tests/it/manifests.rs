@@ -58,23 +58,35 @@ pub(crate) struct Answer {
 
 /// Sends a manifest as a dry run, or for good: a POST, or a PUT where it has a resourceVersion.
 pub(crate) async fn send(client: &Client, manifest: &Value, for_good: bool) -> Answer {
+    let is_new = manifest["metadata"].get("resourceVersion").is_none();
+    send_by(
+        client,
+        if is_new { "POST" } else { "PUT" },
+        manifest,
+        for_good,
+    )
+    .await
+}
+
+async fn send_by(client: &Client, method: &str, manifest: &Value, for_good: bool) -> Answer {
     let metadata = &manifest["metadata"];
     let mut path = format!(
         "/apis/keyprotect.dev/v1alpha1/namespaces/{}/{}s",
         metadata["namespace"].as_str().unwrap(),
         manifest["kind"].as_str().unwrap().to_lowercase(),
     );
-    let method = if metadata.get("resourceVersion").is_some() {
+    if method != "POST" {
         path = format!("{path}/{}", metadata["name"].as_str().unwrap());
-        "PUT"
-    } else {
-        "POST"
+    }
+    let (manager, media_type) = match method {
+        "PATCH" => ("&fieldManager=tests", "application/apply-patch+yaml"),
+        _ => ("", "application/json"),
     };
     let dry_run = if for_good { "" } else { "&dryRun=All" };
     let request = Request::builder()
         .method(method)
-        .uri(format!("{path}?fieldValidation=Strict{dry_run}"))
-        .header("content-type", "application/json")
+        .uri(format!("{path}?fieldValidation=Strict{manager}{dry_run}"))
+        .header("content-type", media_type)
         .body(Body::from(manifest.to_string().into_bytes()))
         .unwrap();
     let (head, body) = client.send(request).await.unwrap().into_parts();
@@ -139,6 +151,18 @@ fn flaw(case: &Case, answer: &Answer) -> Option<String> {
     }
 }
 
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), without_nulls(value)))
+            .collect(),
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
+}
+
 fn read_back<K: Serialize + DeserializeOwned>(object: &Value) -> Value {
     let object: K = serde_json::from_value(object.clone()).unwrap();
     serde_json::to_value(object).unwrap()
@@ -152,14 +176,23 @@ async fn good_manifests_are_taken_without_a_warning() {
     let namespace = cluster.namespace("good").await;
     let mut flaws = Vec::new();
     for case in &cases {
-        let answer = answer(&client, &namespace, case).await;
-        if answer.code >= 300 || !answer.warnings.is_empty() {
+        let mut answers = vec![answer(&client, &namespace, case).await];
+        if case.before.is_none() {
+            // An apply takes another way through the API server than a POST.
+            let manifest = case.manifest(&namespace, case.spec.as_ref());
+            answers.push(send_by(&client, "PATCH", &manifest, false).await);
+        }
+        let refused = answers
+            .iter()
+            .find(|answer| answer.code >= 300 || !answer.warnings.is_empty());
+        if let Some(answer) = refused {
             flaws.push(format!(
                 "{}: {:?} {}",
                 case.case, answer.warnings, answer.body["message"]
             ));
             continue;
         }
+        let answer = answers.swap_remove(0);
         // What the API server keeps, the operator reads, and would write in the same way.
         if case.kind == "KeyProtectKey"
             && let Err(refusal) = operator_takes(&answer.body)
@@ -170,7 +203,7 @@ async fn good_manifests_are_taken_without_a_warning() {
             "KeyProtectKey" => read_back::<KeyProtectKey>(&answer.body),
             _ => read_back::<KeyProtectInstance>(&answer.body),
         };
-        if read_back["spec"] != answer.body["spec"] {
+        if read_back["spec"] != without_nulls(&answer.body["spec"]) {
             flaws.push(format!("{}: read as {}", case.case, read_back["spec"]));
         }
     }

@@ -255,3 +255,24 @@ fn two_objects_may_exchange_their_targets() {
         world.assert_settled(name);
     }
 }
+
+#[test]
+fn an_older_object_that_changes_its_target_takes_the_secret_of_a_younger_one() {
+    let mut world = rivals(DeletionPolicy::Delete);
+    world.edit("orders", |spec| target(spec).name = None);
+    world.sync("second");
+    assert_eq!(world.ready("second").1, "Synced");
+    world.edit("orders", |spec| {
+        target(spec).name = Some("shared".to_owned());
+    });
+    world.sync("orders");
+    assert_ready(&world, "True", "Synced");
+    let owners = &world.cluster.secrets["shared"].view.owner_references;
+    assert_eq!(owners.len(), 1);
+    assert_eq!(owners[0].name, "orders");
+    world.sync("second");
+    assert_eq!(world.ready("second").1, "TargetConflict");
+    for name in ["orders", "second"] {
+        world.assert_settled(name);
+    }
+}

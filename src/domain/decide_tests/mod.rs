@@ -2,10 +2,12 @@
 //! a Secret is marked, written, checked and given up".
 
 mod lifecycle;
+mod naming;
 mod ownership;
 mod reasons;
 mod rows;
 mod sources;
+mod tenants;
 mod upstream;
 
 use super::testing::world::World;

@@ -260,7 +260,7 @@ impl World {
                 unusable: self.unusable,
             }),
             secret: self.cluster.in_view().find(|view| view.name == target),
-            owners_moved_on: self.owners_moved_on(target, &uid),
+            owners_live: self.owners_live(target, &uid),
             superseded: &superseded,
             knowledge: &self.knowledge,
             payloads,
@@ -270,7 +270,7 @@ impl World {
         })
     }
 
-    fn owners_moved_on(&self, target: &str, uid: &str) -> bool {
+    fn owners_live(&self, target: &str, uid: &str) -> bool {
         let Some(secret) = self.cluster.secrets.get(target) else {
             return false;
         };
@@ -280,7 +280,6 @@ impl World {
             self.objects.values().any(|object| {
                 object.metadata.uid.as_ref() == Some(&owner.uid)
                     && object.metadata.deletion_timestamp.is_none()
-                    && target_name(object) != target
             })
         })
     }
