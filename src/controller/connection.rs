@@ -15,7 +15,7 @@ use crate::domain::access::Question;
 use crate::domain::catalogue::{Answer, Catalogue, Changes, Listing};
 use crate::domain::endpoint::{Endpoint, Tenant};
 use crate::domain::failure::{FailureKind, FetchFailure};
-use crate::domain::identify::PayloadNeed;
+use crate::domain::hindrance::PayloadNeed;
 use crate::domain::ids::{KeyId, KeyRing};
 use crate::domain::material::Payload;
 use crate::domain::schedule;

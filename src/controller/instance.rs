@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,8 @@ use crate::keyprotect::{Client, ClientOptions, CredentialFile};
 
 /// How often the key file of an instance that IAM refused is looked at.
 const CREDENTIAL_WATCH: Duration = Duration::from_secs(2);
+/// How long after a status could not be written it is tried again.
+const WRITE_AGAIN: Duration = Duration::from_millis(500);
 /// Changes of the number of keys in use are gathered for this long before status says so.
 const SETTLE: Duration = Duration::from_secs(2);
 
@@ -116,18 +119,21 @@ pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: Cance
         let interval = interval(&context, &key, &instance);
         let in_use = keys_in_use(&context, &instance);
         let due = match connection.next_listing(interval).await {
-            None => Some(now()),
+            // The opening one: whichever was begun first will do.
+            None => Some(Timestamp::MIN),
             // Nobody needs it.
             Some(_) if in_use == 0 && matches!(connection.listing(), Listing::Fresh(_)) => None,
             Some(due) => Some(due),
         };
         let credential = matches!(&connection.listing(), Listing::Failed { failure, .. } if is_credential(failure.kind));
-        if (asked.is_some()
-            || due.is_some_and(|due| due <= now())
-            || connection.credential_renewed().await)
-            && let Some(news) = connection
-                .ensure_listing(now(), asked.is_some() && asked != forced)
-                .await
+        let is_forced = asked.is_some() && asked != forced;
+        let not_before = if is_forced || connection.credential_renewed().await {
+            Some(now())
+        } else {
+            due.filter(|due| *due <= now())
+        };
+        if let Some(not_before) = not_before
+            && let Some(news) = connection.ensure_listing(not_before, is_forced).await
         {
             spread(&context, &key, &connection, &news);
         }
@@ -164,7 +170,7 @@ async fn due_again(
     connection: &Connection,
     interval: jiff::SignedDuration,
     in_use: i64,
-) -> Option<jiff::Timestamp> {
+) -> Option<Timestamp> {
     let fresh = matches!(connection.listing(), Listing::Fresh(_));
     if connection.usable.is_err() || (fresh && in_use == 0) {
         return None;
@@ -378,11 +384,15 @@ async fn write_status(
     let Some(new) = instance_status::status(&instance, &seen) else {
         return;
     };
-    let _permit = context.writes.acquire().await;
-    match status::replace(&context.client, instance.as_ref(), &new).await {
+    let written = {
+        let _permit = context.writes.acquire().await;
+        status::replace(&context.client, instance.as_ref(), &new).await
+    };
+    match written {
         Ok(_) => {}
         Err(failure) => {
             tracing::debug!(instance = %key, ?failure, "the instance's status is written again soon");
+            tokio::time::sleep(WRITE_AGAIN).await;
             connection.poke.notify_one();
         }
     }

@@ -18,7 +18,7 @@ use crate::cluster::secrets;
 use crate::domain::access::Question;
 use crate::domain::catalogue::{Answer, Knowledge};
 use crate::domain::decide::{self, Step};
-use crate::domain::identify::{Need, PayloadNeed};
+use crate::domain::hindrance::{Need, PayloadNeed};
 use crate::domain::observed::{InstanceView, NamespaceView, Observed, Payloads, Probe};
 use crate::domain::plan::{Plan, WriteFailure};
 use crate::domain::request;

@@ -2,13 +2,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::conclude::Success;
 use super::hindrance::Blocked;
-use super::identify;
+use super::known;
 use super::metadata::KeyMetadata;
 use super::observed::Observed;
 use super::plan::Announcement;
 use super::render::RenderNote;
+use super::report::Success;
 use super::request::{self, SyncRequest};
 use super::status::{self, Is};
 use crate::api::condition::{ConditionType, Reason};
@@ -42,7 +42,7 @@ pub(super) fn success(
     let mut events = Vec::new();
     for (source, key) in request.target.sources.iter().zip(keys) {
         // Told by status, so that a write whose status was lost is announced all the same.
-        if let Some(prior) = identify::prior(observed, request, &source.key)
+        if let Some(prior) = known::prior(observed, request, &source.key)
             && prior.id != key.id
         {
             events.push(Announcement {

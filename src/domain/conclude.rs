@@ -9,32 +9,15 @@ use super::catalogue::Listing;
 use super::expected;
 use super::hindrance::{Bearing, Blocked};
 use super::judge::whole_second;
-use super::metadata::KeyMetadata;
 use super::observed::{Attempt, Memory, Observed};
-use super::plan::{Announcement, Plan, Write};
+use super::plan::{Announcement, Plan};
 use super::reference::{KeyName, KeyReference};
-use super::render::RenderNote;
-use super::report;
+use super::report::{self, Success};
 use super::request::{self, SyncRequest};
 use super::schedule;
 use super::status::{self, Is};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, PendingStatus};
-
-/// What a look found when every key is there.
-#[derive(Default)]
-pub(super) struct Success {
-    /// The keys, in the order of the target's sources.
-    pub(super) keys: Vec<KeyMetadata>,
-    /// Correlation IDs of the reads of their payloads, where they were read.
-    pub(super) correlation: Vec<Option<String>>,
-    /// What is to be written.
-    pub(super) writes: Vec<Write>,
-    /// What rendering noticed.
-    pub(super) notes: Vec<RenderNote>,
-    /// Whether somebody else undid what was right.
-    pub(super) repair: bool,
-}
 
 /// Nothing is to be done and nothing to be said.
 pub(super) fn nothing(observed: &Observed<'_>, cause: &str) -> Plan {

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::body;
-use super::conclude::{self, Success};
+use super::conclude;
 use super::expected::{self, record_of};
 use super::hindrance::{Bearing, Blocked, Hindrance, Need};
 use super::identify::identify_all;
@@ -12,6 +12,7 @@ use super::metadata::KeyMetadata;
 use super::observed::Observed;
 use super::plan::{Plan, Write, WriteFailure};
 use super::reading;
+use super::report::Success;
 use super::request::{self, SyncRequest};
 use super::schedule;
 use super::secret::{Drift, SecretView};

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::identify;
 use super::ids::KeyId;
+use super::known;
 use super::metadata::KeyMetadata;
 use super::observed::Observed;
 use super::record::{SourceFacts, record};
@@ -82,7 +82,7 @@ fn written_entries<'a>(
 fn record_of_status(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Option<String> {
     let sources = request.target.sources.iter();
     let priors: Option<Vec<_>> = sources
-        .map(|source| identify::prior(observed, request, &source.key))
+        .map(|source| known::prior(observed, request, &source.key))
         .collect();
     let priors = priors?;
     let ids: Option<Vec<KeyId>> = priors

@@ -107,6 +107,9 @@ impl Blocked {
     }
 }
 
+/// Where the look for one key ends.
+pub type Identity = Result<KeyMetadata, Hindrance>;
+
 /// What stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hindrance {

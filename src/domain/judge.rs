@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::access::{Question, Verdict};
 use super::catalogue::Listing;
 use super::failure::{FailureKind, FetchFailure};
+use super::hindrance::Identity;
 use super::hindrance::{Bearing, Blocked, Hindrance, Need, failed, request_id};
-use super::identify::{self, Identity};
 use super::ids::KeyId;
+use super::known;
 use super::metadata::{KeyMetadata, KeyState};
 use super::observed::Observed;
 use super::reference::{KeyName, KeyReference};
@@ -86,10 +87,10 @@ fn still_named(
         return Ok(None);
     }
     let mut unasked = Vec::new();
-    for question in identify::questions(request, reference, Some(prior)) {
-        match identify::answer(observed, request, &question).map(|answer| &answer.result) {
+    for question in known::questions(request, reference, Some(prior)) {
+        match known::answer(observed, request, &question).map(|answer| &answer.result) {
             None => unasked.push(question),
-            Some(Ok(key)) if identify::fits(key, reference, request) => {
+            Some(Ok(key)) if known::fits(key, reference, request) => {
                 return Ok(Some(key.clone()));
             }
             Some(_) => {}
@@ -232,7 +233,7 @@ fn gone(
     (counted, since): (Reason, Timestamp),
 ) -> Identity {
     let answer = match evidence(request, prior) {
-        Some(question) => match identify::answer(observed, request, &question) {
+        Some(question) => match known::answer(observed, request, &question) {
             None => return Err(Hindrance::Ask(Need::Answers(vec![question]))),
             Some(answer) => Some(&answer.result),
         },

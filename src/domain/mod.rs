@@ -18,6 +18,7 @@ pub mod identify;
 pub mod ids;
 pub mod instance_status;
 mod judge;
+mod known;
 pub mod material;
 pub mod metadata;
 pub mod observed;

@@ -4,8 +4,8 @@
 use super::expected::alias_of;
 use super::failure::{FailureKind, FetchFailure};
 use super::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed, sentence};
-use super::identify;
 use super::judge;
+use super::known;
 use super::material::Payload;
 use super::metadata::KeyMetadata;
 use super::observed::{Observed, Probe};
@@ -53,7 +53,7 @@ pub(super) fn payloads<'a>(
                 Some(Err(failure)) => return Err(unreadable(key, failure)),
                 None => return Err(Blocked::moved(&key.id, "no payload was read").into()),
             };
-            let reference = identify::meant(observed, request, &source.key);
+            let reference = known::meant(observed, request, &source.key);
             let known = verify(request, &reference.name, key, &payload.metadata)?;
             judge::usable(observed, request, &reference, known)?;
             if payload.material.is_none() {

@@ -4,20 +4,35 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::catalogue::{Listing, LookUp};
-use super::conclude::Success;
 use super::expected::alias_of;
-use super::identify;
 use super::ids::KeyId;
+use super::known;
 use super::metadata::KeyMetadata;
 use super::observed::Observed;
 use super::plan::Write;
 use super::reference::{KeyName, KeyReference};
+use super::render::RenderNote;
 use super::request::SyncRequest;
 use super::schedule::staleness_limit;
 use super::secret;
 use super::status::{self, Is};
 use crate::api::condition::ConditionType;
 use crate::api::key::{KeyProtectKeyStatus, SecretStatus, SourceKey};
+
+/// What a look found when every key is there.
+#[derive(Default)]
+pub(super) struct Success {
+    /// The keys, in the order of the target's sources.
+    pub(super) keys: Vec<KeyMetadata>,
+    /// Correlation IDs of the reads of their payloads, where they were read.
+    pub(super) correlation: Vec<Option<String>>,
+    /// What is to be written.
+    pub(super) writes: Vec<Write>,
+    /// What rendering noticed.
+    pub(super) notes: Vec<RenderNote>,
+    /// Whether somebody else undid what was right.
+    pub(super) repair: bool,
+}
 
 pub(super) fn synced_message(
     request: &SyncRequest<'_>,
@@ -162,11 +177,11 @@ pub(super) fn is_confirmed(
     keys: &[KeyMetadata],
 ) -> bool {
     let read_singly = |(key, source): (&KeyMetadata, &super::target::SourceSpec)| {
-        let prior = identify::prior(observed, request, &source.key);
-        let reference = identify::meant(observed, request, &source.key);
-        identify::questions(request, &reference, prior)
+        let prior = known::prior(observed, request, &source.key);
+        let reference = known::meant(observed, request, &source.key);
+        known::questions(request, &reference, prior)
             .iter()
-            .filter_map(|question| identify::answer(observed, request, question))
+            .filter_map(|question| known::answer(observed, request, question))
             .any(|answer| answer.result.as_ref().is_ok_and(|found| found.id == key.id))
     };
     matches!(observed.knowledge.listing, Listing::Fresh(_))
@@ -246,11 +261,11 @@ pub(super) fn next_single_read(
     let sources = request.target.sources.iter();
     sources
         .map(|source| {
-            let prior = identify::prior(observed, request, &source.key);
-            (identify::meant(observed, request, &source.key), prior)
+            let prior = known::prior(observed, request, &source.key);
+            (known::meant(observed, request, &source.key), prior)
         })
         .filter(|(reference, prior)| !is_listed(reference, *prior))
-        .flat_map(|(reference, prior)| identify::questions(request, &reference, prior))
+        .flat_map(|(reference, prior)| known::questions(request, &reference, prior))
         .filter_map(|question| observed.knowledge.answers.get(&question))
         .filter_map(|answer| answer.asked_at.checked_add(request.interval).ok())
         .filter(|due| *due > observed.now)

@@ -3,7 +3,7 @@
 use super::{assert_ready, events};
 use crate::api::key::{Encoding, Entry, KeyProtectKeySpec};
 use crate::domain::failure::FailureKind;
-use crate::domain::identify::Need;
+use crate::domain::hindrance::Need;
 use crate::domain::testing::world::World;
 use crate::domain::testing::{KeyExt as _, by_alias, entry, key, key_id, minutes, object, target};
 

@@ -2,7 +2,7 @@
 
 use super::{assert_ready, orders, synced};
 use crate::domain::failure::FailureKind;
-use crate::domain::identify::Need;
+use crate::domain::hindrance::Need;
 use crate::domain::testing::world::World;
 use crate::domain::testing::{KeyExt as _, by_alias, key, key_id, naming, object, rule, strings};
 

@@ -10,7 +10,7 @@ use super::failure;
 use crate::domain::access::Question;
 use crate::domain::catalogue::{Answer, Catalogue, Listing};
 use crate::domain::failure::{FailureKind, FetchFailure, Operation};
-use crate::domain::identify::PayloadNeed;
+use crate::domain::hindrance::PayloadNeed;
 use crate::domain::ids::KeyId;
 use crate::domain::material::{KeyMaterial, Payload};
 use crate::domain::metadata::KeyMetadata;

@@ -12,7 +12,7 @@ use crate::api::instance::AccessRule;
 use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus};
 use crate::domain::catalogue::Knowledge;
 use crate::domain::decide::{Step, look, look_after_failed_write};
-use crate::domain::identify::Need;
+use crate::domain::hindrance::Need;
 use crate::domain::observed::{
     InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe,
 };
