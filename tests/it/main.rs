@@ -21,6 +21,7 @@ mod keyprotect_refusals;
 mod main_job;
 mod manifests;
 mod rows_access;
+mod rows_cluster;
 mod rows_endings;
 mod rows_keys;
 mod rows_outage;

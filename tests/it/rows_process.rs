@@ -148,38 +148,3 @@ fn a_first_sync_is_one_listing_one_read_and_two_writes_and_a_restart_in_sync_is_
     assert!(scene.find(SECRET, "hangs").is_none());
     stage.strike();
 }
-
-/// Without a controller manager, a namespace that is being deleted stays as it is.
-#[test]
-fn in_a_namespace_that_is_being_deleted_nothing_is_written_and_status_says_why() {
-    let Some(stage) = Stage::alone("terminating") else {
-        return;
-    };
-    let scene = stage.scene("terminating");
-    scene.alias("synced", "payload");
-    scene.synced_object("synced", json!({}));
-    scene.object("waits", json!({}));
-    scene.until_reason("waits", "KeyNotAvailable");
-    stage.cluster.order("stop", "controller-manager");
-    let before = scene.get(SECRET, "synced");
-    let deleted = scene.kubectl(&["delete", "namespace", &scene.namespace, "--wait=false"]);
-    assert!(deleted.ok, "{}", deleted.stderr);
-    scene.alias("waits", "payload");
-    let said = scene.until_reason("waits", "NamespaceTerminating");
-    said.tells(&["namespace is being deleted", "nothing is written"]);
-    scene.until_reason("synced", "NamespaceTerminating");
-    let new = scene.key(json!({"name": "new"}));
-    scene.move_alias("synced", &new);
-    let journal = scene.emulator.last_request();
-    scene.sync("synced");
-    scene.sync("waits");
-    assert_eq!(version(&scene.get(SECRET, "synced")), version(&before));
-    assert!(scene.find(SECRET, "waits").is_none());
-    assert!(scene.served_since("get", journal).is_empty());
-    let about = |event: &(String, String)| event.0 == "NamespaceTerminating";
-    assert!(
-        !scene.events("waits").iter().any(about),
-        "an Event could not be made there"
-    );
-    stage.strike();
-}
