@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 
 pub use self::args::{CheckArgs, KindArg, NetworkArg};
 use self::args::{in_flags, spec};
-use crate::domain::endpoint::{AllowedHosts, Endpoint, resolve};
-use crate::domain::failure::{FailureKind, FetchFailure};
-use crate::domain::hosts::is_local;
-use crate::domain::ids::{Alias, KeyId, KeyRing};
-use crate::domain::metadata::KeyMetadata;
-use crate::domain::reference::KeyName;
+use crate::domain::service::endpoint::{AllowedHosts, Endpoint, resolve};
+use crate::domain::service::failure::{FailureKind, FetchFailure};
+use crate::domain::service::hosts::is_local;
+use crate::domain::service::ids::{Alias, KeyId, KeyRing};
+use crate::domain::service::metadata::KeyMetadata;
+use crate::domain::service::reference::KeyName;
 use crate::keyprotect::{Client, ClientOptions, CredentialFile};
 
 /// Largest token or key read from a file or from standard input.

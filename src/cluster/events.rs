@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::{Client, Resource};
 
 use super::request::send;
-use crate::domain::plan::Announcement;
+use crate::domain::look::plan::Announcement;
 
 /// Least time between two Events of one object and reason.
 const QUIET: SignedDuration = SignedDuration::from_mins(10);

@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 
 use super::request::{RequestError, send};
 use crate::api;
-use crate::domain::observed::Probe;
-use crate::domain::plan::{SecretBody, WriteFailure};
+use crate::domain::look::observed::Probe;
+use crate::domain::look::plan::{SecretBody, WriteFailure};
 use crate::domain::secret::SecretView;
 
 /// A Secret's metadata as a write sends it.

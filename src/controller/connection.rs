@@ -12,13 +12,13 @@ use tokio::sync::{Notify, OnceCell, Semaphore};
 use super::clock::now;
 use crate::api::Reason;
 use crate::domain::access::Question;
-use crate::domain::catalogue::{Answer, Catalogue, Changes, Listing};
-use crate::domain::endpoint::{Endpoint, Tenant};
-use crate::domain::failure::{FailureKind, FetchFailure};
-use crate::domain::hindrance::PayloadNeed;
-use crate::domain::ids::{KeyId, KeyRing};
-use crate::domain::material::Payload;
+use crate::domain::look::hindrance::PayloadNeed;
 use crate::domain::schedule;
+use crate::domain::service::catalogue::{Answer, Catalogue, Changes, Listing};
+use crate::domain::service::endpoint::{Endpoint, Tenant};
+use crate::domain::service::failure::{FailureKind, FetchFailure};
+use crate::domain::service::ids::{KeyId, KeyRing};
+use crate::domain::service::material::Payload;
 use crate::keyprotect::{Client, CredentialFile};
 
 /// Requests for single keys in flight at once, per instance.
@@ -80,7 +80,7 @@ pub struct Connection {
     answers: Mutex<HashMap<Question, Answer>>,
     turn: tokio::sync::Mutex<Pace>,
     payloads: Flights<(KeyId, Option<KeyRing>), Arc<Payload>>,
-    questions: Flights<Question, crate::domain::metadata::KeyMetadata>,
+    questions: Flights<Question, crate::domain::service::metadata::KeyMetadata>,
     fetches: Semaphore,
 }
 
@@ -166,7 +166,7 @@ impl Connection {
 
     fn take_listing(
         &self,
-        result: Result<Vec<crate::domain::metadata::KeyMetadata>, FetchFailure>,
+        result: Result<Vec<crate::domain::service::metadata::KeyMetadata>, FetchFailure>,
         begun: Timestamp,
         pace: &mut Pace,
     ) -> News {

@@ -14,8 +14,8 @@ use super::queue::{ObjectKey, Queue};
 use super::world::{Concerned, World};
 use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::events::Announcer;
-use crate::domain::endpoint::AllowedHosts;
-use crate::domain::observed::Policy;
+use crate::domain::look::observed::Policy;
+use crate::domain::service::endpoint::AllowedHosts;
 use crate::domain::status;
 
 /// Writes towards the API server in flight at once: more make it queue, not faster.

@@ -14,8 +14,8 @@ use crate::api::{KeyProtectKey, KeyProtectKeyStatus, Reason};
 use crate::cluster::request as api_request;
 use crate::cluster::secrets::{self, Seen};
 use crate::cluster::status::{self, StatusFailure};
-use crate::domain::plan::{self, Plan, Write, WriteFailure};
-use crate::domain::request;
+use crate::domain::look::plan::{self, Plan, Write, WriteFailure};
+use crate::domain::look::request;
 use crate::domain::secret::SecretView;
 
 /// Carries a plan out. Where a write fails, `failed` says what to do instead.

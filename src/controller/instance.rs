@@ -19,12 +19,12 @@ use crate::api::{
 };
 use crate::cluster::status;
 use crate::domain::access;
-use crate::domain::catalogue::{Catalogue, Changes, Listing};
-use crate::domain::endpoint;
-use crate::domain::ids::KeyId;
 use crate::domain::instance_status::{self, EndpointFacts, Seen};
-use crate::domain::reference::KeyReference;
 use crate::domain::schedule;
+use crate::domain::service::catalogue::{Catalogue, Changes, Listing};
+use crate::domain::service::endpoint;
+use crate::domain::service::ids::KeyId;
+use crate::domain::service::reference::KeyReference;
 use crate::domain::status::holds;
 use crate::keyprotect::{Client, ClientOptions, CredentialFile};
 
@@ -180,8 +180,8 @@ async fn due_again(
     Some(due.max(now().checked_add(Duration::from_secs(1)).unwrap_or(due)))
 }
 
-const fn is_credential(kind: crate::domain::failure::FailureKind) -> bool {
-    use crate::domain::failure::FailureKind;
+const fn is_credential(kind: crate::domain::service::failure::FailureKind) -> bool {
+    use crate::domain::service::failure::FailureKind;
     matches!(
         kind,
         FailureKind::CredentialMissing | FailureKind::CredentialRejected
@@ -362,11 +362,11 @@ async fn write_status(
         instance_id: endpoint
             .instance_id
             .as_ref()
-            .map(crate::domain::ids::InstanceId::as_str),
+            .map(crate::domain::service::ids::InstanceId::as_str),
         region: endpoint
             .region
             .as_ref()
-            .map(crate::domain::ids::Region::as_str),
+            .map(crate::domain::service::ids::Region::as_str),
         warnings: &endpoint.warnings,
     });
     let seen = Seen {

@@ -16,13 +16,13 @@ use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
 use crate::cluster::secrets;
 use crate::domain::access::Question;
-use crate::domain::catalogue::{Answer, Knowledge};
-use crate::domain::decide::{self, Step};
-use crate::domain::hindrance::{Need, PayloadNeed};
-use crate::domain::observed::{InstanceView, NamespaceView, Observed, Payloads, Probe};
-use crate::domain::plan::{Plan, WriteFailure};
-use crate::domain::request;
+use crate::domain::look::decide::{self, Step};
+use crate::domain::look::hindrance::{Need, PayloadNeed};
+use crate::domain::look::observed::{InstanceView, NamespaceView, Observed, Payloads, Probe};
+use crate::domain::look::plan::{Plan, WriteFailure};
+use crate::domain::look::request;
 use crate::domain::schedule;
+use crate::domain::service::catalogue::{Answer, Knowledge};
 
 /// Rounds after which a look gives up: more needs than any object has.
 const ROUNDS: usize = 16;
@@ -311,7 +311,10 @@ async fn learn(
 fn audit(
     gathered: &Gathered,
     need: &PayloadNeed,
-    result: &Result<Arc<crate::domain::material::Payload>, crate::domain::failure::FetchFailure>,
+    result: &Result<
+        Arc<crate::domain::service::material::Payload>,
+        crate::domain::service::failure::FetchFailure,
+    >,
 ) {
     let metadata = &gathered.object.metadata;
     let (outcome, correlation_id, crn) = match result {

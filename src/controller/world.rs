@@ -13,8 +13,8 @@ use super::queue::{Lane, ObjectKey};
 use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey, KeyProtectKeyStatus};
 use crate::domain::access::Question;
-use crate::domain::observed::Memory;
-use crate::domain::request;
+use crate::domain::look::observed::Memory;
+use crate::domain::look::request;
 use crate::domain::secret::{self, SecretView};
 
 /// A namespace, as far as decisions need it.

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 
-use super::ids::KeyRing;
-use super::metadata::KeyMetadata;
-use super::reference::{KeyName, KeyReference};
 use crate::api::instance::{AccessRule, NamespaceSelection, NamespaceSelector, NamespacesFrom};
+use crate::domain::service::ids::KeyRing;
+use crate::domain::service::metadata::KeyMetadata;
+use crate::domain::service::reference::{KeyName, KeyReference};
 
 /// What the rules of an instance grant one namespace. It cannot be made but by [`grant`].
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::ids::KeyId;
+use crate::domain::service::ids::KeyId;
 use crate::domain::testing::{
     KeyExt as _, by_alias, by_id, by_name, key, key_id, map, rule, strings,
 };

@@ -3,11 +3,11 @@
 
 use jiff::Timestamp;
 
-use super::catalogue::Listing;
-use super::failure::{FailureKind, FetchFailure};
-use super::status::{self, Is, with_request_id};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::instance::{CatalogueMode, KeyProtectInstance, KeyProtectInstanceStatus};
+use crate::domain::service::catalogue::Listing;
+use crate::domain::service::failure::{FailureKind, FetchFailure};
+use crate::domain::status::{self, Is, with_request_id};
 
 /// What the connection of an instance has seen.
 #[derive(Clone, Debug)]

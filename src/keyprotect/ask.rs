@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::wire;
-use crate::domain::endpoint::Tenant;
-use crate::domain::failure::{FailureKind, FetchFailure, Operation};
-use crate::domain::ids::KeyRing;
+use crate::domain::service::endpoint::Tenant;
+use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
+use crate::domain::service::ids::KeyRing;
 
 /// Largest answer read, but for pages of a listing.
 pub(super) const LARGEST_ANSWER: usize = 1024 * 1024;

@@ -7,7 +7,7 @@ use std::io;
 use rustls::{CertificateError, Error as TlsError};
 
 use super::dns::{LocalAnswer, NoAddress};
-use crate::domain::failure::FailureKind;
+use crate::domain::service::failure::FailureKind;
 
 /// Why there was no whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,13 +16,13 @@ use super::options::{ClientError, ClientOptions};
 use super::token::Token;
 use super::verdict;
 use super::wire;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::failure::{FailureKind, FetchFailure, Operation};
-use crate::domain::hosts::Origin;
-use crate::domain::ids::{KeyId, KeyRing};
-use crate::domain::material::Payload;
-use crate::domain::metadata::KeyMetadata;
-use crate::domain::reference::KeyName;
+use crate::domain::service::endpoint::Endpoint;
+use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
+use crate::domain::service::hosts::Origin;
+use crate::domain::service::ids::{KeyId, KeyRing};
+use crate::domain::service::material::Payload;
+use crate::domain::service::metadata::KeyMetadata;
+use crate::domain::service::reference::KeyName;
 
 /// Largest page of a listing read: 5,000 rows of up to about 10 KB.
 const LARGEST_PAGE: usize = 64 * 1024 * 1024;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::domain::hosts::is_local;
+use crate::domain::service::hosts::is_local;
 
 /// Says that a guarded name resolved to an address of this machine or link.
 #[derive(Debug, thiserror::Error)]

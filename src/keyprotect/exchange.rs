@@ -14,8 +14,8 @@ use super::options::ClientOptions;
 use super::retry::RetryPolicy;
 use super::token::Token;
 use super::wire;
-use crate::domain::endpoint::TokenUrl;
-use crate::domain::failure::{FailureKind, FetchFailure, Operation};
+use crate::domain::service::endpoint::TokenUrl;
+use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 
 /// IAM's tokens live an hour. One that is said to live longer is not believed to.
 const LONGEST_LIFE: Duration = Duration::from_secs(3600);

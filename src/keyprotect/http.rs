@@ -16,9 +16,9 @@ use super::cause::{self, NoAnswer};
 use super::dns::GuardedResolver;
 use super::options::{ClientError, ClientOptions};
 use super::wire::tracing_id;
-use crate::domain::endpoint::Endpoint;
-use crate::domain::failure::FailureKind;
-use crate::domain::hosts::Origin;
+use crate::domain::service::endpoint::Endpoint;
+use crate::domain::service::failure::FailureKind;
+use crate::domain::service::hosts::Origin;
 
 /// How the operator names itself.
 pub(super) const USER_AGENT: &str = concat!("key-protect-operator/", env!("CARGO_PKG_VERSION"));

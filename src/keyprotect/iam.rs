@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::credential::CredentialFile;
 use super::exchange::{Exchange, Granted};
 use super::token::{self, Token};
-use crate::domain::backoff::FullJitter;
-use crate::domain::failure::{FailureKind, FetchFailure, Operation};
+use crate::domain::service::backoff::FullJitter;
+use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 
 /// The key file is looked at when a token is asked for, at most this often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);

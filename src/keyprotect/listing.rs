@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::options::ClientOptions;
 use super::wire::KeyPage;
-use crate::domain::failure::{FailureKind, FetchFailure, Operation};
-use crate::domain::ids::KeyId;
-use crate::domain::metadata::KeyMetadata;
+use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
+use crate::domain::service::ids::KeyId;
+use crate::domain::service::metadata::KeyMetadata;
 
 /// How often a listing is begun anew. After that it is used as it is: whoever uses it takes a
 /// missing row for a question, never for an answer.

@@ -2,7 +2,7 @@
 //! the domain's values here, and whatever fails into a [`FetchFailure`] in the operator's own
 //! words.
 //!
-//! [`FetchFailure`]: crate::domain::failure::FetchFailure
+//! [`FetchFailure`]: crate::domain::service::failure::FetchFailure
 
 mod ask;
 mod buffer;

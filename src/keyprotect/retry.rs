@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use backon::Retryable;
 
-use crate::domain::backoff::FullJitter;
-use crate::domain::failure::{FailureKind, FetchFailure};
+use crate::domain::service::backoff::FullJitter;
+use crate::domain::service::failure::{FailureKind, FetchFailure};
 
 /// A Retry-After up to this is slept on; a longer one is left to the caller.
 const SLEPT_ON: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ pub(super) fn random_seed() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::failure::Operation;
+    use crate::domain::service::failure::Operation;
     use std::cell::Cell;
 
     fn failure(kind: FailureKind, status: Option<u16>, after: Option<u64>) -> FetchFailure {

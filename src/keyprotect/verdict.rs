@@ -4,7 +4,7 @@
 
 use super::http::Answer;
 use super::wire;
-use crate::domain::failure::{FailureKind, FetchFailure, Operation};
+use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 
 /// A token that is no JWT (Key Protect docs, "Error messages").
 const BAD_TOKEN: &str = "BEARER_SUB_EXTRACTION_ERR";

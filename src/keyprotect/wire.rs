@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use zeroize::Zeroizing;
 
-use crate::domain::ids::KeyId;
-use crate::domain::material::KeyMaterial;
-use crate::domain::metadata::{KeyMetadata, KeyState};
+use crate::domain::service::ids::KeyId;
+use crate::domain::service::material::KeyMaterial;
+use crate::domain::service::metadata::{KeyMetadata, KeyState};
 
 /// Says why an answer cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

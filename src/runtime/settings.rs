@@ -7,9 +7,9 @@ use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::controller::context::Settings;
-use crate::domain::endpoint::AllowedHosts;
-use crate::domain::observed::Policy;
+use crate::domain::look::observed::Policy;
 use crate::domain::schedule::parse_duration;
+use crate::domain::service::endpoint::AllowedHosts;
 
 /// Flags of `key-protect-operator run`.
 #[derive(Args, Clone, Debug)]

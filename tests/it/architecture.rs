@@ -128,11 +128,11 @@ fn what_decides_does_no_io_and_reads_no_clock() {
 fn key_bytes_are_opened_in_known_places_only() {
     let known = [
         // Rendering, and the write of a Secret.
-        "src/domain/render/mod.rs",
-        "src/domain/render/types.rs",
+        "src/domain/secret/render/mod.rs",
+        "src/domain/secret/render/types.rs",
         "src/cluster/secrets.rs",
         // The type itself.
-        "src/domain/material.rs",
+        "src/domain/service/material.rs",
     ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (path, text) in sources("src") {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use key_protect_emulator::{Emulator, Options, Served, Wanted};
 use key_protect_operator::api::KeyProtectInstanceSpec;
-use key_protect_operator::domain::endpoint::{AllowedHosts, Endpoint, resolve};
+use key_protect_operator::domain::service::endpoint::{AllowedHosts, Endpoint, resolve};
 use key_protect_operator::keyprotect::{Client, ClientOptions, CredentialFile};
 use serde_json::{Value, json};
 

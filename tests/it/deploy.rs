@@ -11,9 +11,9 @@ use k8s_openapi::api::authorization::v1::{
     SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
 };
 use key_protect_operator::api::{KeyProtectInstance, KeyProtectKey};
-use key_protect_operator::domain::endpoint::{self, AllowedHosts};
-use key_protect_operator::domain::reference::KeyReference;
-use key_protect_operator::domain::target::TargetSpec;
+use key_protect_operator::domain::secret::target::TargetSpec;
+use key_protect_operator::domain::service::endpoint::{self, AllowedHosts};
+use key_protect_operator::domain::service::reference::KeyReference;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use key_protect_operator::domain::failure::{FailureKind, FetchFailure};
-use key_protect_operator::domain::ids::{Alias, KeyId, KeyRing};
-use key_protect_operator::domain::material::Payload;
-use key_protect_operator::domain::metadata::KeyState;
-use key_protect_operator::domain::reference::KeyName;
+use key_protect_operator::domain::service::failure::{FailureKind, FetchFailure};
+use key_protect_operator::domain::service::ids::{Alias, KeyId, KeyRing};
+use key_protect_operator::domain::service::material::Payload;
+use key_protect_operator::domain::service::metadata::KeyState;
+use key_protect_operator::domain::service::reference::KeyName;
 use key_protect_operator::keyprotect::{Client, ClientOptions};
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use key_protect_emulator::Options;
-use key_protect_operator::domain::failure::FailureKind;
+use key_protect_operator::domain::service::failure::FailureKind;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use key_protect_emulator::{Options, Tls};
-use key_protect_operator::domain::endpoint::{AllowedHosts, resolve};
+use key_protect_operator::domain::service::endpoint::{AllowedHosts, resolve};
 use key_protect_operator::keyprotect::{Client, CredentialFile};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};

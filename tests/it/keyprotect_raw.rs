@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use key_protect_operator::domain::endpoint::{Endpoint, resolve};
-use key_protect_operator::domain::failure::{FailureKind, FetchFailure};
-use key_protect_operator::domain::ids::KeyId;
+use key_protect_operator::domain::service::endpoint::{Endpoint, resolve};
+use key_protect_operator::domain::service::failure::{FailureKind, FetchFailure};
+use key_protect_operator::domain::service::ids::KeyId;
 use key_protect_operator::keyprotect::{Client, ClientOptions};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,8 +1,8 @@
 //! What the client makes of refusals, failures and answers that are none, against the emulator.
 
 use key_protect_emulator::{Options, Tls};
-use key_protect_operator::domain::failure::FailureKind;
-use key_protect_operator::domain::reference::KeyName;
+use key_protect_operator::domain::service::failure::FailureKind;
+use key_protect_operator::domain::service::reference::KeyName;
 use key_protect_operator::keyprotect::Client;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api;
-use crate::domain::plan::{SecretBody, Write, WriteFailure};
+use crate::domain::look::plan::{SecretBody, Write, WriteFailure};
 use crate::domain::secret::SecretView;
 
 /// A Secret with its data.

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::failure::{FailureKind, FetchFailure, Operation};
-use super::ids::KeyId;
-use super::metadata::{KeyMetadata, KeyState};
 use crate::api::instance::{AccessRule, NamespaceSelection, NamespacesFrom};
 use crate::api::key::{Entry, KeyProtectKey, KeyProtectKeySpec, KeySelector, Target};
+use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
+use crate::domain::service::ids::KeyId;
+use crate::domain::service::metadata::{KeyMetadata, KeyState};
 
 /// The namespace of the objects.
 pub(crate) const NAMESPACE: &str = "payments";

@@ -8,13 +8,13 @@ use zeroize::Zeroizing;
 
 use super::failure;
 use crate::domain::access::Question;
-use crate::domain::catalogue::{Answer, Catalogue, Listing};
-use crate::domain::failure::{FailureKind, FetchFailure, Operation};
-use crate::domain::hindrance::PayloadNeed;
-use crate::domain::ids::KeyId;
-use crate::domain::material::{KeyMaterial, Payload};
-use crate::domain::metadata::KeyMetadata;
-use crate::domain::reference::KeyName;
+use crate::domain::look::hindrance::PayloadNeed;
+use crate::domain::service::catalogue::{Answer, Catalogue, Listing};
+use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
+use crate::domain::service::ids::KeyId;
+use crate::domain::service::material::{KeyMaterial, Payload};
+use crate::domain::service::metadata::KeyMetadata;
+use crate::domain::service::reference::KeyName;
 
 /// An instance's keys, and its moods.
 #[derive(Clone, Debug, Default)]

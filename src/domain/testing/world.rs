@@ -10,15 +10,15 @@ use super::{INSTANCE_NAMESPACE, NAMESPACE, at, minutes, rule};
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
 use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus};
-use crate::domain::catalogue::Knowledge;
-use crate::domain::decide::{Step, look, look_after_failed_write};
-use crate::domain::hindrance::Need;
-use crate::domain::observed::{
+use crate::domain::look::decide::{Step, look, look_after_failed_write};
+use crate::domain::look::hindrance::Need;
+use crate::domain::look::observed::{
     InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe,
 };
-use crate::domain::plan::{Plan, Write, check};
-use crate::domain::request::target_name;
+use crate::domain::look::plan::{Plan, Write, check};
+use crate::domain::look::request::target_name;
 use crate::domain::secret::{self, SecretView};
+use crate::domain::service::catalogue::Knowledge;
 use crate::domain::status;
 
 /// How often a look may ask before it is said to ask for ever.
@@ -340,7 +340,7 @@ impl World {
         &mut self,
         name: &str,
         write: &str,
-        failure: &crate::domain::plan::WriteFailure,
+        failure: &crate::domain::look::plan::WriteFailure,
     ) -> Plan {
         let memory = self.remembered(name);
         let none = Payloads::new();

@@ -1,0 +1,320 @@
+//! One look at one object: from everything that is known to what must be asked first, or to the
+//! whole plan. Total and pure: the same values always end in the same step.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::Reason;
+use crate::api::key::DeletionPolicy;
+use crate::domain::look::conclude;
+use crate::domain::look::expected::{self, record_of};
+use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
+use crate::domain::look::identify::identify_all;
+use crate::domain::look::observed::Observed;
+use crate::domain::look::plan::{Plan, Write, WriteFailure};
+use crate::domain::look::reading;
+use crate::domain::look::report::Success;
+use crate::domain::look::request::{self, SyncRequest};
+use crate::domain::schedule;
+use crate::domain::secret::body;
+use crate::domain::secret::{Drift, SecretView};
+use crate::domain::service::metadata::KeyMetadata;
+
+/// Conflicts in a row of which status says nothing: the watch is mostly about to show why.
+const QUIET_CONFLICTS: u32 = 3;
+
+/// For how long after its creation an object may be in view without its instance.
+const NEWBORN: SignedDuration = SignedDuration::from_secs(2);
+
+/// What one look comes to.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Ask this first, then look again.
+    Ask(Need),
+    /// Do this.
+    Do(Box<Plan>),
+}
+
+/// Looks at an object.
+#[must_use]
+pub fn look(observed: &Observed<'_>) -> Step {
+    if observed.object.metadata.deletion_timestamp.is_some() {
+        return Step::Do(Box::new(conclude::nothing(
+            observed,
+            "the object is being deleted",
+        )));
+    }
+    if observed.object.spec.suspend == Some(true) && !observed.namespace.terminating {
+        return Step::Do(Box::new(conclude::suspended(observed)));
+    }
+    let request = match request::resolve(observed) {
+        Ok(request) => request,
+        Err(refusal) => {
+            if let Some(end) = newborn_until(observed)
+                && refusal.reason == Reason::KeyNotAvailable
+            {
+                let mut plan = conclude::nothing(observed, "its instance may come into view yet");
+                plan.next = Some(end);
+                return Step::Do(Box::new(plan));
+            }
+            let blocked = Blocked::new(refusal.reason, refusal.message, refusal.cause);
+            return Step::Do(Box::new(conclude::blocked(observed, None, &blocked)));
+        }
+    };
+    match sync(observed, &request) {
+        Ok(plan) => Step::Do(Box::new(plan)),
+        Err(Hindrance::Ask(need)) => Step::Ask(need),
+        Err(Hindrance::Held) => Step::Do(Box::new(conclude::held(observed, &request))),
+        Err(Hindrance::Blocked(blocked)) => Step::Do(Box::new(conclude::blocked(
+            observed,
+            Some(&request),
+            &blocked,
+        ))),
+        Err(Hindrance::Failed(blocked, record)) => Step::Do(Box::new(conclude::failed(
+            observed, &request, *blocked, record,
+        ))),
+    }
+}
+
+/// Until when an object that was made just now is not told that it gets nothing: each kind has a
+/// watch of its own, so it may come into view before the instance that was made with it. Whether
+/// that instance is missing or not for this namespace, the wait is the same, so that the two
+/// cannot be told apart by time.
+fn newborn_until(observed: &Observed<'_>) -> Option<Timestamp> {
+    let made = observed.object.metadata.creation_timestamp.as_ref()?.0;
+    let end = made.checked_add(NEWBORN).ok()?;
+    (made <= observed.now && observed.now < end).then_some(end)
+}
+
+/// Looks at an object one of whose Secrets, `name`, could not be written or deleted.
+#[must_use]
+pub fn look_after_failed_write(
+    observed: &Observed<'_>,
+    name: &str,
+    failure: &WriteFailure,
+) -> Plan {
+    let blocked = match failure {
+        WriteFailure::AlreadyExists => reading::taken(name),
+        WriteFailure::Conflict if observed.memory.failures < QUIET_CONFLICTS => {
+            return conclude::again(observed, "the Secret changed meanwhile");
+        }
+        WriteFailure::Conflict => Blocked::new(
+            Reason::OperatorError,
+            format!(
+                "Secret {name} changed each time between look and write. It is tried again by itself; \
+                 find out who or what writes it."
+            ),
+            "conflicts in a row",
+        ),
+        WriteFailure::ObjectGone => return conclude::nothing(observed, "the object is gone"),
+        WriteFailure::Immutable => Blocked::new(
+            Reason::SecretImmutable,
+            format!(
+                "Secret {name} is immutable, so its content cannot follow the key. Delete the \
+                 Secret; it is made anew. It is tried again at growing intervals of up to 5 minutes."
+            ),
+            "immutable",
+        ),
+        WriteFailure::NamespaceTerminating => Blocked::new(
+            Reason::NamespaceTerminating,
+            "The namespace is being deleted; nothing is written in it.".to_owned(),
+            "namespace terminating",
+        ),
+        WriteFailure::Rejected(rule) => Blocked::new(
+            Reason::SecretRejected,
+            format!(
+                "The API server refused Secret {name}: {rule}. It is tried again at growing \
+                 intervals of up to 5 minutes."
+            ),
+            *rule,
+        ),
+        WriteFailure::Failed(what) => Blocked::new(
+            Reason::OperatorError,
+            format!("Secret {name} could not be written: {what}. It is tried again by itself."),
+            *what,
+        ),
+    };
+    let Ok(request) = request::resolve(observed) else {
+        return conclude::blocked(observed, None, &blocked);
+    };
+    let mut plan = match identify_all(observed, &request) {
+        Ok(keys) => conclude::failed(observed, &request, blocked, record_of(&request, &keys)),
+        Err(_) => conclude::blocked(observed, Some(&request), &blocked),
+    };
+    plan.memory.target_taken |= *failure == WriteFailure::AlreadyExists;
+    plan
+}
+
+fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hindrance> {
+    if let Some((reason, message)) = request.instance.unusable {
+        let blocked = Blocked::new(reason, message.to_owned(), "the instance cannot be used");
+        return Err(blocked.bearing(Bearing::Keep).into());
+    }
+    let keys = identify_all(observed, request)?;
+    let record = record_of(request, &keys);
+    let drift = match observed.secret {
+        None => Some(None),
+        Some(secret) => match judge_target(observed, request, secret, &record)? {
+            Ok(()) => None,
+            Err(drift) => Some(Some(drift)),
+        },
+    };
+    let made = make(observed, request, &keys, &record, drift).map_err(|h| h.of(&record))?;
+    Ok(conclude::synced(
+        observed,
+        request,
+        Success { keys, ..made },
+    ))
+}
+
+/// Makes the writes that are needed; reads payloads only where there are some.
+fn make(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    keys: &[KeyMetadata],
+    record: &str,
+    drift: Option<Option<Drift>>,
+) -> Result<Success, Hindrance> {
+    let mut made = Success {
+        correlation: vec![None; keys.len()],
+        ..Success::default()
+    };
+    // What is being deleted goes by itself, and what another object owns too is not this one's.
+    let superseded: Vec<&SecretView> = observed
+        .superseded
+        .iter()
+        .filter(|old| !old.deleting && old.other_owner(observed.uid()).is_none())
+        .collect();
+    if drift.is_none() && superseded.is_empty() {
+        return Ok(made);
+    }
+    if held(observed, record) {
+        return Err(Hindrance::Held);
+    }
+    let stay = request.target.deletion_policy == DeletionPolicy::Retain;
+    if drift.is_some() || stay {
+        made.repair = is_repair(observed, request, drift);
+        if made.repair {
+            not_too_often(observed, request)?;
+        }
+        let why = why(observed, drift.flatten());
+        let payloads = reading::payloads(observed, request, keys, why)?;
+        made.correlation = payloads
+            .iter()
+            .map(|payload| Some(payload.correlation_id.clone()))
+            .collect();
+        let data = reading::render(request, keys, &payloads)?;
+        made.notes = data.notes;
+        if drift.is_some() {
+            let entries = data.entries.clone();
+            made.writes.push(body::write(
+                observed,
+                request,
+                observed.secret,
+                record,
+                entries,
+            ));
+        }
+        for old in superseded.iter().filter(|_| stay) {
+            let entries = data.entries.clone();
+            made.writes
+                .push(body::write(observed, request, Some(old), record, entries));
+        }
+    }
+    if !stay {
+        made.writes
+            .extend(superseded.iter().map(|old| Write::Delete {
+                name: old.name.clone(),
+                uid: old.uid.clone(),
+                resource_version: old.resource_version.clone(),
+            }));
+    }
+    Ok(made)
+}
+
+/// Whether the same attempt failed before and its time to be repeated has not come.
+fn held(observed: &Observed<'_>, record: &str) -> bool {
+    observed.memory.attempt.as_ref().is_some_and(|attempt| {
+        attempt.record == record
+            && attempt.seen == observed.seen()
+            && attempt.until.is_none_or(|until| observed.now < until)
+            && observed
+                .forced_at()
+                .is_none_or(|forced| forced <= attempt.at)
+    })
+}
+
+/// Whether somebody else undid what was right.
+fn is_repair(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    drift: Option<Option<Drift>>,
+) -> bool {
+    let status = observed.object.status.as_ref();
+    let written = status.and_then(|status| status.secret.as_ref());
+    match drift {
+        Some(None) => written.is_some_and(|written| written.name == request.target.name),
+        Some(Some(drift)) => drift == Drift::Edited,
+        None => false,
+    }
+}
+
+fn not_too_often(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<(), Hindrance> {
+    let due = schedule::repair_at(observed.memory.repairs, observed.uid());
+    if due <= observed.now {
+        return Ok(());
+    }
+    let message = format!(
+        "Secret {} was deleted or edited again and again. It is restored at growing intervals of \
+         up to 5 minutes: find out who or what does that.",
+        request.target.name
+    );
+    let mut blocked = Blocked::new(Reason::Pending, message, "repaired too often");
+    blocked.next = Some(due);
+    Err(Hindrance::Blocked(Box::new(blocked)))
+}
+
+/// Judges a Secret that is in view, and so carries the operator's mark.
+fn judge_target(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    secret: &SecretView,
+    record: &str,
+) -> Result<Result<(), Drift>, Hindrance> {
+    if secret.deleting {
+        let message = format!(
+            "Secret {} is being deleted; it is made anew when it is gone.",
+            secret.name
+        );
+        return Err(Blocked::new(Reason::Pending, message, "the Secret is being deleted").into());
+    }
+    match secret.other_owner(observed.uid()) {
+        None => Ok(expected::judge(observed, request, secret, record)),
+        // The others have no claim: this object is the oldest that names the target. Were it to
+        // wait for them, two objects that exchange their targets would wait for ever.
+        Some(_) if observed.owners_live => Ok(Err(Drift::OwnerReference)),
+        Some(owner) => {
+            let message = format!(
+                "Secret {} still belongs to KeyProtectKey {} (UID {}), which is being removed; it \
+                 is made anew when that Secret is gone.",
+                secret.name, owner.name, owner.uid
+            );
+            let cause = "waiting for the garbage collector";
+            Err(Blocked::new(Reason::Pending, message, cause).into())
+        }
+    }
+}
+
+fn why(observed: &Observed<'_>, drift: Option<Drift>) -> &'static str {
+    let synced_before = observed
+        .object
+        .status
+        .as_ref()
+        .is_some_and(|status| status.secret.is_some());
+    match (observed.secret, drift) {
+        (None, _) if synced_before => "the Secret is missing",
+        (None, _) => "first sync",
+        (Some(_), Some(Drift::Edited)) => "the Secret was edited",
+        (Some(_), Some(Drift::OwnerReference)) => "the owner reference changed",
+        (Some(_), _) => "the key or the target changed",
+    }
+}

@@ -1,0 +1,159 @@
+//! Names that are not unique, roots, pauses, and objects that do not follow.
+
+use super::{assert_ready, events, orders, synced};
+use crate::domain::service::metadata::KeyState;
+use crate::domain::testing::world::World;
+use crate::domain::testing::{
+    KeyExt as _, by_alias, by_name, key, key_id, minutes, naming, object, target,
+};
+use jiff::SignedDuration;
+
+#[test]
+fn a_root_key_is_not_retried_in_a_loop_but_its_alias_is_looked_up_again() {
+    let mut world = orders();
+    world
+        .service
+        .change(&key_id(1), |key| key.extractable = Some(false));
+    let plan = world.sync("orders");
+    assert_ready(&world, "False", "NotExtractable");
+    assert!(world.message("orders").contains("standard key"));
+    assert_eq!(plan.next, Some(world.now + minutes(60)));
+    world.assert_settled("orders");
+    world.service.put(key(2));
+    world.service.unlisted.insert(key_id(2));
+    world.service.move_alias("orders", &key_id(2));
+    world.pass(minutes(60));
+    world.sync("orders");
+    assert_ready(&world, "True", "Synced");
+}
+
+#[test]
+fn a_name_is_the_newest_active_key_of_that_name_in_that_ring() {
+    let mut world = World::new([object("orders", naming(by_name("db", "payments")))]);
+    world.service.put(key(1).named("db"));
+    world.service.put(key(2).named("db"));
+    world.service.put(key(3).named("db").ring("other"));
+    let mut inactive = key(4).named("db");
+    inactive.state = Some(KeyState::Deactivated);
+    world.service.put(inactive);
+    world.sync("orders");
+    assert_eq!(
+        world.entry("orders", "key"),
+        Some(world.service.payload(&key_id(2)))
+    );
+    world.service.put(key(5).named("db"));
+    world.pass(minutes(60));
+    world.refresh();
+    assert_eq!(events(&world.sync("orders")), ["KeyChanged"]);
+    world.assert_settled("orders");
+}
+
+#[test]
+fn a_name_whose_key_a_listing_leaves_out_is_answered_by_that_key() {
+    let mut world = World::new([object("orders", naming(by_name("db", "payments")))]);
+    world.service.put(key(1).named("db"));
+    world.service.put(key(2).named("db"));
+    world.sync("orders");
+    // The listing shows only the older one now: no evidence against the newer.
+    world.service.unlisted.insert(key_id(2));
+    world.pass(minutes(60));
+    world.refresh();
+    let plan = world.sync("orders");
+    assert!(plan.writes.is_empty() && plan.status.is_none(), "{plan:?}");
+    world.service.unlisted.insert(key_id(1));
+    world.pass(minutes(60));
+    world.refresh();
+    let plan = world.sync("orders");
+    assert!(plan.writes.is_empty() && plan.status.is_none(), "{plan:?}");
+}
+
+#[test]
+fn a_mistyped_name_lists_the_instance_at_most_once_in_five_minutes_for_all() {
+    let spec = || naming(by_name("no-such", "payments"));
+    let mut world = World::new((0..20).map(|n| object(&format!("o{n}"), spec())));
+    world.service.put(key(1));
+    let names: Vec<String> = world.objects.keys().cloned().collect();
+    for _ in 0..60 {
+        for name in &names {
+            world.sync(name);
+        }
+        world.pass(SignedDuration::from_secs(10));
+    }
+    assert!(
+        world.service.requests[0] <= 4,
+        "{:?}",
+        world.service.requests
+    );
+}
+
+#[test]
+fn suspended_objects_keep_ready_and_are_not_asked_for() {
+    let mut world = synced();
+    world.edit("orders", |spec| spec.suspend = Some(true));
+    world.service.put(key(2));
+    world.service.move_alias("orders", &key_id(2));
+    world.refresh();
+    world.service.requests = [0; 3];
+    let plan = world.sync("orders");
+    assert!(plan.writes.is_empty());
+    assert_ready(&world, "True", "Suspended");
+    assert_eq!(world.status("orders").observed_generation, Some(2));
+    assert_eq!(world.service.requests, [0; 3]);
+    world.assert_settled("orders");
+    world.edit("orders", |spec| spec.suspend = None);
+    assert_eq!(events(&world.sync("orders")), ["KeyChanged"]);
+    assert_ready(&world, "True", "Synced");
+}
+
+#[test]
+fn an_object_with_interval_zero_takes_a_new_key_only_when_it_changes() {
+    let mut world = orders();
+    world.edit("orders", |spec| {
+        spec.refresh_interval = Some("0s".to_owned());
+    });
+    world.sync("orders");
+    world.service.put(key(2));
+    world.service.move_alias("orders", &key_id(2));
+    world.pass(minutes(60));
+    world.refresh();
+    world.assert_settled("orders");
+    // A restored Secret holds the same key as before, though the alias is elsewhere.
+    world.cluster.delete("orders");
+    assert_eq!(events(&world.sync("orders")), ["Restored"]);
+    assert_eq!(
+        world.entry("orders", "key"),
+        Some(world.service.payload(&key_id(1)))
+    );
+    // Nor does a listing without the old key make it take the new one.
+    world.service.unlisted.insert(key_id(1));
+    world.pass(minutes(60));
+    world.refresh();
+    let plan = world.sync("orders");
+    assert!(plan.writes.is_empty(), "{:?}", plan.writes);
+    world.edit("orders", |spec| {
+        target(spec).metadata = Some(crate::api::key::TargetMetadata {
+            labels: Some(crate::domain::testing::map(&[("a", "b")])),
+            annotations: None,
+        });
+    });
+    assert_eq!(events(&world.sync("orders")), ["KeyChanged"]);
+    world.assert_settled("orders");
+}
+
+#[test]
+fn another_alias_in_spec_is_another_key_and_no_way_back() {
+    let mut world = orders();
+    world.service.put(key(2));
+    world.service.move_alias("orders", &key_id(2));
+    world
+        .service
+        .change(&key_id(1), |key| key.aliases = Some(vec!["old".to_owned()]));
+    world.sync("orders");
+    world.edit("orders", |spec| spec.key = Some(by_alias("old")));
+    world.sync("orders");
+    assert_ready(&world, "True", "Synced");
+    assert_eq!(
+        world.entry("orders", "key"),
+        Some(world.service.payload(&key_id(1)))
+    );
+}

@@ -1,0 +1,109 @@
+//! Which keys an object means now, found in what is known of the instance or still to be asked
+//! for. What a key that was found, or an absence, amounts to stands in [`crate::domain::look::judge`].
+
+use crate::api::key::SourceKey;
+use crate::domain::access::Question;
+use crate::domain::look::hindrance::{Hindrance, Identity, Need, failed};
+use crate::domain::look::judge;
+use crate::domain::look::known::{answer, fits, fresh_after, meant, prior, questions};
+use crate::domain::look::observed::Observed;
+use crate::domain::look::request::SyncRequest;
+use crate::domain::service::catalogue::{Listing, LookUp};
+use crate::domain::service::failure::FailureKind;
+use crate::domain::service::metadata::KeyMetadata;
+use crate::domain::service::reference::{KeyName, KeyReference};
+
+/// Finds the key of every source of the target. What has to be asked for several of them is
+/// asked at once; what blocks one of them blocks before anything is asked for the others.
+///
+/// # Errors
+/// Says what must be asked first, or why a key cannot be used.
+pub(super) fn identify_all(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+) -> Result<Vec<KeyMetadata>, Hindrance> {
+    let mut keys = Vec::with_capacity(request.target.sources.len());
+    let mut questions: Vec<Question> = Vec::new();
+    for source in &request.target.sources {
+        match identify(observed, request, &source.key) {
+            Ok(key) => keys.push(key),
+            Err(Hindrance::Ask(Need::Answers(unasked))) => {
+                for question in unasked {
+                    if !questions.contains(&question) {
+                        questions.push(question);
+                    }
+                }
+            }
+            Err(hindrance) => return Err(hindrance),
+        }
+    }
+    if questions.is_empty() {
+        Ok(keys)
+    } else {
+        Err(Hindrance::Ask(Need::Answers(questions)))
+    }
+}
+
+/// Finds the key that a reference means, over catalogue ∩ grant.
+fn identify(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    reference: &KeyReference,
+) -> Identity {
+    let listing = &observed.knowledge.listing;
+    let fresh_after = fresh_after(observed);
+    if listing.attempted_at().is_none_or(|at| at < fresh_after) {
+        return Err(Hindrance::Ask(Need::Listing(fresh_after)));
+    }
+    let prior = prior(observed, request, reference);
+    let reference = &meant(observed, request, reference);
+    if let Some(need) = newer_listing(observed, listing, reference, prior) {
+        return Err(Hindrance::Ask(need));
+    }
+    if let Some(LookUp::Found(row)) = listing
+        .in_force()
+        .map(|c| c.look_up(reference, &request.grant))
+    {
+        return judge::found(observed, request, reference, row.clone(), prior);
+    }
+    if let Listing::Failed { failure, .. } = listing
+        && !listing.is_refused()
+    {
+        return Err(failed(failure).into());
+    }
+    let mut refused = None;
+    let mut unasked = Vec::new();
+    for question in questions(request, reference, prior) {
+        match answer(observed, request, &question).map(|answer| &answer.result) {
+            None => unasked.push(question),
+            Some(Ok(key)) if fits(key, reference, request) => {
+                return judge::found(observed, request, reference, key.clone(), prior);
+            }
+            Some(Ok(_)) => {}
+            Some(Err(failure)) => match failure.kind {
+                FailureKind::KeyNotFound | FailureKind::KeyGone => {}
+                FailureKind::Denied => refused = Some(failure),
+                _ => return Err(failed(failure).into()),
+            },
+        }
+    }
+    if !unasked.is_empty() {
+        return Err(Hindrance::Ask(Need::Answers(unasked)));
+    }
+    judge::missing(observed, request, reference, prior, refused)
+}
+
+/// A name can only be looked up in a listing, and one older than the object may lack the key
+/// that the object was made for.
+fn newer_listing(
+    observed: &Observed<'_>,
+    listing: &Listing,
+    reference: &KeyReference,
+    prior: Option<&SourceKey>,
+) -> Option<Need> {
+    let created = observed.object.metadata.creation_timestamp.as_ref()?;
+    let created = created.0.min(observed.now);
+    let by_name = matches!(reference.name, KeyName::Name(_)) && prior.is_none();
+    let old = matches!(listing, Listing::Fresh(catalogue) if catalogue.listed_at() < created);
+    (by_name && old).then_some(Need::Listing(created))
+}

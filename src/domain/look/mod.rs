@@ -1,0 +1,23 @@
+//! One look at one object. [`decide`] is the way through it: [`request`] fills in defaults and
+//! checks rights, `identify` finds the keys and `judge` says what a key or its absence amounts to,
+//! `expected` whether the Secret is right already, `reading` which payloads are needed and what
+//! becomes of them, and `conclude` how the look ends: in a [`plan`].
+
+mod announce;
+mod conclude;
+pub mod decide;
+mod expected;
+pub mod hindrance;
+mod identify;
+mod judge;
+mod known;
+pub mod observed;
+pub mod plan;
+mod reading;
+mod report;
+pub mod request;
+
+#[cfg(test)]
+mod decide_tests;
+#[cfg(test)]
+mod world_tests;

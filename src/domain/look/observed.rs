@@ -1,0 +1,207 @@
+//! Everything that is known when one object is looked at, as plain values. The shell gathers it;
+//! nothing here was decided yet.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::Reason;
+use crate::api::instance::AccessRule;
+use crate::api::key::KeyProtectKey;
+use crate::domain::look::hindrance::Blocked;
+use crate::domain::secret::SecretView;
+use crate::domain::service::catalogue::Knowledge;
+use crate::domain::service::failure::FetchFailure;
+use crate::domain::service::ids::KeyId;
+use crate::domain::service::material::Payload;
+
+/// Settings of the operator that decisions depend on.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How long an absence is no evidence (`--grace`).
+    pub grace: SignedDuration,
+    /// Namespace and name of the instance that objects without instanceRef mean.
+    pub default_instance: (String, String),
+    /// Prefixes of labels and annotations that targets may carry beside app.kubernetes.io/.
+    pub metadata_prefixes: Vec<String>,
+}
+
+/// The object's namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct NamespaceView<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+}
+
+/// The instance that the object names.
+#[derive(Clone, Copy, Debug)]
+pub struct InstanceView<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// Its access rules.
+    pub access: Option<&'a [AccessRule]>,
+    /// The service's instance ID: part of the record.
+    pub instance_id: &'a str,
+    /// How often its keys are looked at.
+    pub refresh_interval: SignedDuration,
+    /// Why it cannot be used at all: its spec names no usable endpoint, or there is no
+    /// credential. The words are for whoever may use the instance.
+    pub unusable: Option<(Reason, &'a str)>,
+}
+
+/// What a dry-run create of the target said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// The name is free.
+    Free,
+    /// A Secret of that name exists, out of the operator's view.
+    Taken,
+}
+
+/// What is remembered of an object between two looks. It is lost on a restart, and nothing may
+/// depend on it but pace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Memory {
+    /// Failures in a row.
+    pub failures: u32,
+    /// The generation of spec that they are counted for.
+    pub generation: Option<i64>,
+    /// Once this has come, a listing begun before it does not count any more.
+    pub fresh_after: Timestamp,
+    /// Once this has come, a single read sent before it does not count any more.
+    pub answers_after: Timestamp,
+    /// The last attempt at making the Secret, if it failed.
+    pub attempt: Option<Attempt>,
+    /// How often in a short time the Secret had to be restored, and when last.
+    pub repairs: (u32, Timestamp),
+    /// Whether a create found the target's name taken.
+    pub target_taken: bool,
+    /// The sync request seen last, and when it was first seen.
+    pub sync_request: Option<(String, Timestamp)>,
+    /// When the object was last known to be right.
+    pub confirmed_at: Timestamp,
+}
+
+impl Memory {
+    /// Remembers nothing: as when the operator starts, or the object appears.
+    #[must_use]
+    pub const fn new(now: Timestamp) -> Self {
+        Self {
+            failures: 0,
+            generation: None,
+            fresh_after: Timestamp::MIN,
+            answers_after: Timestamp::MIN,
+            attempt: None,
+            repairs: (0, Timestamp::MIN),
+            target_taken: false,
+            sync_request: None,
+            confirmed_at: now,
+        }
+    }
+}
+
+/// An attempt at making a Secret that failed. With the same inputs and the same Secret in view it
+/// is not repeated before its time, however often the object is looked at: each would read
+/// payloads, and a refused read is a critical event in the customer's audit log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// The record of the inputs.
+    pub record: String,
+    /// UID and resourceVersion of the Secret that was in view.
+    pub seen: Option<(String, String)>,
+    /// When it was made.
+    pub at: Timestamp,
+    /// When it may be repeated; never without a change where there is no time.
+    pub until: Option<Timestamp>,
+    /// How it ended.
+    pub blocked: Box<Blocked>,
+}
+
+/// Payloads that were read in this look, by key.
+pub type Payloads = HashMap<KeyId, Result<Arc<Payload>, FetchFailure>>;
+
+/// Everything that is known when one object is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Observed<'a> {
+    /// The time.
+    pub now: Timestamp,
+    /// The object.
+    pub object: &'a KeyProtectKey,
+    /// Its namespace.
+    pub namespace: NamespaceView<'a>,
+    /// The name of an older object with the same target.
+    pub rival: Option<&'a str>,
+    /// The instance that it names, if there is one.
+    pub instance: Option<InstanceView<'a>>,
+    /// The target Secret, if it is in view (it carries the operator's label).
+    pub secret: Option<&'a SecretView>,
+    /// Whether every other KeyProtectKey that the target Secret names as owner is alive and not
+    /// being deleted. Then it is younger, or has another target now, and the Secret may be taken;
+    /// else the garbage collector is about to take it.
+    pub owners_live: bool,
+    /// Other Secrets that this object owns: targets of before.
+    pub superseded: &'a [SecretView],
+    /// What is known of the instance's keys.
+    pub knowledge: &'a Knowledge,
+    /// Payloads read in this look.
+    pub payloads: &'a Payloads,
+    /// What a dry-run create said in this look.
+    pub probe: Option<Probe>,
+    /// What is remembered.
+    pub memory: &'a Memory,
+    /// The operator's settings.
+    pub policy: &'a Policy,
+}
+
+impl Observed<'_> {
+    /// The object's UID; empty only for an object that never came from an API server.
+    #[must_use]
+    pub fn uid(&self) -> &str {
+        self.object.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    /// The object's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.object.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// The sync request that status has not answered yet.
+    #[must_use]
+    pub fn open_sync_request(&self) -> Option<&str> {
+        let asked = self
+            .object
+            .metadata
+            .annotations
+            .as_ref()?
+            .get(crate::api::SYNC_REQUESTED_ANNOTATION)?;
+        let answered = self
+            .object
+            .status
+            .as_ref()
+            .and_then(|status| status.last_handled_sync_request.as_ref());
+        (answered != Some(asked)).then_some(asked)
+    }
+
+    /// When that request was first seen, as the shell remembers it.
+    #[must_use]
+    pub fn forced_at(&self) -> Option<Timestamp> {
+        let asked = self.open_sync_request()?;
+        let (seen, at) = self.memory.sync_request.as_ref()?;
+        (seen == asked).then_some(*at)
+    }
+
+    /// UID and resourceVersion of the target Secret in view.
+    #[must_use]
+    pub fn seen(&self) -> Option<(String, String)> {
+        let secret = self.secret?;
+        Some((secret.uid.clone(), secret.resource_version.clone()))
+    }
+}

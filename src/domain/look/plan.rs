@@ -1,0 +1,203 @@
+//! The plan: everything that is to be done for one object, in such detail that whoever carries
+//! it out decides nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use crate::api::Reason;
+use crate::api::key::{KeyProtectKeyStatus, SecretType};
+use crate::domain::look::observed::Memory;
+use crate::domain::service::material::KeyMaterial;
+
+/// What is to be done for one object.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Writes of Secrets, in this order; what comes later depends on what comes before.
+    pub writes: Vec<Write>,
+    /// The whole new status, if it says anything new. Written after the Secret: Ready never
+    /// precedes the data.
+    pub status: Option<Box<KeyProtectKeyStatus>>,
+    /// Events, after the status.
+    pub events: Vec<Announcement>,
+    /// When to look again, if nothing happens before.
+    pub next: Option<Timestamp>,
+    /// What to remember.
+    pub memory: Memory,
+    /// How the look ended.
+    pub outcome: Reason,
+    /// Which case it was, for the operator's own log.
+    pub cause: String,
+}
+
+/// One write of a Secret.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// POST: the name must be free.
+    Create(SecretBody),
+    /// PUT over what was seen, and nothing else.
+    Replace {
+        /// UID of what was seen.
+        uid: String,
+        /// resourceVersion of what was seen.
+        resource_version: String,
+        /// What it becomes.
+        body: SecretBody,
+        /// An owner reference that had vanished is put back: only if a live look at the object
+        /// shows it alive, since a deletion with `--cascade=orphan` takes the reference first.
+        confirm_alive: bool,
+    },
+    /// DELETE of what was seen, and nothing else.
+    Delete {
+        /// Its name.
+        name: String,
+        /// UID of what was seen.
+        uid: String,
+        /// resourceVersion of what was seen.
+        resource_version: String,
+    },
+}
+
+impl Write {
+    /// The Secret that it concerns.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Create(body) | Self::Replace { body, .. } => &body.name,
+            Self::Delete { name, .. } => name,
+        }
+    }
+}
+
+/// A whole Secret.
+#[derive(Clone)]
+pub struct SecretBody {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub secret_type: SecretType,
+    /// Its labels, the operator's mark included.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations, the record included.
+    pub annotations: BTreeMap<String, String>,
+    /// Its owner references.
+    pub owner_references: Vec<OwnerReference>,
+    /// Its finalizers, which are never the operator's.
+    pub finalizers: Vec<String>,
+    /// Its data.
+    pub entries: BTreeMap<String, KeyMaterial>,
+}
+
+impl fmt::Debug for SecretBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretBody")
+            .field("name", &self.name)
+            .field("secret_type", &self.secret_type)
+            .field("labels", &self.labels)
+            .field("annotations", &self.annotations)
+            .field("owner_references", &self.owner_references)
+            .field("finalizers", &self.finalizers)
+            .field("entries", &self.entries.keys())
+            .finish()
+    }
+}
+
+/// An Event to announce, at most once per object, reason and ten minutes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Its reason.
+    pub reason: &'static str,
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// What it says.
+    pub note: String,
+}
+
+/// Why a write of a Secret failed, recognised from a closed list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteFailure {
+    /// 409 on POST: a Secret of that name exists, out of view.
+    AlreadyExists,
+    /// 409 on PUT or DELETE, or 404: what was seen is not there any more. Look again.
+    Conflict,
+    /// The object is gone or being deleted: nothing is to be written for it.
+    ObjectGone,
+    /// The Secret is immutable.
+    Immutable,
+    /// The namespace is being deleted.
+    NamespaceTerminating,
+    /// Refused by a rule, in the operator's own words.
+    Rejected(&'static str),
+    /// The API server failed or did not answer, in the operator's own words.
+    Failed(&'static str),
+}
+
+/// Checks what every plan must satisfy, whatever it was made from.
+///
+/// # Errors
+/// Names the invariant that does not hold.
+pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
+    for write in &plan.writes {
+        match write {
+            Write::Create(body) => check_body(body, own_uid)?,
+            Write::Replace {
+                uid,
+                resource_version,
+                body,
+                ..
+            } => {
+                if uid.is_empty() || resource_version.is_empty() {
+                    return Err("a replacement names what it replaces");
+                }
+                check_body(body, own_uid)?;
+            }
+            Write::Delete {
+                uid,
+                resource_version,
+                ..
+            } => {
+                if uid.is_empty() || resource_version.is_empty() {
+                    return Err("a deletion names what it deletes");
+                }
+            }
+        }
+    }
+    let fetched = !matches!(plan.outcome, Reason::Synced);
+    if fetched && !plan.writes.is_empty() {
+        return Err("a look that did not end well writes and deletes nothing");
+    }
+    Ok(())
+}
+
+fn check_body(body: &SecretBody, own_uid: &str) -> Result<(), &'static str> {
+    use crate::api::{RECORD_ANNOTATION, RETAIN_ANNOTATION, TARGET_LABEL, TARGET_OWNED};
+    if body.entries.is_empty() {
+        return Err("a Secret is never emptied");
+    }
+    if body.labels.get(TARGET_LABEL).map(String::as_str) != Some(TARGET_OWNED) {
+        return Err("what is written is marked as owned");
+    }
+    if !body.annotations.contains_key(RECORD_ANNOTATION) {
+        return Err("what is written carries its record");
+    }
+    let owned = body
+        .owner_references
+        .iter()
+        .any(|owner| owner.uid == own_uid);
+    if owned == body.annotations.contains_key(RETAIN_ANNOTATION) {
+        return Err("a Secret goes with its object or is marked to stay, never both or neither");
+    }
+    if body.owner_references.iter().any(|owner| {
+        owner.uid == own_uid
+            && (owner.controller == Some(true) || owner.block_owner_deletion == Some(true))
+    }) {
+        return Err("the owner reference neither controls nor blocks");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,161 @@
+//! Payloads of a look: whether they may be read, whether they are what was authorised, and what
+//! the Secret's data become of them.
+
+use crate::api::Reason;
+use crate::domain::look::expected::alias_of;
+use crate::domain::look::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed, sentence};
+use crate::domain::look::judge;
+use crate::domain::look::known;
+use crate::domain::look::observed::{Observed, Probe};
+use crate::domain::look::request::SyncRequest;
+use crate::domain::secret::render::{self, DesiredData, Source};
+use crate::domain::service::failure::{FailureKind, FetchFailure};
+use crate::domain::service::material::Payload;
+use crate::domain::service::metadata::KeyMetadata;
+use crate::domain::service::reference::KeyName;
+use crate::domain::status;
+
+/// Collects the payload of every source, each verified against what was authorised.
+pub(super) fn payloads<'a>(
+    observed: &Observed<'a>,
+    request: &SyncRequest<'_>,
+    keys: &[KeyMetadata],
+    why: &'static str,
+) -> Result<Vec<&'a Payload>, Hindrance> {
+    let status = observed.object.status.as_ref();
+    let was_taken = status.and_then(status::ready_reason) == Some(Reason::SecretNotOwned);
+    if observed.secret.is_none() && (observed.memory.target_taken || was_taken) {
+        match observed.probe {
+            None => return Err(Hindrance::Ask(Need::TargetFree)),
+            Some(Probe::Taken) => return Err(taken(&request.target.name).into()),
+            Some(Probe::Free) => {}
+        }
+    }
+    let mut needed: Vec<PayloadNeed> = Vec::new();
+    for key in keys {
+        let unread = !observed.payloads.contains_key(&key.id);
+        if unread && !needed.iter().any(|need| need.id == key.id) {
+            needed.push(PayloadNeed {
+                id: key.id.clone(),
+                ring: request.grant.ring_header(key),
+                why,
+            });
+        }
+    }
+    if !needed.is_empty() {
+        return Err(Hindrance::Ask(Need::Payloads(needed)));
+    }
+    keys.iter()
+        .zip(&request.target.sources)
+        .map(|(key, source)| {
+            let payload = match observed.payloads.get(&key.id) {
+                Some(Ok(payload)) => payload.as_ref(),
+                Some(Err(failure)) => return Err(unreadable(key, failure)),
+                None => return Err(Blocked::moved(&key.id, "no payload was read").into()),
+            };
+            let reference = known::meant(observed, request, &source.key);
+            let known = verify(request, &reference.name, key, &payload.metadata)?;
+            judge::usable(observed, request, &reference, known)?;
+            if payload.material.is_none() {
+                let message = format!(
+                    "Key {} has no payload yet; the service may take a moment after creating a \
+                     key. It is tried again by itself.",
+                    key.id
+                );
+                return Err(
+                    Blocked::new(Reason::Pending, message, "no payload in the answer").into(),
+                );
+            }
+            Ok(payload)
+        })
+        .collect()
+}
+
+/// What the answer says of the key must be what was authorised: its alias is still there, and
+/// the grant still allows it.
+fn verify(
+    request: &SyncRequest<'_>,
+    name: &KeyName,
+    row: &KeyMetadata,
+    answer: &KeyMetadata,
+) -> Result<KeyMetadata, Hindrance> {
+    let alias_moved = alias_of(name).is_some_and(|alias| {
+        answer
+            .aliases
+            .as_ref()
+            .is_some_and(|aliases| !aliases.iter().any(|a| a == alias))
+    });
+    let mut known = row.clone();
+    known.key_ring = answer.key_ring.clone().or(known.key_ring);
+    known.aliases = answer.aliases.clone().or(known.aliases);
+    known.name = answer.name.clone().or(known.name);
+    known.state = answer.state.or(known.state);
+    known.deleted = answer.deleted.or(known.deleted);
+    known.extractable = answer.extractable.or(known.extractable);
+    known.expiration_date = answer.expiration_date.or(known.expiration_date);
+    if answer.id != row.id
+        || alias_moved
+        || request.grant.verdict(&known) != crate::domain::access::Verdict::Allowed
+    {
+        return Err(Blocked::moved(&row.id, "it has another alias, name or ring").into());
+    }
+    Ok(known)
+}
+
+fn unreadable(key: &KeyMetadata, failure: &FetchFailure) -> Hindrance {
+    match failure.kind {
+        FailureKind::KeyNotFound | FailureKind::KeyGone => {
+            Blocked::moved(&key.id, "it is listed and not found").into()
+        }
+        FailureKind::Denied => {
+            let message = format!(
+                "The service shows key {} but not its payload: {}. Give the service ID the role \
+                 ReaderPlus, Writer or Manager on it; Reader cannot read payloads. It is tried \
+                 again at growing intervals of up to 15 minutes.",
+                key.id, failure.detail
+            );
+            let message =
+                status::with_request_id(&message, "correlation ID", failure.request_id.as_deref());
+            Blocked::new(Reason::PayloadForbidden, message, failure.to_string()).into()
+        }
+        _ => failed(failure).into(),
+    }
+}
+
+pub(super) fn render(
+    request: &SyncRequest<'_>,
+    keys: &[KeyMetadata],
+    payloads: &[&Payload],
+) -> Result<DesiredData, Hindrance> {
+    let sources: Vec<Source<'_>> = request
+        .target
+        .sources
+        .iter()
+        .zip(keys)
+        .zip(payloads)
+        .filter_map(|((source, metadata), payload)| {
+            let material = payload.material.as_ref()?;
+            Some(Source {
+                metadata,
+                alias: alias_of(&source.key.name),
+                material,
+            })
+        })
+        .collect();
+    render::project(&request.target, &sources).map_err(|error| {
+        Blocked::new(Reason::RenderFailed, sentence(&error), "cannot be rendered").into()
+    })
+}
+
+/// A Secret of the target's name is there and does not carry the operator's mark.
+pub(super) fn taken(name: &str) -> Blocked {
+    Blocked::new(
+        Reason::SecretNotOwned,
+        format!(
+            "Secret {name} exists and is not this operator's; it is not touched. Give this object \
+             another spec.target.name, or delete that Secret if nobody needs it. It is looked for \
+             again at growing intervals of up to 5 minutes."
+        ),
+        "a foreign Secret has the name",
+    )
+}

@@ -1,0 +1,271 @@
+//! What the cluster shows of a Secret without its data, and what may be concluded from it:
+//! whose it is, and whether it is what the operator made.
+
+pub mod body;
+pub mod record;
+pub mod render;
+pub mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    ManagedFieldsEntry, ObjectMeta, OwnerReference,
+};
+use serde_json::Value;
+
+use crate::api;
+use crate::api::key::KeyProtectKeyStatus;
+
+/// An annotation that `kubectl apply` leaves behind, with the payload of then.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// A Secret's metadata, reduced to what planning reads.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SecretView {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its annotations, without the one that `kubectl apply` leaves behind.
+    pub annotations: BTreeMap<String, String>,
+    /// Its owner references.
+    pub owner_references: Vec<OwnerReference>,
+    /// Its finalizers.
+    pub finalizers: Vec<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Who owns which of its fields.
+    pub fields: FieldOwnership,
+}
+
+/// Field ownership, from managedFields, reduced to one verdict for each thing that matters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldOwnership {
+    /// Entries whose last writer was the operator.
+    pub entries: BTreeSet<String>,
+    /// Entries that somebody else wrote last, and the operator does not own beside them.
+    pub foreign_entries: BTreeSet<String>,
+    /// Labels whose last writer was the operator.
+    pub labels: BTreeSet<String>,
+    /// Annotations whose last writer was the operator.
+    pub annotations: BTreeSet<String>,
+}
+
+impl SecretView {
+    /// Reduces a Secret's metadata; `None` where the API server left name, UID or version out.
+    #[must_use]
+    pub fn from_metadata(metadata: ObjectMeta) -> Option<Self> {
+        let fields =
+            FieldOwnership::from_managed_fields(&metadata.managed_fields.unwrap_or_default());
+        let mut annotations = metadata.annotations.unwrap_or_default();
+        annotations.remove(LAST_APPLIED);
+        Some(Self {
+            name: metadata.name?,
+            uid: metadata.uid?,
+            resource_version: metadata.resource_version?,
+            labels: metadata.labels.unwrap_or_default(),
+            annotations,
+            owner_references: metadata.owner_references.unwrap_or_default(),
+            finalizers: metadata.finalizers.unwrap_or_default(),
+            deleting: metadata.deletion_timestamp.is_some(),
+            fields,
+        })
+    }
+
+    /// Tells whether the label says that the operator made it.
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        self.labels
+            .get(api::TARGET_LABEL)
+            .is_some_and(|value| value == api::TARGET_OWNED)
+    }
+
+    /// The owner reference to a KeyProtectKey other than the one with this UID, if any: the
+    /// garbage collector, or that object, has yet to speak.
+    #[must_use]
+    pub fn other_owner(&self, uid: &str) -> Option<&OwnerReference> {
+        self.owner_references
+            .iter()
+            .find(|owner| is_key(owner) && owner.uid != uid)
+    }
+
+    /// Tells whether the object with this UID owns it.
+    #[must_use]
+    pub fn is_owned_by(&self, uid: &str) -> bool {
+        self.owner_references
+            .iter()
+            .any(|owner| is_key(owner) && owner.uid == uid)
+    }
+
+    /// The record of the inputs that it was made from.
+    #[must_use]
+    pub fn record(&self) -> Option<&str> {
+        self.annotations
+            .get(api::RECORD_ANNOTATION)
+            .map(String::as_str)
+    }
+}
+
+/// Tells whether an owner reference names a KeyProtectKey.
+#[must_use]
+pub fn is_key(owner: &OwnerReference) -> bool {
+    let group = owner
+        .api_version
+        .split_once('/')
+        .map_or("", |(group, _)| group);
+    owner.kind == api::KEY_KIND && group == api::GROUP
+}
+
+impl FieldOwnership {
+    /// Reads managedFields. An entry that the operator owns is what the operator wrote, whoever
+    /// else owns it too: two managers own one field only while both want the same value. (Were it
+    /// drift, no write could mend it: a PUT of the same value leaves the other owner there.)
+    #[must_use]
+    pub fn from_managed_fields(managed: &[ManagedFieldsEntry]) -> Self {
+        let mut ownership = Self::default();
+        for entry in managed {
+            let ours = entry.manager.as_deref() == Some(api::FIELD_MANAGER)
+                && entry.operation.as_deref() == Some("Update");
+            let Some(fields) = entry.fields_v1.as_ref().map(|fields| &fields.0) else {
+                continue;
+            };
+            let entries = names_under(fields, &["f:data"]);
+            if ours {
+                ownership.entries.extend(entries);
+                ownership
+                    .labels
+                    .extend(names_under(fields, &["f:metadata", "f:labels"]));
+                ownership
+                    .annotations
+                    .extend(names_under(fields, &["f:metadata", "f:annotations"]));
+            } else {
+                ownership.foreign_entries.extend(entries);
+            }
+        }
+        let ours = &ownership.entries;
+        ownership
+            .foreign_entries
+            .retain(|entry| !ours.contains(entry));
+        ownership
+    }
+}
+
+fn names_under<'a>(fields: &'a Value, path: &[&str]) -> Vec<String> {
+    let mut at: Option<&'a Value> = Some(fields);
+    for step in path {
+        at = at.and_then(|value| value.get(step));
+    }
+    at.and_then(Value::as_object)
+        .into_iter()
+        .flat_map(serde_json::Map::keys)
+        .filter_map(|key| key.strip_prefix("f:"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What a Secret must look like besides its data, to be in sync.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation<'a> {
+    /// The record computed from spec and catalogue.
+    pub record: &'a str,
+    /// Its entries; `None` where only the payload tells them.
+    pub entries: Option<BTreeSet<&'a str>>,
+    /// Labels of target.metadata.
+    pub labels: &'a BTreeMap<String, String>,
+    /// Annotations of target.metadata.
+    pub annotations: &'a BTreeMap<String, String>,
+    /// UID of the object.
+    pub owner_uid: &'a str,
+    /// Whether the Secret goes when the object goes.
+    pub owner_reference: bool,
+    /// UID and resourceVersion that the operator's last write left behind. While they hold,
+    /// nobody wrote since, whatever managedFields say: somebody may have cleared those, and a
+    /// PUT that changes nothing does not bring them back.
+    pub last_write: Option<(&'a str, &'a str)>,
+}
+
+/// UID and resourceVersion of the operator's last write, as status has them.
+#[must_use]
+pub fn last_write(status: Option<&KeyProtectKeyStatus>) -> Option<(&str, &str)> {
+    let written = status?.secret.as_ref()?;
+    written
+        .uid
+        .as_deref()
+        .zip(written.resource_version.as_deref())
+}
+
+/// Why a Secret is not in sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// It was made from other inputs: another key, another spec.
+    Inputs,
+    /// Somebody else wrote or removed an entry, the record, a label or an annotation.
+    Edited,
+    /// The owner reference is there and should not be, or the other way round.
+    OwnerReference,
+}
+
+/// Judges whether an owned Secret is what the operator would make of these inputs, without
+/// reading its data. What this cannot see is a forgery by someone who may write the Secret.
+///
+/// # Errors
+/// Says in which way it is not.
+pub fn in_sync(secret: &SecretView, expected: &Expectation<'_>) -> Result<(), Drift> {
+    let untouched =
+        expected.last_write == Some((secret.uid.as_str(), secret.resource_version.as_str()));
+    let record_ours = secret.fields.annotations.contains(api::RECORD_ANNOTATION) || untouched;
+    if !record_ours || secret.record().is_none() {
+        return Err(Drift::Edited);
+    }
+    if secret.record() != Some(expected.record) {
+        return Err(Drift::Inputs);
+    }
+    let entries_right = match &expected.entries {
+        Some(entries) => {
+            entries.len() == secret.fields.entries.len()
+                && entries
+                    .iter()
+                    .all(|entry| secret.fields.entries.contains(*entry))
+        }
+        None => !secret.fields.entries.is_empty(),
+    };
+    let retained = secret
+        .annotations
+        .get(api::RETAIN_ANNOTATION)
+        .is_some_and(|v| v == "true");
+    let entries_ours = entries_right && secret.fields.foreign_entries.is_empty();
+    if !(entries_ours || untouched)
+        || !contains_all(&secret.labels, expected.labels)
+        || !contains_all(&secret.annotations, expected.annotations)
+        || retained == expected.owner_reference
+        || surplus(&secret.fields.labels, expected.labels, &[api::TARGET_LABEL])
+        || surplus(
+            &secret.fields.annotations,
+            expected.annotations,
+            &[api::RECORD_ANNOTATION, api::RETAIN_ANNOTATION],
+        )
+    {
+        return Err(Drift::Edited);
+    }
+    if secret.is_owned_by(expected.owner_uid) != expected.owner_reference {
+        return Err(Drift::OwnerReference);
+    }
+    Ok(())
+}
+
+fn contains_all(have: &BTreeMap<String, String>, want: &BTreeMap<String, String>) -> bool {
+    want.iter().all(|(key, value)| have.get(key) == Some(value))
+}
+
+fn surplus(ours: &BTreeSet<String>, want: &BTreeMap<String, String>, marks: &[&str]) -> bool {
+    ours.iter()
+        .any(|key| !want.contains_key(key) && !marks.contains(&key.as_str()))
+}
+
+#[cfg(test)]
+#[path = "secret_tests.rs"]
+mod tests;

@@ -1,0 +1,256 @@
+//! What is known of an instance's keys: the last listing, and the single reads since. A row that
+//! is missing, or lacks a field that matters, is a question, never an answer.
+
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
+
+use crate::domain::access::{Grant, Question, Verdict};
+use crate::domain::service::failure::{FailureKind, FetchFailure};
+use crate::domain::service::ids::KeyId;
+use crate::domain::service::metadata::KeyMetadata;
+use crate::domain::service::reference::{KeyName, KeyReference};
+
+/// One listing of an instance's standard keys.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    rows: HashMap<KeyId, KeyMetadata>,
+    by_alias: HashMap<String, Vec<KeyId>>,
+    by_name: HashMap<String, Vec<KeyId>>,
+    listed_at: Timestamp,
+}
+
+/// Where a look-up over catalogue ∩ grant ends.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LookUp<'a> {
+    /// This key, which the grant allows.
+    Found(&'a KeyMetadata),
+    /// No row that the grant is known to allow: to be asked singly.
+    Missing,
+}
+
+/// What differs between two listings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Keys that came, went or changed.
+    pub ids: HashSet<KeyId>,
+    /// Aliases that came, went or moved.
+    pub aliases: HashSet<String>,
+    /// Names whose keys came, went or changed.
+    pub names: HashSet<String>,
+}
+
+impl Changes {
+    /// Tells whether nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Tells whether a reference, or the key that it last named, is among what changed.
+    #[must_use]
+    pub fn concern(&self, reference: &KeyReference, last: Option<&KeyId>) -> bool {
+        last.is_some_and(|id| self.ids.contains(id))
+            || match &reference.name {
+                KeyName::Id(id) => self.ids.contains(id),
+                KeyName::Alias(alias) => self.aliases.contains(alias.as_str()),
+                KeyName::Name(name) => self.names.contains(name),
+            }
+    }
+}
+
+impl Catalogue {
+    /// Makes a catalogue of a whole listing that was begun at `listed_at`.
+    #[must_use]
+    pub fn new(rows: Vec<KeyMetadata>, listed_at: Timestamp) -> Self {
+        let mut catalogue = Self {
+            rows: HashMap::with_capacity(rows.len()),
+            by_alias: HashMap::new(),
+            by_name: HashMap::new(),
+            listed_at,
+        };
+        for row in rows {
+            // A key may be on two pages when others were deleted meanwhile: the later row holds.
+            catalogue.rows.insert(row.id.clone(), row);
+        }
+        let mut oldest_first: Vec<&KeyMetadata> = catalogue.rows.values().collect();
+        oldest_first.sort_by(|a, b| (a.creation_date, &a.id).cmp(&(b.creation_date, &b.id)));
+        for row in oldest_first {
+            for alias in row.aliases.iter().flatten() {
+                // While an alias moves, two rows may carry it for some minutes.
+                let holders = catalogue.by_alias.entry(alias.clone()).or_default();
+                holders.push(row.id.clone());
+            }
+            if let Some(name) = &row.name {
+                catalogue
+                    .by_name
+                    .entry(name.clone())
+                    .or_default()
+                    .push(row.id.clone());
+            }
+        }
+        catalogue
+    }
+
+    /// When the listing was begun: what it says was true then or later.
+    #[must_use]
+    pub const fn listed_at(&self) -> Timestamp {
+        self.listed_at
+    }
+
+    /// How many keys it lists.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Tells whether it lists no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Finds a row by ID, whoever may see it: for keys that an object has used before.
+    #[must_use]
+    pub fn row(&self, id: &KeyId) -> Option<&KeyMetadata> {
+        self.rows.get(id)
+    }
+
+    /// Finds the key that a reference names among those that the grant allows.
+    #[must_use]
+    pub fn look_up(&self, reference: &KeyReference, grant: &Grant) -> LookUp<'_> {
+        let usable =
+            |row: &&KeyMetadata| in_ring(row, reference) && grant.verdict(row) == Verdict::Allowed;
+        // The newest of those that the grant allows: a row outside it must not show by hiding one
+        // that is inside.
+        let newest = |ids: Option<&Vec<KeyId>>, fits: fn(&KeyMetadata) -> bool| {
+            ids.into_iter()
+                .flatten()
+                .filter_map(|id| self.rows.get(id))
+                .filter(usable)
+                .filter(|row| fits(row))
+                .max_by(|a, b| (a.creation_date, &a.id).cmp(&(b.creation_date, &b.id)))
+        };
+        let row = match &reference.name {
+            KeyName::Id(id) => self.rows.get(id).filter(usable),
+            KeyName::Alias(alias) => newest(self.by_alias.get(alias.as_str()), |_| true),
+            KeyName::Name(name) => newest(self.by_name.get(name), KeyMetadata::is_active_standard),
+        };
+        row.map_or(LookUp::Missing, LookUp::Found)
+    }
+
+    /// Lists what differs in a newer listing.
+    #[must_use]
+    pub fn changes(&self, newer: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for (id, row) in &newer.rows {
+            match self.rows.get(id) {
+                Some(old) if old == row => {}
+                old => changes.note(id, [Some(row), old]),
+            }
+        }
+        for (id, row) in &self.rows {
+            if !newer.rows.contains_key(id) {
+                changes.note(id, [Some(row), None]);
+            }
+        }
+        changes
+    }
+}
+
+impl Changes {
+    fn note(&mut self, id: &KeyId, rows: [Option<&KeyMetadata>; 2]) {
+        self.ids.insert(id.clone());
+        for row in rows.into_iter().flatten() {
+            self.aliases.extend(row.aliases.iter().flatten().cloned());
+            self.names.extend(row.name.clone());
+        }
+    }
+}
+
+fn in_ring(row: &KeyMetadata, reference: &KeyReference) -> bool {
+    match (&reference.ring, &row.key_ring) {
+        (None, _) => true,
+        (Some(asked), Some(ring)) => asked.as_str() == ring,
+        // A missing ring is unknown, not `default`.
+        (Some(_), None) => false,
+    }
+}
+
+/// What a single read said, and when it was sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The key's metadata, or why it could not be learnt.
+    pub result: Result<KeyMetadata, FetchFailure>,
+    /// When it was asked.
+    pub asked_at: Timestamp,
+}
+
+/// How the last attempt at a listing ended.
+#[derive(Clone, Debug, Default)]
+pub enum Listing {
+    /// None was made yet.
+    #[default]
+    None,
+    /// It failed.
+    Failed {
+        /// Why.
+        failure: FetchFailure,
+        /// When the attempt was begun.
+        at: Timestamp,
+        /// Since when no listing succeeded.
+        since: Timestamp,
+        /// The last one that succeeded: old, but not wrong.
+        last: Option<std::sync::Arc<Catalogue>>,
+    },
+    /// It succeeded.
+    Fresh(std::sync::Arc<Catalogue>),
+}
+
+impl Listing {
+    /// The newest listing there is, of whatever age.
+    #[must_use]
+    pub fn catalogue(&self) -> Option<&Catalogue> {
+        match self {
+            Self::None => None,
+            Self::Failed { last, .. } => last.as_deref(),
+            Self::Fresh(catalogue) => Some(catalogue),
+        }
+    }
+
+    /// The newest listing, unless the service has refused one since: it is no word about now
+    /// then, and keys are asked singly.
+    #[must_use]
+    pub fn in_force(&self) -> Option<&Catalogue> {
+        self.catalogue().filter(|_| !self.is_refused())
+    }
+
+    /// Whether the service refused the last attempt.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Failed { failure, .. } if failure.kind == FailureKind::Denied)
+    }
+
+    /// When the last attempt was begun.
+    #[must_use]
+    pub fn attempted_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::None => None,
+            Self::Failed { at, .. } => Some(*at),
+            Self::Fresh(catalogue) => Some(catalogue.listed_at),
+        }
+    }
+}
+
+/// Everything known of an instance's keys at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    /// The listing.
+    pub listing: Listing,
+    /// Single reads since.
+    pub answers: HashMap<Question, Answer>,
+}
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;
