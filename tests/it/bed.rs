@@ -134,3 +134,12 @@ pub(crate) fn options() -> ClientOptions {
         ..ClientOptions::default()
     }
 }
+
+/// Waits until something holds, for as long as a noisy machine may need.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begun = tokio::time::Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed().as_secs() < 60, "not in time: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

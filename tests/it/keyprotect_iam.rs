@@ -6,9 +6,9 @@ use futures::future::join_all;
 use key_protect_emulator::Options;
 use key_protect_operator::domain::service::failure::FailureKind;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 
-use super::bed::{API_KEY, Bed, INSTANCE};
+use super::bed::{API_KEY, Bed, INSTANCE, until};
 
 #[tokio::test]
 async fn many_callers_share_one_exchange() {
@@ -35,7 +35,7 @@ async fn a_caller_that_leaves_takes_no_exchange_along() {
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_ahead_while_the_old_one_serves() {
+async fn a_token_is_renewed_at_four_fifths_of_its_life() {
     let token_lifetime = Duration::from_secs(5);
     let bed = Bed::with(Options {
         token_lifetime,
@@ -46,26 +46,36 @@ async fn a_token_is_renewed_ahead_while_the_old_one_serves() {
     let source = client.token_source();
     let begun = Instant::now();
     assert!(source.token().await.is_ok());
-    sleep(Duration::from_millis(3500)).await;
-    assert!(source.token().await.is_ok());
-    assert_eq!(bed.served("token").len(), 1, "not before 80 %");
-    sleep(Duration::from_millis(4100).saturating_sub(begun.elapsed())).await;
-    bed.fault(json!({"match": {"operation": "token"}, "effect": {"delayMs": 300}}));
-    let asked = Instant::now();
-    assert!(
-        join_all((0..20).map(|_| source.token()))
-            .await
-            .iter()
-            .all(Result::is_ok)
-    );
-    assert!(
-        asked.elapsed() < Duration::from_millis(250),
-        "nobody waits for IAM"
-    );
-    sleep(Duration::from_secs(1)).await;
-    assert!(source.token().await.is_ok());
-    assert_eq!(bed.served("token").len(), 2);
+    until("the token is renewed", async || {
+        assert!(source.token().await.is_ok());
+        bed.served("token").len() == 2
+    })
+    .await;
+    assert!(begun.elapsed() >= token_lifetime.mul_f64(0.8));
     assert!(client.list_keys().await.is_ok(), "the new one");
+    assert_eq!(bed.served("token").len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_renewal() {
+    let token_lifetime = Duration::from_secs(20);
+    let bed = Bed::with(Options {
+        token_lifetime,
+        ..Options::default()
+    })
+    .await;
+    let client = bed.client();
+    let source = client.token_source();
+    let begun = Instant::now();
+    assert!(source.token().await.is_ok());
+    // From here on IAM does not answer: whoever waited for it would not be back in time.
+    bed.fault(json!({"match": {"operation": "token"}, "effect": {"delayMs": 60_000}}));
+    until("the time of renewal has come", async || {
+        let served = timeout(Duration::from_secs(3), source.token()).await;
+        assert!(matches!(served, Ok(Ok(_))), "the old token serves");
+        begun.elapsed() > token_lifetime.mul_f64(0.82)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -80,14 +90,20 @@ async fn while_iam_is_down_the_old_token_serves_to_its_end() {
     let source = client.token_source();
     assert!(source.token().await.is_ok());
     bed.fault(json!({"match": {"operation": "token"}, "effect": {"status": 503, "body": "html"}}));
-    sleep(Duration::from_millis(8100)).await;
-    assert!(client.list_keys().await.is_ok());
+    until("a renewal was tried", async || {
+        assert!(client.list_keys().await.is_ok(), "the old token serves");
+        bed.served("token").len() > 1
+    })
+    .await;
     assert_eq!(
         source.authenticated(),
         Some(Ok(())),
         "no one has been refused yet"
     );
-    sleep(Duration::from_millis(2000)).await;
+    until("the old token has run out", async || {
+        client.list_keys().await.is_err()
+    })
+    .await;
     let failure = client.list_keys().await.unwrap_err();
     assert_eq!(
         (failure.kind, failure.status),
@@ -100,11 +116,7 @@ async fn while_iam_is_down_the_old_token_serves_to_its_end() {
     }
     assert!(bed.served("token").len() <= before + 4, "one try a step");
     bed.emulator.clear_faults();
-    let healed = Instant::now();
-    while source.token().await.is_err() {
-        assert!(healed.elapsed() < Duration::from_secs(15));
-        sleep(Duration::from_millis(100)).await;
-    }
+    until("IAM is back", async || source.token().await.is_ok()).await;
     assert_eq!(source.authenticated(), Some(Ok(())));
 }
 
@@ -124,11 +136,10 @@ async fn a_refused_api_key_is_tried_once_until_the_file_changes() {
     assert_eq!(bed.served("token").len(), 1);
     assert!(matches!(source.authenticated(), Some(Err(_))));
     bed.put_api_key(API_KEY);
-    let changed = Instant::now();
-    while client.list_keys().await.is_err() {
-        assert!(changed.elapsed() < Duration::from_secs(5));
-        sleep(Duration::from_millis(50)).await;
-    }
+    until("the new API key is used", async || {
+        client.list_keys().await.is_ok()
+    })
+    .await;
     assert_eq!(bed.served("token").len(), 2);
     assert_eq!(source.authenticated(), Some(Ok(())));
 }
@@ -139,10 +150,16 @@ async fn a_key_rotated_just_before_iam_refuses_it_is_used_at_once() {
     bed.put_api_key("deleted-api-key");
     let client = bed.client();
     bed.fault(json!({"match": {"operation": "token"}, "times": 1, "effect": {"delayMs": 500}}));
-    let (token, ()) = tokio::join!(client.token_source().token(), async {
-        sleep(Duration::from_millis(200)).await;
-        bed.put_api_key(API_KEY);
-    });
+    let source = client.token_source();
+    let mut asked = std::pin::pin!(source.token());
+    // The exchange is under way once the call waits; then the file changes.
+    assert!(
+        timeout(Duration::from_millis(200), asked.as_mut())
+            .await
+            .is_err()
+    );
+    bed.put_api_key(API_KEY);
+    let token = asked.await;
     assert!(token.is_ok(), "{:?}", token.err());
     assert_eq!(bed.served("token").len(), 2);
 }
@@ -158,19 +175,20 @@ async fn a_rotated_key_is_picked_up_while_the_old_token_serves() {
         .unwrap();
     bed.put_api_key("second-api-key");
     bed.emulator.delete_api_key(API_KEY).unwrap();
-    let changed = Instant::now();
-    while bed.served("token").len() < 2 {
-        assert!(client.list_keys().await.is_ok());
-        assert!(changed.elapsed() < Duration::from_secs(5));
-        sleep(Duration::from_millis(100)).await;
-    }
+    until("the new API key is used", async || {
+        assert!(client.list_keys().await.is_ok(), "the old token serves");
+        bed.served("token").len() == 2
+    })
+    .await;
     assert!(client.list_keys().await.is_ok());
     assert_eq!(bed.served("token")[1].status, Some(200));
     // A wrong key in the file leaves the token alone, and says so.
     bed.put_api_key("wrong-api-key");
-    sleep(Duration::from_millis(2500)).await;
-    assert!(client.list_keys().await.is_ok());
-    sleep(Duration::from_millis(300)).await;
+    until("the wrong key was tried", async || {
+        assert!(client.list_keys().await.is_ok(), "the old token serves");
+        client.token_source().authenticated() != Some(Ok(()))
+    })
+    .await;
     let state = client.token_source().authenticated().unwrap().unwrap_err();
     assert_eq!(state.kind, FailureKind::CredentialRejected);
     assert!(client.list_keys().await.is_ok());
@@ -195,8 +213,10 @@ async fn a_file_that_holds_no_key_sends_nothing() {
     let client = bed.client();
     assert!(client.list_keys().await.is_err());
     bed.put_api_key(&json!({"name": "n", "apikey": API_KEY}).to_string());
-    sleep(Duration::from_millis(2100)).await;
-    assert!(client.list_keys().await.is_ok());
+    until("the key is found", async || {
+        client.list_keys().await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,18 +1,13 @@
 //! Through a proxy, as in clusters that have no other way out. The proxy is named by the
-//! environment, so the client runs in a process of its own: this test binary, started again.
+//! environment, so the client runs in a process of its own: `key-protect-operator check`.
 
 use std::sync::{Arc, Mutex};
 
 use key_protect_emulator::{Options, Tls};
-use key_protect_operator::domain::service::endpoint::{AllowedHosts, resolve};
-use key_protect_operator::keyprotect::{Client, CredentialFile};
-use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::bed::{Bed, INSTANCE, options, tls_provider};
-
-const FOLDER: &str = "KPO_TEST_FOLDER";
+use super::bed::{Bed, INSTANCE};
 
 /// A proxy that takes every tunnel to one server, and remembers where it was asked to go.
 async fn proxy(server: String) -> (String, Arc<Mutex<Vec<String>>>) {
@@ -65,12 +60,13 @@ async fn ibm_clouds_own_hosts_are_reached_through_a_proxy() {
     let status = tokio::task::spawn_blocking({
         let folder = bed.path("");
         move || {
-            std::process::Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "keyprotect_proxy::behind_the_proxy", "--ignored"])
+            std::process::Command::new(env!("CARGO_BIN_EXE_key-protect-operator"))
+                .args(["check", "--instance", INSTANCE, "--region", "us-south"])
+                .args(["--ca-file", &format!("{folder}/ca.pem")])
+                .args(["--api-key-file", &format!("{folder}/apikey")])
                 .env("HTTPS_PROXY", proxy)
                 .env_remove("NO_PROXY")
                 .env_remove("no_proxy")
-                .env(FOLDER, folder)
                 .output()
                 .unwrap()
         }
@@ -90,25 +86,4 @@ async fn ibm_clouds_own_hosts_are_reached_through_a_proxy() {
         [to("iam.cloud.ibm.com"), to("us-south.kms.cloud.ibm.com")]
     );
     assert_eq!(bed.served("list")[0].instance.as_deref(), Some(INSTANCE));
-}
-
-#[tokio::test]
-#[ignore = "the other half of the test above, in a process of its own"]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the first half speaks through the environment"
-)]
-async fn behind_the_proxy() {
-    tls_provider();
-    let folder = std::path::PathBuf::from(std::env::var(FOLDER).unwrap());
-    let pem = std::fs::read_to_string(folder.join("ca.pem")).unwrap();
-    let spec = json!({"instanceID": INSTANCE, "region": "us-south", "endpoint": {"caBundle": pem}});
-    let endpoint = resolve(
-        &serde_json::from_value(spec).unwrap(),
-        &AllowedHosts::default(),
-    )
-    .unwrap();
-    let credential = CredentialFile::at(folder.join("apikey"));
-    let client = Client::new(&endpoint, credential, &options()).unwrap();
-    assert_eq!(client.list_keys().await.unwrap().len(), 1);
 }
