@@ -18,7 +18,10 @@ use super::bed::{INSTANCE, allowed, options, tls_provider};
 const ID: &str = "02fd6835-6001-4482-a892-13bd2085f75d";
 
 /// A server that answers every request with the same bytes, then goes on for ever with `more`.
-async fn server(head: &'static str, more: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+async fn server(
+    head: impl AsRef<[u8]> + Send + Sync + Clone + 'static,
+    more: &'static [u8],
+) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let connections = Arc::new(AtomicUsize::new(0));
@@ -26,10 +29,11 @@ async fn server(head: &'static str, more: &'static [u8]) -> (String, Arc<AtomicU
     drop(tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             count.fetch_add(1, Ordering::SeqCst);
+            let head = head.clone();
             drop(tokio::spawn(async move {
                 let mut buffer = [0; 8192];
                 while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
-                    if stream.write_all(head.as_bytes()).await.is_err() {
+                    if stream.write_all(head.as_ref()).await.is_err() {
                         return;
                     }
                     while !more.is_empty() && stream.write_all(more).await.is_ok() {}
@@ -138,4 +142,32 @@ async fn a_guarded_name_that_leads_to_this_machine_is_not_called() {
     assert_eq!(failure.kind, FailureKind::Invalid, "{failure}");
     assert!(failure.detail.contains("loopback"), "{failure}");
     assert_eq!(connections.load(Ordering::SeqCst), 0);
+}
+
+/// The key above, with the payload `hello`, as `gzip` makes it.
+const GZIPPED: &[u8] = b"\
+    \x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x4d\xcd\xcd\x0e\x82\x30\x10\x04\xe0\x57\
+    \x21\xbd\x2a\xc8\xbf\xd5\xc4\x33\x2f\x60\xbc\x18\x0f\x4b\xbb\x24\x48\xa1\x4d\xbb\
+    \x18\x09\xe1\xdd\x6d\x39\x79\x9b\x7c\xc9\xcc\xac\x6c\x44\x02\x09\x04\xec\x1a\xad\
+    \x4c\x68\xa5\x50\x50\xaf\xa7\xfb\x62\xd0\x13\x03\x63\x54\x2f\x20\xd0\xe9\x33\xc9\
+    \xa4\x6f\xc7\x64\x18\x5d\x32\xe0\x72\x78\x3b\x3d\xb1\x63\xf4\xdf\xd2\x04\xca\xd7\
+    \xb2\xcd\xb3\x45\xa7\x67\x2b\xd0\x79\x78\xae\xac\x97\x61\x2f\xcd\x3b\x59\xf3\xa2\
+    \x8a\xeb\x34\xcd\xe2\xb2\xe4\x79\x0c\xfc\x92\xc7\x59\xd1\xca\x3c\xe5\x55\x77\xae\
+    \x64\xd8\x9c\x60\xdc\xff\xb5\x95\x68\x5d\x10\x47\x40\x81\x32\x9f\xf1\x4b\x16\x04\
+    \x41\xab\x82\x90\x9d\xd1\xa3\x81\x45\x69\xd8\x5f\xa0\x79\xb8\xb6\xe1\x37\xb6\xbd\
+    \xb6\x1f\xa2\x4a\x72\xd9\xe3\x00\x00\x00";
+
+#[tokio::test]
+async fn a_compressed_answer_is_read() {
+    let mut answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        GZIPPED.len()
+    )
+    .into_bytes();
+    answer.extend_from_slice(GZIPPED);
+    let (url, _) = server(answer, b"").await;
+    let id = KeyId::parse(ID).unwrap();
+    let key = client(&endpoint(&url), &options()).key(&id, None).await;
+    let material = key.unwrap().material.unwrap();
+    assert_eq!(material.expose(), b"hello");
 }
