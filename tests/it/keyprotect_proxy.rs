@@ -57,10 +57,10 @@ async fn ibm_clouds_own_hosts_are_reached_through_a_proxy() {
         .1
         .to_owned();
     let (proxy, asked) = proxy(server).await;
-    let output = check(&bed, &proxy, "").await;
+    let output = check(&bed, &proxy).await;
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
-    let mut tunnels = std::mem::take(&mut *asked.lock().unwrap());
+    let mut tunnels = asked.lock().unwrap().clone();
     tunnels.sort();
     let to = |host: &str| format!("CONNECT {host}:443 HTTP/1.1");
     assert_eq!(
@@ -68,22 +68,17 @@ async fn ibm_clouds_own_hosts_are_reached_through_a_proxy() {
         [to("iam.cloud.ibm.com"), to("us-south.kms.cloud.ibm.com")]
     );
     assert_eq!(bed.served("list")[0].instance.as_deref(), Some(INSTANCE));
-
-    // Hosts that the environment excepts are not looked for there, whether they are found or not.
-    let output = check(&bed, &proxy, "cloud.ibm.com").await;
-    assert!(!output.status.success());
-    assert_eq!(*asked.lock().unwrap(), Vec::<String>::new());
 }
 
 /// Runs the check command with a proxy in its environment.
-async fn check(bed: &Bed, proxy: &str, no_proxy: &str) -> std::process::Output {
+async fn check(bed: &Bed, proxy: &str) -> std::process::Output {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_key-protect-operator"));
     command
         .args(["check", "--instance", INSTANCE, "--region", "us-south"])
         .args(["--ca-file", &bed.path("ca.pem")])
         .args(["--api-key-file", &bed.path("apikey")])
         .env("HTTPS_PROXY", proxy)
-        .env("NO_PROXY", no_proxy)
+        .env_remove("NO_PROXY")
         .env_remove("no_proxy");
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
