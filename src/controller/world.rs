@@ -442,6 +442,12 @@ impl World {
     pub fn namespace_deleted(&mut self, name: &str) {
         self.namespaces.remove(name);
     }
+
+    /// Takes in that a listing of namespaces is complete: the others are gone.
+    pub fn namespaces_listed(&mut self, listed: &HashSet<ObjectKey>) {
+        self.namespaces
+            .retain(|name, _| listed.contains(&ObjectKey::new("", name)));
+    }
 }
 
 fn key_of(object: &KeyProtectKey) -> ObjectKey {
