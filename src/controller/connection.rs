@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, OnceCell, Semaphore};
 
 use super::clock::now;
-use crate::api::Reason;
+use crate::api::{KeyProtectInstance, Reason};
 use crate::domain::access::Question;
 use crate::domain::look::hindrance::PayloadNeed;
 use crate::domain::schedule;
@@ -25,6 +25,9 @@ use crate::keyprotect::{Client, CredentialFile};
 const FETCHES: usize = 64;
 /// How long an answer that others wait for may be shared.
 const SHARED_FOR: SignedDuration = SignedDuration::from_secs(10);
+
+/// How long a single read is kept: beyond that it serves nobody.
+const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// What a listing brought.
 #[derive(Clone, Debug)]
@@ -106,6 +109,13 @@ impl Connection {
         }
     }
 
+    /// Whether this is the connection of that very object with that very spec.
+    #[must_use]
+    pub fn is_of(&self, instance: &KeyProtectInstance) -> bool {
+        instance.metadata.uid.as_deref() == Some(&*self.uid)
+            && instance.metadata.generation == self.generation
+    }
+
     /// The service's name of the instance: part of every record.
     #[must_use]
     pub fn instance_id(&self) -> String {
@@ -170,6 +180,11 @@ impl Connection {
         begun: Timestamp,
         pace: &mut Pace,
     ) -> News {
+        // Also where the service refuses to list for ever, and everything is read singly.
+        lock(&self.answers).retain(|_, answer| {
+            let end = answer.asked_at.checked_add(ANSWERS_FOR);
+            end.is_ok_and(|end| end > begun)
+        });
         let mut listing = lock(&self.listing);
         let last = match &*listing {
             Listing::None => None,
@@ -186,13 +201,6 @@ impl Connection {
                     credential: pace.credential,
                     ..Pace::default()
                 };
-                // Single reads of before the listing before last serve nobody any more.
-                lock(&self.answers).retain(|_, answer| {
-                    answer
-                        .asked_at
-                        .checked_add(SignedDuration::from_hours(24))
-                        .is_ok_and(|end| end > begun)
-                });
                 News::Listed { changes, recovered }
             }
             Err(failure) => {
@@ -308,4 +316,35 @@ fn join<K: Hash + Eq, T>(flights: &Flights<K, T>, key: K) -> (Timestamp, Shared<
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::service::failure::Operation;
+    use crate::domain::service::ids::Alias;
+    use crate::domain::service::reference::KeyName;
+
+    #[test]
+    fn old_single_reads_go_also_where_the_listing_is_refused() {
+        let unusable = Err((Reason::Unreachable, String::new()));
+        let connection = Connection::new("u".to_owned(), Some(1), unusable);
+        let begun = now();
+        let refused = || FetchFailure::new(Operation::ListKeys, FailureKind::Denied, "refused");
+        for (alias, hours) in [("old", 25), ("young", 23)] {
+            let question = Question {
+                key: KeyName::Alias(Alias::parse(alias).unwrap()),
+                ring: None,
+            };
+            let answer = Answer {
+                result: Err(refused()),
+                asked_at: begun
+                    .checked_sub(SignedDuration::from_hours(hours))
+                    .unwrap(),
+            };
+            lock(&connection.answers).insert(question, answer);
+        }
+        connection.take_listing(Err(refused()), begun, &mut Pace::default());
+        assert_eq!(lock(&connection.answers).len(), 1);
+    }
 }

@@ -1,9 +1,11 @@
 //! Looks after instances: makes their connections, lists their keys on time, tells the objects
 //! that a listing concerns, and writes the instances' status.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
@@ -30,29 +32,32 @@ use crate::keyprotect::{Client, ClientOptions, CredentialFile};
 
 /// How often the key file of an instance that IAM refused is looked at.
 const CREDENTIAL_WATCH: Duration = Duration::from_secs(2);
-/// How long after a status could not be written it is tried again.
+/// How long after a status could not be written it is tried again, at first and at most.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
+const WRITE_AGAIN_AT_MOST: Duration = Duration::from_secs(60);
 /// Changes of the number of keys in use are gathered for this long before status says so.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// The connection of an instance, as it is now; made when it is first asked for.
+/// The connection of an instance as the world shows it now, made when it is first asked for; none
+/// once the instance is gone. Whoever gathered before it changed must not put the connection of
+/// before back, nor that of an instance that was deleted.
 pub(super) fn connection(
     context: &Context,
     instance: &KeyProtectInstance,
 ) -> Option<Arc<Connection>> {
     let key = key_of(instance);
-    let uid = instance.uid()?;
+    // Nobody takes these two the other way round.
     let mut connections = context.connections();
+    let instance = context.world().instance(&key)?;
     if let Some(known) = connections.get(&key)
-        && known.uid == uid
-        && known.generation == instance.metadata.generation
+        && known.is_of(&instance)
     {
         return Some(Arc::clone(known));
     }
     let made = Arc::new(Connection::new(
-        uid,
+        instance.uid()?,
         instance.metadata.generation,
-        usable(context, instance),
+        usable(context, &instance),
     ));
     if let Some(old) = connections.insert(key, Arc::clone(&made)) {
         old.poke.notify_one();
@@ -105,19 +110,33 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
     })
 }
 
-/// Looks after one instance until it is gone.
+/// Looks after one instance until it is gone, also where doing so once panics.
 pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: CancellationToken) {
-    let mut forced = None;
     loop {
-        let Some(instance) = context.world().instance(&key) else {
+        let ended = AssertUnwindSafe(look_after(&context, &key, &gone)).catch_unwind();
+        if ended.await.is_ok() {
+            return;
+        }
+        tracing::error!(instance = %key, "an instance's task ended badly; please report this");
+        tokio::select! {
+            () = gone.cancelled() => return,
+            () = tokio::time::sleep(super::AFTER_PANIC) => {}
+        }
+    }
+}
+
+async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken) {
+    let (mut forced, mut unwritten) = (None, 0_u32);
+    loop {
+        let Some(instance) = context.world().instance(key) else {
             return;
         };
-        let Some(connection) = connection(&context, &instance) else {
+        let Some(connection) = connection(context, &instance) else {
             return;
         };
         let asked = open_sync_request(&instance);
-        let interval = interval(&context, &key, &instance);
-        let in_use = keys_in_use(&context, &instance);
+        let interval = interval(context, key, &instance);
+        let in_use = keys_in_use(context, &instance);
         let due = match connection.next_listing(interval).await {
             // The opening one: whichever was begun first will do.
             None => Some(Timestamp::MIN),
@@ -135,15 +154,23 @@ pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: Cance
         if let Some(not_before) = not_before
             && let Some(news) = connection.ensure_listing(not_before, is_forced).await
         {
-            spread(&context, &key, &connection, &news);
+            spread(context, key, &connection, &news);
         }
-        write_status(&context, &key, &connection, asked.as_deref()).await;
+        if gone.is_cancelled() {
+            return;
+        }
+        match write_status(context, key, &connection, asked.as_deref()).await {
+            StatusWrite::Done => unwritten = 0,
+            StatusWrite::Failed => unwritten = unwritten.saturating_add(1),
+            StatusWrite::Outdated => continue,
+        }
         forced = asked;
         let wait = async {
             tokio::select! {
                 () = sleep_until(due_again(&connection, interval, in_use).await) => {}
                 () = tokio::time::sleep(CREDENTIAL_WATCH), if credential => {}
-                () = connection.poke.notified() => tokio::time::sleep(settle(&context, &key)).await,
+                () = tokio::time::sleep(write_again(unwritten)), if unwritten > 0 => {}
+                () = connection.poke.notified() => tokio::time::sleep(settle(context, key)).await,
             }
         };
         tokio::select! {
@@ -343,15 +370,35 @@ fn touches(object: &KeyProtectKey, changes: &Changes) -> bool {
         .any(|reference| changes.concern(&reference, None))
 }
 
+/// What became of an instance's status.
+enum StatusWrite {
+    /// It says what is so.
+    Done,
+    /// It has to be written again.
+    Failed,
+    /// The instance changed, or another has its name, while its keys were listed: what was seen
+    /// by the old spec is no word about the new one.
+    Outdated,
+}
+
+/// How long after a status could not be written so often in a row it is tried again.
+fn write_again(failures: u32) -> Duration {
+    let doubled = 1_u32 << failures.saturating_sub(1).min(16);
+    WRITE_AGAIN.saturating_mul(doubled).min(WRITE_AGAIN_AT_MOST)
+}
+
 async fn write_status(
     context: &Context,
     key: &ObjectKey,
     connection: &Connection,
     asked: Option<&str>,
-) {
+) -> StatusWrite {
     let Some(instance) = context.world().instance(key) else {
-        return;
+        return StatusWrite::Done;
     };
+    if !connection.is_of(&instance) {
+        return StatusWrite::Outdated;
+    }
     let listing = connection.listing();
     let endpoint = connection.usable.as_ref().map_or_else(
         |(reason, message)| Err((*reason, message.as_str())),
@@ -382,18 +429,17 @@ async fn write_status(
         answered: asked.filter(|_| matches!(listing, Listing::Fresh(_))),
     };
     let Some(new) = instance_status::status(&instance, &seen) else {
-        return;
+        return StatusWrite::Done;
     };
     let written = {
         let _permit = context.writes.acquire().await;
         status::replace(&context.client, instance.as_ref(), &new).await
     };
     match written {
-        Ok(_) => {}
+        Ok(_) => StatusWrite::Done,
         Err(failure) => {
             tracing::debug!(instance = %key, ?failure, "the instance's status is written again soon");
-            tokio::time::sleep(WRITE_AGAIN).await;
-            connection.poke.notify_one();
+            StatusWrite::Failed
         }
     }
 }
@@ -404,3 +450,7 @@ pub(super) fn note_use(context: &Context, instance: &ObjectKey) {
         connection.poke.notify_one();
     }
 }
+
+#[cfg(test)]
+#[path = "instance_tests.rs"]
+mod tests;

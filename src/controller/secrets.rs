@@ -22,8 +22,9 @@ pub struct Touched {
 pub struct Secrets {
     views: HashMap<ObjectKey, Arc<SecretView>>,
     by_owner: HashMap<String, BTreeSet<ObjectKey>>,
-    /// Those that the operator wrote while a listing was under way, which may lack them.
-    written_meanwhile: HashSet<ObjectKey>,
+    /// Those that the operator wrote while a listing is under way, which may lack them; nothing
+    /// between listings.
+    written_meanwhile: Option<HashSet<ObjectKey>>,
 }
 
 impl Secrets {
@@ -55,8 +56,8 @@ impl Secrets {
         }) {
             return None;
         }
-        if own_write {
-            self.written_meanwhile.insert(key.clone());
+        if own_write && let Some(written) = &mut self.written_meanwhile {
+            written.insert(key.clone());
         }
         if let Some(old) = &old {
             self.disown(&key, old);
@@ -93,16 +94,17 @@ impl Secrets {
 
     /// Takes in that a listing begins.
     pub fn listing(&mut self) {
-        self.written_meanwhile.clear();
+        self.written_meanwhile = Some(HashSet::new());
     }
 
     /// Takes in that a listing is complete: the others are gone, but for those that the operator
     /// wrote meanwhile.
     pub fn listed(&mut self, listed: &HashSet<ObjectKey>) -> Vec<Touched> {
+        let written = self.written_meanwhile.take().unwrap_or_default();
         let gone: Vec<ObjectKey> = self
             .views
             .keys()
-            .filter(|key| !listed.contains(*key) && !self.written_meanwhile.contains(*key))
+            .filter(|key| !listed.contains(*key) && !written.contains(*key))
             .cloned()
             .collect();
         gone.iter()
@@ -171,5 +173,8 @@ mod tests {
         secrets.applied("n", view("u", "2"), true);
         assert!(secrets.listed(&HashSet::new()).is_empty());
         assert!(secrets.get(&key()).is_some());
+        // Between listings nothing is noted, so that nothing grows.
+        secrets.applied("n", view("u", "3"), true);
+        assert!(secrets.written_meanwhile.is_none());
     }
 }

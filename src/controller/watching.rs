@@ -36,6 +36,31 @@ impl Synced {
     }
 }
 
+/// The names in a listing that is under way. Between listings nothing is noted: a watch may go on
+/// for weeks without another one.
+#[derive(Default)]
+struct Names(Option<HashSet<ObjectKey>>);
+
+impl Names {
+    fn begin(&mut self) {
+        self.0 = Some(HashSet::new());
+    }
+
+    fn note(&mut self, key: &ObjectKey) {
+        if let Some(names) = &mut self.0 {
+            names.insert(key.clone());
+        }
+    }
+
+    fn end(&mut self) -> HashSet<ObjectKey> {
+        self.0.take().unwrap_or_default()
+    }
+}
+
+fn key_of(object: &impl ResourceExt) -> ObjectKey {
+    ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any())
+}
+
 /// Starts a task for each kind.
 pub(super) fn start(context: &Arc<Context>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
     let synced = Synced::default();
@@ -69,19 +94,16 @@ async fn keys(
     synced: Synced,
 ) {
     let mut stream = std::pin::pin!(stream);
-    let (mut listed, mut first) = (HashSet::new(), true);
+    let (mut listed, mut first) = (Names::default(), true);
     while let Some(happened) = stream.next().await {
         let mut used = None;
         let concerned = match happened {
             Happened::ListBegins => {
-                listed.clear();
+                listed.begin();
                 continue;
             }
             Happened::Listed(object) | Happened::Applied(object) => {
-                listed.insert(ObjectKey::new(
-                    &object.namespace().unwrap_or_default(),
-                    &object.name_any(),
-                ));
+                listed.note(&key_of(&object));
                 let mut world = context.world();
                 used = Some(world.instance_key(&object));
                 world.key_applied(object)
@@ -89,13 +111,10 @@ async fn keys(
             Happened::Deleted(object) => {
                 let mut world = context.world();
                 used = Some(world.instance_key(&object));
-                world.key_deleted(&ObjectKey::new(
-                    &object.namespace().unwrap_or_default(),
-                    &object.name_any(),
-                ))
+                world.key_deleted(&key_of(&object))
             }
             Happened::ListEnds => {
-                let concerned = context.world().keys_listed(&std::mem::take(&mut listed));
+                let concerned = context.world().keys_listed(&listed.end());
                 synced.note(&context, &mut first);
                 concerned
             }
@@ -113,11 +132,11 @@ async fn secrets(
     synced: Synced,
 ) {
     let mut stream = std::pin::pin!(stream);
-    let (mut listed, mut first) = (HashSet::new(), true);
+    let (mut listed, mut first) = (Names::default(), true);
     while let Some(happened) = stream.next().await {
         let concerned = match happened {
             Happened::ListBegins => {
-                listed.clear();
+                listed.begin();
                 context.world().secrets_listing();
                 continue;
             }
@@ -126,17 +145,16 @@ async fn secrets(
                 let Some(view) = SecretView::from_metadata(secret.metadata) else {
                     continue;
                 };
-                listed.insert(ObjectKey::new(&namespace, &view.name));
+                listed.note(&ObjectKey::new(&namespace, &view.name));
                 context.world().secret_applied(&namespace, view)
             }
             Happened::Deleted(secret) => {
-                let key =
-                    ObjectKey::new(&secret.namespace().unwrap_or_default(), &secret.name_any());
+                let key = key_of(&secret);
                 let version = secret.metadata.resource_version.as_ref();
                 context.world().secret_deleted(&key, version)
             }
             Happened::ListEnds => {
-                let concerned = context.world().secrets_listed(&std::mem::take(&mut listed));
+                let concerned = context.world().secrets_listed(&listed.end());
                 synced.note(&context, &mut first);
                 concerned
             }
@@ -151,11 +169,15 @@ async fn namespaces(
     synced: Synced,
 ) {
     let mut stream = std::pin::pin!(stream);
-    let mut first = true;
+    let (mut listed, mut first) = (Names::default(), true);
     while let Some(happened) = stream.next().await {
         let concerned = match happened {
-            Happened::ListBegins => continue,
+            Happened::ListBegins => {
+                listed.begin();
+                continue;
+            }
             Happened::Listed(namespace) | Happened::Applied(namespace) => {
+                listed.note(&key_of(&namespace));
                 let facts = NamespaceFacts {
                     terminating: namespace.metadata.deletion_timestamp.is_some(),
                     labels: namespace.metadata.labels.clone().unwrap_or_default(),
@@ -169,6 +191,7 @@ async fn namespaces(
                 continue;
             }
             Happened::ListEnds => {
+                context.world().namespaces_listed(&listed.end());
                 synced.note(&context, &mut first);
                 continue;
             }
@@ -184,19 +207,26 @@ async fn instances(
     stop: CancellationToken,
 ) {
     let mut stream = std::pin::pin!(stream);
-    let (mut listed, mut first) = (HashSet::new(), true);
+    let (mut listed, mut first) = (Names::default(), true);
     let mut tasks: HashMap<ObjectKey, CancellationToken> = HashMap::new();
     let mut running = JoinSet::new();
-    while let Some(happened) = stream.next().await {
+    loop {
+        let happened = tokio::select! {
+            happened = stream.next() => happened,
+            // Those that are over are let go of.
+            Some(_) = running.join_next() => continue,
+        };
+        let Some(happened) = happened else {
+            return;
+        };
         let concerned = match happened {
             Happened::ListBegins => {
-                listed.clear();
+                listed.begin();
                 continue;
             }
             Happened::Listed(object) | Happened::Applied(object) => {
-                let key =
-                    ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
-                listed.insert(key.clone());
+                let key = key_of(&object);
+                listed.note(&key);
                 let concerned = context.world().instance_applied(object);
                 instance::note_use(&context, &key);
                 tasks.entry(key.clone()).or_insert_with(|| {
@@ -207,12 +237,11 @@ async fn instances(
                 concerned
             }
             Happened::Deleted(object) => {
-                let key =
-                    ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
+                let key = key_of(&object);
                 forget(&context, &mut tasks, &key)
             }
             Happened::ListEnds => {
-                let gone = context.world().instances_but(&std::mem::take(&mut listed));
+                let gone = context.world().instances_but(&listed.end());
                 let concerned = gone
                     .iter()
                     .flat_map(|key| forget(&context, &mut tasks, key))
@@ -235,4 +264,22 @@ fn forget(
     }
     context.connections().remove(key);
     context.world().instance_deleted(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_noted_in_a_listing_and_never_between_two() {
+        let mut names = Names::default();
+        let key = |name| ObjectKey::new("n", name);
+        names.begin();
+        names.note(&key("a"));
+        assert_eq!(names.end(), HashSet::from([key("a")]));
+        names.note(&key("b"));
+        assert!(names.0.is_none());
+        names.begin();
+        assert_eq!(names.end(), HashSet::new());
+    }
 }

@@ -243,23 +243,43 @@ impl Client {
     }
 
     /// Makes a call with a token, and once more with a new one if the first was refused: 401 is
-    /// also what a missing role gets, so there is no third try.
+    /// also what a missing role gets, so there is no third try. Where a new token is needed and
+    /// IAM gives none, that is the failure: the 401 says nothing about rights then.
     async fn authorized(
         &self,
         ask: &Ask<'_>,
         last: &Mutex<Option<FetchFailure>>,
     ) -> Result<(Answer, String), FetchFailure> {
-        let token = self.tokens.token().await?;
+        let token = self.waiting_for_iam(last, self.tokens.token()).await?;
         let refused = match self.tries(ask, &token, last).await {
             Err(failure) if verdict::may_be_the_token(&failure) => failure,
             result => return result,
         };
-        match self.tokens.replace(&token).await {
-            Ok(Some(new)) => self.tries(ask, &new, last).await,
-            // The API key itself is refused: that says more than Key Protect's 401.
-            Err(failure) if failure.kind == FailureKind::CredentialRejected => Err(failure),
-            Ok(None) | Err(_) => Err(refused),
+        match self
+            .waiting_for_iam(last, self.tokens.replace(&token))
+            .await?
+        {
+            Some(new) => self.tries(ask, &new, last).await,
+            None => Err(refused),
         }
+    }
+
+    /// Waits for IAM. Should the call's deadline pass meanwhile, it was IAM that did not answer.
+    async fn waiting_for_iam<T>(
+        &self,
+        last: &Mutex<Option<FetchFailure>>,
+        answer: impl Future<Output = T>,
+    ) -> T {
+        let put = |failure| *last.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        let detail = format!("{} did not answer in time", self.iam.host());
+        put(Some(FetchFailure::new(
+            Operation::Token,
+            FailureKind::Unreachable,
+            detail,
+        )));
+        let answer = answer.await;
+        put(None);
+        answer
     }
 
     async fn tries(

@@ -135,8 +135,9 @@ impl TokenSource {
         }
     }
 
-    /// Takes note that Key Protect refused a token, and gets another, unless one was forced
-    /// just now already. Nothing means that there is no other token to try with.
+    /// Takes note that Key Protect refused a token, and gets another, unless that one was itself
+    /// forced just now. Nothing means that the token is as fresh as they come, so that it is not
+    /// the token that was refused.
     ///
     /// # Errors
     /// Says why IAM gave no token.
@@ -165,7 +166,8 @@ impl TokenSource {
                 Some(failed) if failed.version == state.version && now < failed.next => {
                     return Err(failed.failure.clone());
                 }
-                _ if just_forced && state.flight.is_none() => return Ok(None),
+                // After a failure no new token came of the force; the back-off keeps the pace.
+                None if just_forced && state.flight.is_none() => return Ok(None),
                 _ => {}
             }
             state.forced_at = Some(now);

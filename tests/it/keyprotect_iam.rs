@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use key_protect_emulator::Options;
-use key_protect_operator::domain::service::failure::FailureKind;
+use key_protect_operator::domain::service::failure::{FailureKind, Operation};
+use key_protect_operator::keyprotect::ClientOptions;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use super::bed::{API_KEY, Bed, INSTANCE, until};
+use super::bed::{API_KEY, Bed, INSTANCE, options, until};
 
 #[tokio::test]
 async fn many_callers_share_one_exchange() {
@@ -316,4 +317,49 @@ async fn the_credential_in_use_belongs_to_one_client() {
         "nothing is shared by host or instance"
     );
     assert_eq!(bed.served("list")[0].instance.as_deref(), Some(INSTANCE));
+}
+
+#[tokio::test]
+async fn a_refused_token_that_iam_does_not_replace_is_iams_failure() {
+    let bed = Bed::start().await;
+    let client = bed.client();
+    assert!(client.list_keys().await.is_ok());
+    bed.emulator.revoke_tokens();
+    bed.fault(json!({"match": {"operation": "token"}, "effect": {"status": 503, "body": "html"}}));
+    bed.emulator.clear_requests();
+    let begun = Instant::now();
+    // Past the first steps of the back-off, where another token is tried for.
+    until("six seconds have passed", async || {
+        let failure = client.list_keys().await.unwrap_err();
+        assert_eq!(
+            (failure.operation, failure.kind, failure.status),
+            (Operation::Token, FailureKind::ServiceError, Some(503)),
+            "{failure}"
+        );
+        begun.elapsed() > Duration::from_secs(6)
+    })
+    .await;
+    let asked = bed.served("token").len();
+    assert!(asked <= 4 * (1 + options().retries), "{asked} is a storm");
+    bed.emulator.clear_faults();
+    until("it heals", async || client.list_keys().await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn while_iam_is_silent_it_is_iam_that_did_not_answer() {
+    let bed = Bed::start().await;
+    let short = ClientOptions {
+        call_deadline: Duration::from_millis(800),
+        ..options()
+    };
+    let client = bed.client_with(&json!({}), &short);
+    assert!(client.list_keys().await.is_ok());
+    bed.emulator.revoke_tokens();
+    bed.fault(json!({"match": {"operation": "token"}, "effect": {"delayMs": 5000}}));
+    let failure = client.list_keys().await.unwrap_err();
+    assert_eq!(
+        (failure.operation, failure.kind),
+        (Operation::Token, FailureKind::Unreachable),
+        "{failure}"
+    );
 }
