@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use key_protect_operator::check::{self, CheckArgs};
@@ -31,6 +32,9 @@ enum Command {
     Crds(CrdsArgs),
 }
 
+/// How long what cannot be called off may take once everything else has stopped.
+const LAST_MOMENT: Duration = Duration::from_millis(300);
+
 /// Why the operator could not run.
 #[derive(Debug, thiserror::Error)]
 enum StartError {
@@ -44,6 +48,8 @@ enum StartError {
     Tls,
     #[error("no way to a cluster: {0}")]
     Cluster(#[from] kube::Error),
+    #[error(transparent)]
+    Watch(#[from] controller::WatchEnded),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -99,7 +105,10 @@ fn run(args: &RunArgs) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(operate(args, settings))
+    let result = runtime.block_on(operate(args, settings));
+    // A name that is being looked up cannot be called off, and may take minutes.
+    runtime.shutdown_timeout(LAST_MOMENT);
+    result
 }
 
 async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
@@ -119,15 +128,16 @@ async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
         told
     };
     // Any of the three that ends takes the others along.
-    let (health, (), signals) = tokio::join!(
+    let (health, controller, signals) = tokio::join!(
         async {
             let ended = health.await;
             stop.cancel();
             ended
         },
         async {
-            controller.await;
+            let ended = controller.await;
             stop.cancel();
+            ended
         },
         async {
             tokio::select! {
@@ -137,6 +147,7 @@ async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
         }
     );
     health?;
+    controller?;
     signals?;
     Ok(())
 }

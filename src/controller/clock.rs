@@ -1,6 +1,10 @@
-//! The one place where the operator reads the clock.
+//! The one place where the operator reads the clock, and the sign of life of what goes round by it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 /// The time.
 #[must_use]
@@ -27,5 +31,37 @@ pub async fn sleep_until(at: Option<Timestamp>) {
             return;
         }
         tokio::time::sleep(left.min(STEP)).await;
+    }
+}
+
+/// When something that goes round came round last, by a clock that nobody sets.
+#[derive(Debug)]
+pub struct Heartbeat {
+    begun: Instant,
+    /// Milliseconds after `begun`.
+    last: AtomicU64,
+}
+
+impl Heartbeat {
+    /// Begins with a beat.
+    #[must_use]
+    pub fn start() -> Self {
+        Self {
+            begun: Instant::now(),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// Says that it came round.
+    pub fn beat(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    /// How long ago that was.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(last)
     }
 }

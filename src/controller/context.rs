@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::{Notify, Semaphore};
 
+use super::clock::Heartbeat;
 use super::connection::Connection;
 use super::queue::{ObjectKey, Queue};
 use super::world::{Concerned, World};
@@ -53,6 +54,8 @@ pub struct Context {
     connections: Mutex<HashMap<ObjectKey, Arc<Connection>>>,
     /// Wakes the dispatcher.
     pub wake: Notify,
+    /// The dispatcher's sign of life.
+    pub heartbeat: Heartbeat,
     ready: AtomicBool,
 }
 
@@ -70,6 +73,7 @@ impl Context {
             connections: Mutex::default(),
             writes: Semaphore::new(WRITES),
             wake: Notify::new(),
+            heartbeat: Heartbeat::start(),
             ready: AtomicBool::new(false),
             client,
             settings,
@@ -146,4 +150,29 @@ fn is_blocked_by_its_secret(object: &KeyProtectKey) -> bool {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+impl Context {
+    /// A context whose API server is nowhere.
+    pub(crate) fn nowhere() -> Self {
+        let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
+        let settings = Settings {
+            policy: Policy {
+                grace: jiff::SignedDuration::from_mins(15),
+                default_instance: ("n".to_owned(), "default".to_owned()),
+                metadata_prefixes: Vec::new(),
+            },
+            namespace: "elsewhere".to_owned(),
+            credentials_dir: PathBuf::new(),
+            default_credential: "default".to_owned(),
+            allowed_hosts: AllowedHosts::default(),
+            instance_name: "test".to_owned(),
+        };
+        Self::new(
+            Client::try_from(config).unwrap(),
+            settings,
+            super::clock::now(),
+        )
+    }
 }

@@ -1,29 +1,6 @@
-use std::path::PathBuf;
-
 use serde_json::json;
 
 use super::*;
-use crate::controller::context::Settings;
-use crate::domain::look::observed::Policy;
-use crate::domain::service::endpoint::AllowedHosts;
-
-/// A context whose API server is nowhere.
-fn context() -> Context {
-    let config = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
-    let settings = Settings {
-        policy: Policy {
-            grace: jiff::SignedDuration::from_mins(15),
-            default_instance: ("n".to_owned(), "default".to_owned()),
-            metadata_prefixes: Vec::new(),
-        },
-        namespace: "elsewhere".to_owned(),
-        credentials_dir: PathBuf::new(),
-        default_credential: "default".to_owned(),
-        allowed_hosts: AllowedHosts::default(),
-        instance_name: "test".to_owned(),
-    };
-    Context::new(kube::Client::try_from(config).unwrap(), settings, now())
-}
 
 fn instance(uid: &str, generation: i64) -> KeyProtectInstance {
     serde_json::from_value(json!({
@@ -37,7 +14,7 @@ fn instance(uid: &str, generation: i64) -> KeyProtectInstance {
 
 #[tokio::test]
 async fn whoever_gathered_before_a_change_puts_no_old_connection_back() {
-    let context = context();
+    let context = Context::nowhere();
     let old = instance("u", 1);
     context.world().instance_applied(old.clone());
     let first = connection(&context, &old).unwrap();
@@ -56,7 +33,7 @@ async fn whoever_gathered_before_a_change_puts_no_old_connection_back() {
 
 #[tokio::test]
 async fn what_was_seen_by_an_old_spec_is_not_written_to_a_newer_one() {
-    let context = context();
+    let context = Context::nowhere();
     let old = instance("u", 1);
     let key = key_of(&old);
     context.world().instance_applied(old.clone());

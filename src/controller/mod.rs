@@ -33,18 +33,31 @@ const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How long looks may go on after the operator was told to stop.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// Runs until told to stop. Ends early only where a watch ends, which none does.
-pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+/// How often the dispatcher comes round where nothing happens, to show that it lives.
+const BEAT: Duration = Duration::from_secs(10);
+
+/// Says that a watch ended, which none does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a watch ended; please report this")]
+pub struct WatchEnded;
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// A watch ended: the operator would be blind.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) -> Result<(), WatchEnded> {
     let mut watches = JoinSet::new();
     watching::start(&context, &stop, &mut watches);
-    tokio::select! {
-        () = dispatch(&context, &stop) => {}
+    let result = tokio::select! {
+        () = dispatch(&context, &stop) => Ok(()),
         Some(ended) = watches.join_next() => {
             tracing::error!(?ended, "a watch ended; the operator stops");
+            Err(WatchEnded)
         }
-    }
+    };
     stop.cancel();
     watches.shutdown().await;
+    result
 }
 
 /// Starts looks as their time comes, until told to stop, and then lets those under way end: a
@@ -52,6 +65,9 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
 async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
     let mut looks = JoinSet::new();
     loop {
+        // Where the world is locked for ever, the operator is as dead as where this loop is stuck.
+        drop(context.world());
+        context.heartbeat.beat();
         while context.is_ready() && looks.len() < LOOKS {
             let Some(key) = context.queue().pop(now()) else {
                 break;
@@ -76,6 +92,7 @@ async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
             () = stop.cancelled() => break,
             () = context.wake.notified() => {}
             () = sleep_until(due) => {}
+            () = tokio::time::sleep(BEAT) => {}
             Some(ended) = looks.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!(%error, "a look ended badly; please report this");
@@ -104,5 +121,42 @@ impl Drop for Done {
         queue.done(&self.key);
         drop(queue);
         self.context.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_dispatcher_shows_that_it_lives_and_when_it_is_stuck() {
+        let context = Arc::new(Context::nowhere());
+        let stop = CancellationToken::new();
+        let (ours, told) = (Arc::clone(&context), stop.clone());
+        let dispatcher = tokio::spawn(async move { dispatch(&ours, &told).await });
+        let age = || context.heartbeat.age();
+        let (due, late) = (Duration::from_millis(200), Duration::from_secs(1));
+        let round = || {
+            while age() < due {
+                std::thread::yield_now();
+            }
+            context.wake.notify_one();
+            while age() >= due && age() < late {
+                std::thread::yield_now();
+            }
+            age() < late
+        };
+        assert!(round());
+        let locked = context.world();
+        assert!(!round());
+        drop(locked);
+        let alive = async {
+            while age() >= due {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(tokio::time::timeout(late * 5, alive).await.is_ok());
+        stop.cancel();
+        dispatcher.await.unwrap();
     }
 }
