@@ -51,16 +51,20 @@ impl<T> From<Event<T>> for Happened<T> {
 
 /// Watches KeyProtectKeys.
 pub fn keys(client: &Client) -> impl Stream<Item = Happened<KeyProtectKey>> + Send + 'static {
-    guarded(Api::<DeserializeGuard<KeyProtectKey>>::all(client.clone()))
+    guarded(
+        "KeyProtectKey",
+        Api::<DeserializeGuard<KeyProtectKey>>::all(client.clone()),
+    )
 }
 
 /// Watches KeyProtectInstances.
 pub fn instances(
     client: &Client,
 ) -> impl Stream<Item = Happened<KeyProtectInstance>> + Send + 'static {
-    guarded(Api::<DeserializeGuard<KeyProtectInstance>>::all(
-        client.clone(),
-    ))
+    guarded(
+        "KeyProtectInstance",
+        Api::<DeserializeGuard<KeyProtectInstance>>::all(client.clone()),
+    )
 }
 
 /// Watches the metadata of Secrets that carry the operator's mark.
@@ -68,38 +72,70 @@ pub fn secrets(
     client: &Client,
 ) -> impl Stream<Item = Happened<PartialObjectMeta<Secret>>> + Send + 'static {
     let config = watcher::Config::default().labels(&format!("{TARGET_LABEL}={TARGET_OWNED}"));
-    plain(watcher(
-        Api::<PartialObjectMeta<Secret>>::all(client.clone()),
-        config,
-    ))
+    plain(
+        "Secret",
+        watcher(
+            Api::<PartialObjectMeta<Secret>>::all(client.clone()),
+            config,
+        ),
+    )
 }
 
 /// Watches the metadata of namespaces.
 pub fn namespaces(
     client: &Client,
 ) -> impl Stream<Item = Happened<PartialObjectMeta<Namespace>>> + Send + 'static {
-    plain(watcher(
-        Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
-        watcher::Config::default(),
-    ))
+    plain(
+        "Namespace",
+        watcher(
+            Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
+            watcher::Config::default(),
+        ),
+    )
 }
 
 fn plain<T: Send + 'static>(
+    kind: &'static str,
     stream: impl Stream<Item = watcher::Result<Event<T>>> + Send + 'static,
 ) -> impl Stream<Item = Happened<T>> + Send + 'static {
-    stream.default_backoff().filter_map(|event| async move {
+    stream.default_backoff().filter_map(move |event| async move {
         match event {
             Ok(event) => Some(Happened::from(event)),
             Err(error) => {
                 // The stream goes on by itself, with a back-off.
-                tracing::warn!(%error, kind = std::any::type_name::<T>(), "a watch broke");
+                if let Some(remedy) = remedy(&error) {
+                    tracing::error!(%error, kind, remedy, "cannot be watched; it is tried again");
+                } else {
+                    tracing::warn!(%error, kind, "a watch broke; it is tried again");
+                }
                 None
             }
         }
     })
 }
 
-fn guarded<K>(api: Api<DeserializeGuard<K>>) -> impl Stream<Item = Happened<K>> + Send + 'static
+/// What an admin has to do before a watch can start; nothing where it starts by itself.
+fn remedy(error: &watcher::Error) -> Option<&'static str> {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    let (InitialListFailed(kube::Error::Api(status))
+    | WatchStartFailed(kube::Error::Api(status))
+    | WatchFailed(kube::Error::Api(status))
+    | WatchError(status)) = error
+    else {
+        return None;
+    };
+    match status.code {
+        401 => Some("the API server does not take the operator's token; see its ServiceAccount"),
+        403 => Some("the operator may not list and watch this kind; apply its RBAC"),
+        404 => Some("the API server does not know this kind; apply the CRDs of this version"),
+        _ => None,
+    }
+}
+
+fn guarded<K>(
+    kind: &'static str,
+    api: Api<DeserializeGuard<K>>,
+) -> impl Stream<Item = Happened<K>> + Send + 'static
 where
     K: kube::Resource<DynamicType = ()>
         + Clone
@@ -108,7 +144,7 @@ where
         + Send
         + 'static,
 {
-    plain(watcher(api, watcher::Config::default())).filter_map(|happened| async move {
+    plain(kind, watcher(api, watcher::Config::default())).filter_map(move |happened| async move {
         happened.map(|object: DeserializeGuard<K>| match object.0 {
             Ok(mut object) => {
                 object.managed_fields_mut().clear();
@@ -116,7 +152,7 @@ where
             }
             Err(invalid) => {
                 tracing::error!(
-                    kind = %K::kind(&()),
+                    kind,
                     namespace = invalid.metadata.namespace,
                     name = invalid.metadata.name,
                     error = %invalid.error,
@@ -126,4 +162,26 @@ where
             }
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn what_keeps_a_watch_from_starting_comes_with_what_to_do() {
+        let refused = |code| {
+            let status = Status {
+                code,
+                ..Status::default()
+            };
+            watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+        };
+        assert!(remedy(&refused(404)).is_some_and(|text| text.contains("CRDs")));
+        assert!(remedy(&refused(403)).is_some_and(|text| text.contains("RBAC")));
+        for passing in [410, 429, 500, 503] {
+            assert_eq!(remedy(&refused(passing)), None, "{passing}");
+        }
+    }
 }
