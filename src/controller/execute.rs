@@ -16,6 +16,7 @@ use crate::cluster::secrets::{self, Seen};
 use crate::cluster::status::{self, StatusFailure};
 use crate::domain::look::plan::{self, Plan, Write, WriteFailure};
 use crate::domain::look::request;
+use crate::domain::schedule;
 use crate::domain::secret::SecretView;
 
 /// Carries a plan out. Where a write fails, `failed` says what to do instead.
@@ -171,6 +172,7 @@ pub(super) async fn settle(
         };
         match written {
             Ok(version) => {
+                remembered.unwritten = 0;
                 let mut object = KeyProtectKey::clone(object);
                 object.status = Some(status);
                 object.metadata.resource_version = version;
@@ -179,17 +181,15 @@ pub(super) async fn settle(
             Err(failure) => {
                 context.world().status_not_written(key);
                 // The object changed, or the API server failed: plan again from what is there.
-                let soon = match failure {
-                    StatusFailure::Conflict => std::time::Duration::from_millis(200),
-                    StatusFailure::Failed => std::time::Duration::from_secs(5),
-                };
-                next = Some(earlier(
-                    next,
-                    now().checked_add(soon).unwrap_or(Timestamp::MAX),
-                ));
-                remembered.not_before = Timestamp::MIN;
+                remembered.unwritten = remembered.unwritten.saturating_add(1);
+                let conflict = failure == StatusFailure::Conflict;
+                let uid = object.metadata.uid.as_deref().unwrap_or_default();
+                let again = schedule::status_at(now(), conflict, remembered.unwritten, uid);
+                next = Some(earlier(next, again));
             }
         }
+    } else {
+        remembered.unwritten = 0;
     }
     let blocked = plan.outcome != Reason::Synced && plan.outcome != Reason::Suspended;
     remembered.not_before = if blocked {

@@ -35,6 +35,19 @@ pub struct Remembered {
     pub questions: Vec<Question>,
     /// Nothing is done before this but for a change of the object itself.
     pub not_before: Timestamp,
+    /// How often in a row its status could not be written.
+    pub unwritten: u32,
+}
+
+impl Remembered {
+    fn nothing(started: Timestamp) -> Self {
+        Self {
+            memory: Memory::new(started),
+            questions: Vec::new(),
+            not_before: Timestamp::MIN,
+            unwritten: 0,
+        }
+    }
 }
 
 /// Everything about one object, at one moment.
@@ -154,11 +167,7 @@ impl World {
         self.remembered
             .get(key)
             .cloned()
-            .unwrap_or_else(|| Remembered {
-                memory: Memory::new(self.started),
-                questions: Vec::new(),
-                not_before: Timestamp::MIN,
-            })
+            .unwrap_or_else(|| Remembered::nothing(self.started))
     }
 
     /// Remembers something of an object, unless it is gone or another of its name is there.
@@ -220,15 +229,8 @@ impl World {
         let mut concerned = Vec::new();
         let fresh = old.as_ref().is_none_or(|old| !same_uid(old, &object));
         if fresh {
-            self.remembered.remove(&key);
-            self.remembered.insert(
-                key.clone(),
-                Remembered {
-                    memory: Memory::new(self.started),
-                    questions: Vec::new(),
-                    not_before: Timestamp::MIN,
-                },
-            );
+            self.remembered
+                .insert(key.clone(), Remembered::nothing(self.started));
         }
         if fresh
             || old

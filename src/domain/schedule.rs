@@ -115,6 +115,21 @@ pub fn retry_at(
     now.checked_add(delay).ok()
 }
 
+/// When a status is tried again that could not be written so often in a row (from 1): after a
+/// conflict at once at first, since the watch is about to show why.
+#[must_use]
+pub fn status_at(now: Timestamp, conflict: bool, failures: u32, uid: &str) -> Timestamp {
+    let retry = if conflict {
+        Retry::Backoff {
+            first: SignedDuration::from_millis(200),
+            longest: SignedDuration::from_secs(30),
+        }
+    } else {
+        backoff(5, 60)
+    };
+    retry_at(now, retry, failures, uid, None).unwrap_or(now)
+}
+
 /// Within this long after a repair, another one counts as one in a row.
 pub const REPAIR_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 /// Repairs in a row that are made at once.
@@ -217,5 +232,17 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn a_status_that_cannot_be_written_is_tried_at_growing_intervals() {
+        let now = Timestamp::UNIX_EPOCH;
+        let after = |conflict, n| status_at(now, conflict, n, "uid").duration_since(now);
+        assert!(after(true, 1) <= SignedDuration::from_millis(200));
+        assert!(after(true, 1) > SignedDuration::ZERO);
+        assert!(after(true, 20) >= SignedDuration::from_secs(15));
+        assert!(after(false, 1) >= SignedDuration::from_millis(2500));
+        assert!(after(false, 20) >= SignedDuration::from_secs(30));
+        assert!(after(false, 20) <= SignedDuration::from_secs(60));
     }
 }
