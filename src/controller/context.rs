@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::clock::Heartbeat;
 use super::connection::Connection;
+use super::forced::Forced;
 use super::queue::{ObjectKey, Queue};
 use super::world::{Concerned, World};
 use crate::api::{KeyProtectKey, Reason};
@@ -52,6 +53,7 @@ pub struct Context {
     world: Mutex<World>,
     queue: Mutex<Queue>,
     connections: Mutex<HashMap<ObjectKey, Arc<Connection>>>,
+    forced: Mutex<Forced>,
     /// Wakes the dispatcher.
     pub wake: Notify,
     /// The dispatcher's sign of life.
@@ -71,6 +73,7 @@ impl Context {
             )),
             queue: Mutex::default(),
             connections: Mutex::default(),
+            forced: Mutex::default(),
             writes: Semaphore::new(WRITES),
             wake: Notify::new(),
             heartbeat: Heartbeat::start(),
@@ -93,6 +96,11 @@ impl Context {
     /// The connections. Held for short, never across an await.
     pub fn connections(&self) -> MutexGuard<'_, HashMap<ObjectKey, Arc<Connection>>> {
         lock(&self.connections)
+    }
+
+    /// When forced syncs are let through. Held for short, never across an await.
+    pub fn forced(&self) -> MutexGuard<'_, Forced> {
+        lock(&self.forced)
     }
 
     /// Asks for a look at each of these now: something changed that a back-off knows nothing of.

@@ -197,6 +197,10 @@ pub(super) async fn settle(
     } else {
         Timestamp::MIN
     };
+    let forced = remembered.memory.sync_request.as_ref().map(|(_, at)| *at);
+    if let Some(at) = forced.filter(|at| *at > now()) {
+        next = Some(earlier(next, at));
+    }
     context
         .world()
         .remember(key, object.metadata.uid.as_deref(), remembered);

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod connection;
 pub mod context;
 mod execute;
+pub mod forced;
 mod instance;
 mod news;
 pub mod queue;

@@ -18,7 +18,7 @@ use crate::cluster::secrets;
 use crate::domain::access::Question;
 use crate::domain::look::decide::{self, Step};
 use crate::domain::look::hindrance::{Need, PayloadNeed};
-use crate::domain::look::observed::{InstanceView, NamespaceView, Observed, Payloads, Probe};
+use crate::domain::look::observed::{self, InstanceView, NamespaceView, Observed, Payloads, Probe};
 use crate::domain::look::plan::{Plan, WriteFailure};
 use crate::domain::look::request;
 use crate::domain::schedule;
@@ -126,23 +126,20 @@ impl Learnt {
     }
 }
 
-/// Gathers everything about an object, and notes when its sync request was first seen.
+/// Gathers everything about an object, and notes of a sync request that is new when it is let
+/// through.
 fn gather(context: &Context, key: &ObjectKey) -> Option<Gathered> {
     let mut gathered = context.world().gather(key)?;
-    let asked = gathered
-        .object
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|all| all.get(crate::api::SYNC_REQUESTED_ANNOTATION));
     let memory = &mut gathered.remembered.memory;
-    if let Some(asked) = asked
+    if let Some(asked) = observed::sync_asked_for(&gathered.object)
         && memory
             .sync_request
             .as_ref()
             .is_none_or(|(seen, _)| seen != asked)
     {
-        memory.sync_request = Some((asked.clone(), now()));
+        let last = memory.sync_request.as_ref().map(|(_, at)| *at);
+        let at = context.forced().admit(&key.namespace, last, now());
+        memory.sync_request = Some((asked.to_owned(), at));
         let uid = gathered.object.metadata.uid.clone();
         context
             .world()
@@ -338,4 +335,37 @@ fn audit(
         outcome,
         "payload"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn forced_syncs_of_an_object_are_let_through_ten_seconds_apart() {
+        let context = Context::nowhere();
+        let key = ObjectKey::new("n", "x");
+        let moment = |version: u32| {
+            let object = json!({
+                "apiVersion": "keyprotect.dev/v1alpha1",
+                "kind": "KeyProtectKey",
+                "metadata": {"name": "x", "namespace": "n", "uid": "u",
+                    "resourceVersion": version.to_string(),
+                    "annotations": {crate::api::SYNC_REQUESTED_ANNOTATION: version.to_string()}},
+                "spec": {},
+            });
+            let object = serde_json::from_value(object).unwrap();
+            context.world().key_applied(object);
+            let memory = gather(&context, &key).unwrap().remembered.memory;
+            let (asked, at) = memory.sync_request.unwrap();
+            assert_eq!(asked, version.to_string());
+            at
+        };
+        let first = moment(1);
+        assert!(first <= now());
+        for version in 2..5 {
+            assert_eq!(moment(version), first + jiff::SignedDuration::from_secs(10));
+        }
+    }
 }

@@ -83,7 +83,7 @@ pub struct Memory {
     pub repairs: (u32, Timestamp),
     /// Whether a create found the target's name taken.
     pub target_taken: bool,
-    /// The sync request seen last, and when it was first seen.
+    /// The sync request seen last, and when it is let through.
     pub sync_request: Option<(String, Timestamp)>,
     /// When the object was last known to be right.
     pub confirmed_at: Timestamp,
@@ -173,29 +173,22 @@ impl Observed<'_> {
         self.object.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// The sync request that status has not answered yet.
+    /// The sync request that status has not answered yet, once it is let through.
     #[must_use]
     pub fn open_sync_request(&self) -> Option<&str> {
-        let asked = self
-            .object
-            .metadata
-            .annotations
-            .as_ref()?
-            .get(crate::api::SYNC_REQUESTED_ANNOTATION)?;
-        let answered = self
-            .object
-            .status
-            .as_ref()
-            .and_then(|status| status.last_handled_sync_request.as_ref());
-        (answered != Some(asked)).then_some(asked)
+        self.forced().map(|(asked, _)| asked)
     }
 
-    /// When that request was first seen, as the shell remembers it.
+    /// When that request was let through, as the shell remembers it.
     #[must_use]
     pub fn forced_at(&self) -> Option<Timestamp> {
-        let asked = self.open_sync_request()?;
+        self.forced().map(|(_, at)| at)
+    }
+
+    fn forced(&self) -> Option<(&str, Timestamp)> {
+        let asked = sync_asked_for(self.object)?;
         let (seen, at) = self.memory.sync_request.as_ref()?;
-        (seen == asked).then_some(*at)
+        (seen == asked && *at <= self.now).then_some((asked, *at))
     }
 
     /// UID and resourceVersion of the target Secret in view.
@@ -204,4 +197,19 @@ impl Observed<'_> {
         let secret = self.secret?;
         Some((secret.uid.clone(), secret.resource_version.clone()))
     }
+}
+
+/// The sync request of an object that its status has not answered yet.
+#[must_use]
+pub fn sync_asked_for(object: &KeyProtectKey) -> Option<&str> {
+    let asked = object
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(crate::api::SYNC_REQUESTED_ANNOTATION)?;
+    let answered = object
+        .status
+        .as_ref()
+        .and_then(|status| status.last_handled_sync_request.as_ref());
+    (answered != Some(asked)).then_some(asked)
 }

@@ -263,6 +263,27 @@ fn a_forced_sync_overrides_the_grace_of_a_way_back_and_is_answered_once() {
 }
 
 #[test]
+fn a_forced_sync_waits_until_it_is_let_through() {
+    let mut world = synced();
+    let later = world.now + minutes(1);
+    force(&mut world, "now");
+    let memory = world.memories.get_mut("orders").unwrap();
+    memory.sync_request = Some(("now".to_owned(), later));
+    let before = world.service.requests;
+    let plan = world.sync("orders");
+    assert!(plan.status.is_none(), "{:?}", plan.status);
+    assert_eq!(world.service.requests, before);
+    world.pass(minutes(1));
+    world.sync("orders");
+    assert_eq!(world.service.requests[0], before[0] + 1);
+    assert_eq!(
+        world.status("orders").last_handled_sync_request.as_deref(),
+        Some("now")
+    );
+    world.assert_settled("orders");
+}
+
+#[test]
 fn a_forced_sync_stays_open_while_the_service_cannot_be_asked() {
     let mut world = synced();
     world.service.lists_fail = Some(FailureKind::Unreachable);
