@@ -23,17 +23,38 @@ pub enum Happened<T> {
     Applied(T),
     /// The object is gone.
     Deleted(T),
+    /// The object is there, but does not have the form of its kind: what was known of it stays.
+    Malformed(Named),
+    /// An object that does not have the form of its kind is gone.
+    MalformedDeleted(Named),
+}
+
+/// Which object: all that is known of a malformed one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 impl<T> Happened<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> Option<U>) -> Option<Happened<U>> {
-        Some(match self {
+    fn map<U>(self, change: impl FnOnce(T) -> Result<U, Named>) -> Happened<U> {
+        match self {
             Self::ListBegins => Happened::ListBegins,
             Self::ListEnds => Happened::ListEnds,
-            Self::Listed(object) => Happened::Listed(change(object)?),
-            Self::Applied(object) => Happened::Applied(change(object)?),
-            Self::Deleted(object) => Happened::Deleted(change(object)?),
-        })
+            Self::Listed(object) => {
+                change(object).map_or_else(Happened::Malformed, Happened::Listed)
+            }
+            Self::Applied(object) => {
+                change(object).map_or_else(Happened::Malformed, Happened::Applied)
+            }
+            Self::Deleted(object) => {
+                change(object).map_or_else(Happened::MalformedDeleted, Happened::Deleted)
+            }
+            Self::Malformed(named) => Happened::Malformed(named),
+            Self::MalformedDeleted(named) => Happened::MalformedDeleted(named),
+        }
     }
 }
 
@@ -144,21 +165,25 @@ where
         + Send
         + 'static,
 {
-    plain(kind, watcher(api, watcher::Config::default())).filter_map(move |happened| async move {
+    plain(kind, watcher(api, watcher::Config::default())).map(move |happened| {
         happened.map(|object: DeserializeGuard<K>| match object.0 {
             Ok(mut object) => {
                 object.managed_fields_mut().clear();
-                Some(object)
+                Ok(object)
             }
             Err(invalid) => {
+                let named = Named {
+                    namespace: invalid.metadata.namespace.unwrap_or_default(),
+                    name: invalid.metadata.name.unwrap_or_default(),
+                };
                 tracing::error!(
                     kind,
-                    namespace = invalid.metadata.namespace,
-                    name = invalid.metadata.name,
+                    namespace = named.namespace,
+                    name = named.name,
                     error = %invalid.error,
                     "an object does not have the form of its kind; it is left alone"
                 );
-                None
+                Err(named)
             }
         })
     })
@@ -183,5 +208,19 @@ mod tests {
         for passing in [410, 429, 500, 503] {
             assert_eq!(remedy(&refused(passing)), None, "{passing}");
         }
+    }
+
+    #[test]
+    fn a_malformed_object_stays_in_a_listing_and_its_deletion_is_one() {
+        let named = || Named {
+            namespace: "n".to_owned(),
+            name: "x".to_owned(),
+        };
+        let malformed = |happened: Happened<()>| happened.map(|()| Err::<(), _>(named()));
+        for there in [Happened::Listed(()), Happened::Applied(())] {
+            assert!(matches!(malformed(there), Happened::Malformed(x) if x == named()));
+        }
+        let gone = malformed(Happened::Deleted(()));
+        assert!(matches!(gone, Happened::MalformedDeleted(x) if x == named()));
     }
 }
