@@ -23,17 +23,38 @@ pub enum Happened<T> {
     Applied(T),
     /// The object is gone.
     Deleted(T),
+    /// The object is there, but does not have the form of its kind: what was known of it stays.
+    Malformed(Named),
+    /// An object that does not have the form of its kind is gone.
+    MalformedDeleted(Named),
+}
+
+/// Which object: all that is known of a malformed one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 impl<T> Happened<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> Option<U>) -> Option<Happened<U>> {
-        Some(match self {
+    fn map<U>(self, change: impl FnOnce(T) -> Result<U, Named>) -> Happened<U> {
+        match self {
             Self::ListBegins => Happened::ListBegins,
             Self::ListEnds => Happened::ListEnds,
-            Self::Listed(object) => Happened::Listed(change(object)?),
-            Self::Applied(object) => Happened::Applied(change(object)?),
-            Self::Deleted(object) => Happened::Deleted(change(object)?),
-        })
+            Self::Listed(object) => {
+                change(object).map_or_else(Happened::Malformed, Happened::Listed)
+            }
+            Self::Applied(object) => {
+                change(object).map_or_else(Happened::Malformed, Happened::Applied)
+            }
+            Self::Deleted(object) => {
+                change(object).map_or_else(Happened::MalformedDeleted, Happened::Deleted)
+            }
+            Self::Malformed(named) => Happened::Malformed(named),
+            Self::MalformedDeleted(named) => Happened::MalformedDeleted(named),
+        }
     }
 }
 
@@ -148,9 +169,13 @@ where
         happened.map(|object: DeserializeGuard<K>| match object.0 {
             Ok(mut object) => {
                 object.managed_fields_mut().clear();
-                Some(object)
+                Ok(object)
             }
             Err(invalid) => {
+                let named = Named {
+                    namespace: invalid.metadata.namespace.unwrap_or_default(),
+                    name: invalid.metadata.name.unwrap_or_default(),
+                };
                 tracing::error!(
                     kind,
                     namespace = invalid.metadata.namespace,
@@ -158,7 +183,7 @@ where
                     error = %invalid.error,
                     "an object does not have the form of its kind; it is left alone"
                 );
-                None
+                Err(named)
             }
         })
     })

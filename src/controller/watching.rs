@@ -17,7 +17,7 @@ use super::instance;
 use super::queue::ObjectKey;
 use super::world::NamespaceFacts;
 use crate::api::{KeyProtectInstance, KeyProtectKey};
-use crate::cluster::watch::{self, Happened};
+use crate::cluster::watch::{self, Happened, Named};
 use crate::domain::secret::SecretView;
 
 /// Watches that must have shown their first listing before anything is decided.
@@ -59,6 +59,10 @@ impl Names {
 
 fn key_of(object: &impl ResourceExt) -> ObjectKey {
     ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any())
+}
+
+fn key_named(named: &Named) -> ObjectKey {
+    ObjectKey::new(&named.namespace, &named.name)
 }
 
 /// Starts a task for each kind.
@@ -113,6 +117,11 @@ async fn keys(
                 used = Some(world.instance_key(&object));
                 world.key_deleted(&key_of(&object))
             }
+            Happened::Malformed(named) => {
+                listed.note(&key_named(&named));
+                continue;
+            }
+            Happened::MalformedDeleted(named) => context.world().key_deleted(&key_named(&named)),
             Happened::ListEnds => {
                 let concerned = context.world().keys_listed(&listed.end());
                 synced.note(&context, &mut first);
@@ -153,6 +162,8 @@ async fn secrets(
                 let version = secret.metadata.resource_version.as_ref();
                 context.world().secret_deleted(&key, version)
             }
+            // Metadata has but one form.
+            Happened::Malformed(_) | Happened::MalformedDeleted(_) => continue,
             Happened::ListEnds => {
                 let concerned = context.world().secrets_listed(&listed.end());
                 synced.note(&context, &mut first);
@@ -190,6 +201,7 @@ async fn namespaces(
                 context.world().namespace_deleted(&namespace.name_any());
                 continue;
             }
+            Happened::Malformed(_) | Happened::MalformedDeleted(_) => continue,
             Happened::ListEnds => {
                 context.world().namespaces_listed(&listed.end());
                 synced.note(&context, &mut first);
@@ -240,6 +252,11 @@ async fn instances(
                 let key = key_of(&object);
                 forget(&context, &mut tasks, &key)
             }
+            Happened::Malformed(named) => {
+                listed.note(&key_named(&named));
+                continue;
+            }
+            Happened::MalformedDeleted(named) => forget(&context, &mut tasks, &key_named(&named)),
             Happened::ListEnds => {
                 let gone = context.world().instances_but(&listed.end());
                 let concerned = gone

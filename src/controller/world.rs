@@ -430,9 +430,10 @@ impl World {
 
     /// Takes in a namespace that a watch shows.
     pub fn namespace_applied(&mut self, name: &str, facts: NamespaceFacts) -> Concerned {
-        let old = self.namespaces.insert(name.to_owned(), Arc::new(facts));
-        let unchanged = old.is_none() || old.as_ref() == self.namespaces.get(name);
-        if unchanged {
+        let facts = Arc::new(facts);
+        let old = self.namespaces.insert(name.to_owned(), Arc::clone(&facts));
+        // An object may come into view before its namespace, and was judged without labels then.
+        if old.unwrap_or_default() == facts {
             return Vec::new();
         }
         let keys = self.keys.iter().filter(|(key, _)| key.namespace == name);

@@ -54,3 +54,15 @@ fn an_own_status_is_no_news_whichever_comes_first_the_answer_or_its_echo() {
     // What somebody else writes there is.
     assert_eq!(world.key_applied(object(4, 1, Some("forged"))).len(), 1);
 }
+
+#[test]
+fn an_object_is_looked_at_again_when_its_namespace_comes_into_view_after_it() {
+    let mut world = world_with(object(1, 1, None));
+    let labelled = || super::world::NamespaceFacts {
+        labels: [("team".to_owned(), "a".to_owned())].into(),
+        terminating: false,
+    };
+    assert_eq!(world.namespace_applied("n", labelled()).len(), 1);
+    assert!(world.namespace_applied("n", labelled()).is_empty());
+    assert!(world.namespace_applied("other", labelled()).is_empty());
+}
