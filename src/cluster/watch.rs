@@ -165,7 +165,7 @@ where
         + Send
         + 'static,
 {
-    plain(kind, watcher(api, watcher::Config::default())).filter_map(move |happened| async move {
+    plain(kind, watcher(api, watcher::Config::default())).map(move |happened| {
         happened.map(|object: DeserializeGuard<K>| match object.0 {
             Ok(mut object) => {
                 object.managed_fields_mut().clear();
@@ -178,8 +178,8 @@ where
                 };
                 tracing::error!(
                     kind,
-                    namespace = invalid.metadata.namespace,
-                    name = invalid.metadata.name,
+                    namespace = named.namespace,
+                    name = named.name,
                     error = %invalid.error,
                     "an object does not have the form of its kind; it is left alone"
                 );
@@ -208,5 +208,19 @@ mod tests {
         for passing in [410, 429, 500, 503] {
             assert_eq!(remedy(&refused(passing)), None, "{passing}");
         }
+    }
+
+    #[test]
+    fn a_malformed_object_stays_in_a_listing_and_its_deletion_is_one() {
+        let named = || Named {
+            namespace: "n".to_owned(),
+            name: "x".to_owned(),
+        };
+        let malformed = |happened: Happened<()>| happened.map(|()| Err::<(), _>(named()));
+        for there in [Happened::Listed(()), Happened::Applied(())] {
+            assert!(matches!(malformed(there), Happened::Malformed(x) if x == named()));
+        }
+        let gone = malformed(Happened::Deleted(()));
+        assert!(matches!(gone, Happened::MalformedDeleted(x) if x == named()));
     }
 }
