@@ -92,11 +92,34 @@ fn plain<T: Send + 'static>(
             Ok(event) => Some(Happened::from(event)),
             Err(error) => {
                 // The stream goes on by itself, with a back-off.
-                tracing::warn!(%error, kind = std::any::type_name::<T>(), "a watch broke");
+                tracing::warn!(error = words(&error), kind = kind::<T>(), "a watch broke");
                 None
             }
         }
     })
+}
+
+/// Words a watch's error. kube's own text of an API server's answer is a form for programmers.
+fn words(error: &watcher::Error) -> String {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status,
+        other => return other.to_string(),
+    };
+    format!(
+        "the API server answered {}: {}",
+        status.code,
+        status.message.trim_end()
+    )
+}
+
+/// The kind that a type of objects stands for: `Secret` of `PartialObjectMeta<….Secret>`.
+fn kind<T>() -> &'static str {
+    let name = std::any::type_name::<T>();
+    let name = name.rsplit("::").next().unwrap_or(name);
+    name.trim_end_matches('>')
 }
 
 fn guarded<K>(api: Api<DeserializeGuard<K>>) -> impl Stream<Item = Happened<K>> + Send + 'static
@@ -126,4 +149,22 @@ where
             }
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn a_broken_watch_is_told_in_words() {
+        let status = Status::failure("404 page not found\n", "NotFound").with_code(404);
+        let error = watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)));
+        assert_eq!(
+            words(&error),
+            "the API server answered 404: 404 page not found"
+        );
+        assert_eq!(kind::<PartialObjectMeta<Secret>>(), "Secret");
+        assert_eq!(kind::<DeserializeGuard<KeyProtectKey>>(), "KeyProtectKey");
+    }
 }
