@@ -123,6 +123,12 @@ pub(super) fn spec(args: &CheckArgs, ca_bundle: Option<String>) -> KeyProtectIns
 /// Messages name fields of a KeyProtectInstance; on a command line they are flags.
 pub(super) fn in_flags(text: &str) -> String {
     [
+        (
+            "spec: give one of crn, instanceID with region, and cloudFoundry",
+            "give one of --crn, --instance with --region, and --organization with --space",
+        ),
+        ("with instanceID", "with --instance"),
+        ("the operator's admin adds it with", "add it with"),
         ("spec.endpoint.caBundle", "--ca-file"),
         ("spec.endpoint.iamURL", "--iam-url"),
         ("spec.endpoint.url", "--endpoint-url"),

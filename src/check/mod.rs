@@ -8,6 +8,7 @@ use std::fmt::{Display, Write as _};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -17,7 +18,7 @@ use crate::domain::service::endpoint::{AllowedHosts, Endpoint, resolve};
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::hosts::is_local;
 use crate::domain::service::ids::{Alias, KeyId, KeyRing};
-use crate::domain::service::metadata::KeyMetadata;
+use crate::domain::service::metadata::{KeyMetadata, KeyState};
 use crate::domain::service::reference::KeyName;
 use crate::keyprotect::{Client, ClientOptions, CredentialFile};
 
@@ -207,11 +208,11 @@ async fn read_input(file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     });
     match read.await {
         Ok(Ok(text)) => Ok(text),
-        Ok(Err(error)) => Err(format!(
-            "{} cannot be read: {}",
-            file.display(),
-            error.kind()
-        )),
+        Ok(Err(error)) => Err(match error.kind() {
+            io::ErrorKind::NotFound => format!("{} does not exist", file.display()),
+            io::ErrorKind::PermissionDenied => format!("{} may not be read", file.display()),
+            _ => format!("{} cannot be read", file.display()),
+        }),
         Err(_) => Err(format!("{} cannot be read", file.display())),
     }
 }
@@ -265,6 +266,7 @@ async fn listing<W: Write>(client: &Client, report: &mut Report<'_, W>) -> io::R
             "listing",
             "no standard key is listed: there is none, or the credential has no right to list (single grants never show in it)",
         ),
+        Ok(keys) if keys.len() == 1 => report.ok("listing", "1 standard key"),
         Ok(keys) => report.ok("listing", format!("{} standard keys", keys.len())),
         Err(failure) => report.failed("listing", &failure, remedy(&failure)),
     }
@@ -295,12 +297,11 @@ async fn keys<W: Write>(
         let what = "this is a root key, whose payload never leaves the service";
         return report.failed("payload", what, todo);
     }
+    if let Some((what, todo)) = unusable(&metadata) {
+        return report.failed("payload", what, todo);
+    }
     match client.key(&metadata.id, ring.as_ref()).await {
         Ok(answer) if answer.material.is_some() => report.ok("payload", "readable"),
-        Ok(_) if metadata.is_deleted() => {
-            let todo = "restore the key, or name another one";
-            report.failed("payload", "the key is deleted", todo)
-        }
         Ok(_) => {
             let todo = "a new key's payload may come a little later: try again in a minute";
             report.failed("payload", "the answer holds no payload", todo)
@@ -310,6 +311,33 @@ async fn keys<W: Write>(
             report.failed("payload", &failure, todo)
         }
         Err(failure) => report.failed("payload", &failure, remedy(&failure)),
+    }
+}
+
+/// Says why the operator would not use a key, whose payload may be readable all the same.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person asks now, and nothing is kept"
+)]
+fn unusable(key: &KeyMetadata) -> Option<(String, &'static str)> {
+    if key.is_deleted() {
+        let todo = "restore the key, or name another one";
+        return Some(("the key is deleted".to_owned(), todo));
+    }
+    let now = Timestamp::now();
+    if let Some(date) = key.expiration_date.filter(|date| *date <= now) {
+        let what = format!("the key expired at {date}, and the operator uses no expired key");
+        return Some((what, "create a new key, and move the alias to it"));
+    }
+    match key.state {
+        Some(state) if state != KeyState::Active => {
+            let what = format!(
+                "the key is in state {}, and the operator uses active keys only",
+                state.as_str()
+            );
+            Some((what, "enable the key, or name another one"))
+        }
+        _ => None,
     }
 }
 
@@ -334,7 +362,7 @@ const fn remedy(failure: &FetchFailure) -> &'static str {
         FailureKind::Unreachable => "check network, proxy and certificates, as above",
         FailureKind::Throttled => "wait, and try again",
         FailureKind::ServiceError => {
-            "try again later; if it stays, check the URLs, and give the ID above to IBM's support"
+            "try again later; if it stays, check the instance's ID, its region and the URLs, and give the ID above to IBM's support"
         }
         FailureKind::CredentialMissing => "put a valid API key into the file",
         FailureKind::CredentialRejected => {

@@ -3,7 +3,7 @@
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::{DeserializeGuard, PartialObjectMeta, Status};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
@@ -119,33 +119,59 @@ fn plain<T: Send + 'static>(
     kind: &'static str,
     stream: impl Stream<Item = watcher::Result<Event<T>>> + Send + 'static,
 ) -> impl Stream<Item = Happened<T>> + Send + 'static {
-    stream.default_backoff().filter_map(move |event| async move {
-        match event {
-            Ok(event) => Some(Happened::from(event)),
-            Err(error) => {
-                // The stream goes on by itself, with a back-off.
-                if let Some(remedy) = remedy(&error) {
-                    tracing::error!(%error, kind, remedy, "cannot be watched; it is tried again");
-                } else {
-                    tracing::warn!(%error, kind, "a watch broke; it is tried again");
+    stream
+        .default_backoff()
+        .filter_map(move |event| async move {
+            match event {
+                Ok(event) => Some(Happened::from(event)),
+                Err(error) => {
+                    // The stream goes on by itself, with a back-off.
+                    if let Some(remedy) = remedy(&error) {
+                        tracing::error!(
+                            error = words(&error),
+                            kind,
+                            remedy,
+                            "cannot be watched; it is tried again"
+                        );
+                    } else {
+                        tracing::warn!(
+                            error = words(&error),
+                            kind,
+                            "a watch broke; it is tried again"
+                        );
+                    }
+                    None
                 }
-                None
             }
-        }
-    })
+        })
+}
+
+/// What the API server answered, where it did.
+fn answer(error: &watcher::Error) -> Option<&Status> {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status))
+        | WatchError(status) => Some(status),
+        _ => None,
+    }
+}
+
+/// Words a watch's error. kube's own text of an API server's answer is a form for programmers.
+fn words(error: &watcher::Error) -> String {
+    answer(error).map_or_else(
+        || error.to_string(),
+        |status| {
+            let said = status.message.trim_end();
+            format!("the API server answered {}: {said}", status.code)
+        },
+    )
 }
 
 /// What an admin has to do before a watch can start; nothing where it starts by itself.
 fn remedy(error: &watcher::Error) -> Option<&'static str> {
-    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    let (InitialListFailed(kube::Error::Api(status))
-    | WatchStartFailed(kube::Error::Api(status))
-    | WatchFailed(kube::Error::Api(status))
-    | WatchError(status)) = error
-    else {
-        return None;
-    };
-    match status.code {
+    match answer(error)?.code {
         401 => Some("the API server does not take the operator's token; see its ServiceAccount"),
         403 => Some("the operator may not list and watch this kind; apply its RBAC"),
         404 => Some("the API server does not know this kind; apply the CRDs of this version"),
@@ -192,8 +218,6 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kube::core::Status;
-
     #[test]
     fn what_keeps_a_watch_from_starting_comes_with_what_to_do() {
         let refused = |code| {
@@ -222,5 +246,15 @@ mod tests {
         }
         let gone = malformed(Happened::Deleted(()));
         assert!(matches!(gone, Happened::MalformedDeleted(x) if x == named()));
+    }
+
+    #[test]
+    fn a_broken_watch_is_told_in_words() {
+        let status = Status::failure("404 page not found\n", "NotFound").with_code(404);
+        let error = watcher::Error::WatchStartFailed(kube::Error::Api(Box::new(status)));
+        assert_eq!(
+            words(&error),
+            "the API server answered 404: 404 page not found"
+        );
     }
 }

@@ -110,7 +110,7 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
             let (reason, remedy) = remedy(failure.kind);
             let since = Timestamp::from_second(since.as_second()).unwrap_or(*since);
             let message = format!(
-                "{}: {}. Since {since}. {remedy} Secrets keep their last values meanwhile.",
+                "{}: {}. The listing has failed since {since}. {remedy} Secrets keep their last values meanwhile.",
                 failure.operation.as_str(),
                 failure.detail
             );
@@ -163,11 +163,11 @@ fn remedy(kind: FailureKind) -> (Reason, &'static str) {
         ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,
-            "Put the service ID's API key into the Secret that is mounted into the operator's Pod; it is taken without a restart.",
+            "See to the Secret that is mounted into the operator's Pod; a file that is put right is taken within seconds, without a restart.",
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "Make a new API key for the service ID and put it into the Secret that is mounted into the operator's Pod; it is taken without a restart.",
+            "Make a new API key for the service ID and put it into the Secret that is mounted into the operator's Pod; it is taken without a restart. The refused one is tried again at growing intervals of up to 15 minutes.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,

@@ -179,7 +179,7 @@ impl CredentialFile {
                     path: self.path(),
                     what: match error.kind() {
                         io::ErrorKind::NotFound => {
-                            "does not exist; mount a Secret that holds the API key under the key apikey"
+                            "does not exist; mount a Secret that holds the API key in its entry apikey"
                         }
                         io::ErrorKind::PermissionDenied => {
                             "may not be read; mount it with mode 0444"

@@ -210,7 +210,7 @@ fn refusal(answer: &Answer) -> FetchFailure {
 fn meaning(code: Option<&str>) -> &'static str {
     match code {
         Some("BXNIM0415E") => {
-            "IAM knows no such API key: it was deleted or mistyped, or belongs to another environment; put a valid one into the key file"
+            "IAM knows no such API key: it was deleted or mistyped, or belongs to another environment"
         }
         Some("BXNIM0513E") => {
             "IAM refuses this API key: its account or service ID is locked, or may not sign in from this network"

@@ -25,10 +25,7 @@ pub(super) fn of(operation: Operation, answer: &Answer, correlation_id: String) 
     let (kind, detail) = match answer.status {
         400 if has(BAD_TOKEN) => (FailureKind::Denied, "the token was not understood"),
         400 if error.is_own => (FailureKind::Invalid, "the request was refused as malformed"),
-        401 => (
-            FailureKind::Denied,
-            "refused: the role is missing, the instance or region is another, or a network rule forbids it",
-        ),
+        401 => (FailureKind::Denied, "refused"),
         403 => (
             FailureKind::Denied,
             "refused by a rule of the instance or its account",
@@ -36,7 +33,7 @@ pub(super) fn of(operation: Operation, answer: &Answer, correlation_id: String) 
         404 if has(NO_KEY) => (FailureKind::KeyNotFound, "there is no such key"),
         404 => (
             FailureKind::ServiceError,
-            "nothing answers at this address, which says nothing about the key",
+            "nothing answers at this address; check the instance's ID, region and endpoint",
         ),
         // A page in some gateway's own words is no word about a key.
         410 if !is_page => (FailureKind::KeyGone, "the key was deleted"),

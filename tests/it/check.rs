@@ -72,7 +72,7 @@ async fn all_is_well_step_by_step() {
         );
     }
     assert!(
-        out.contains("1 standard keys") && out.contains("readable"),
+        out.contains("1 standard key\n") && out.contains("readable"),
         "{out}"
     );
     let (outcome, out) = check(&bed, &[]).await;
@@ -91,7 +91,7 @@ async fn each_failure_says_what_to_do() {
             vec!["--key-id", "nonsense"],
             "--key-id: key ID must be a UUID",
         ),
-        (vec!["--ca-file", "/nowhere"], "/nowhere cannot be read"),
+        (vec!["--ca-file", "/nowhere"], "/nowhere does not exist"),
         (vec!["--port", "1"], "--endpoint-url: names the whole host"),
         (
             vec!["--allowed-key-hosts", "*.x"],
@@ -118,6 +118,12 @@ async fn each_failure_says_what_to_do() {
     let (_, out) = check(&bed, &[]).await;
     assert!(out.contains("placeholder"), "{out}");
     bed.put_api_key(API_KEY);
+    bed.emulator
+        .set_key_state(INSTANCE, super::bed::STANDARD, &json!("suspended"))
+        .unwrap();
+    let (_, out) = check(&bed, &["--key-id", super::bed::STANDARD]).await;
+    assert!(out.contains("FAILED  payload"), "{out}");
+    assert!(out.contains("the key is in state Suspended"), "{out}");
     bed.emulator
         .set_key_state(INSTANCE, super::bed::STANDARD, &json!("deleted"))
         .unwrap();

@@ -299,7 +299,7 @@ fn a_missing_credential_file_is_named_and_taken_when_it_appears() {
     );
     scene.object("orders-db", json!({}));
     let said = scene.until_reason("orders-db", "CredentialMissing");
-    said.tells(&["instance's owner has to provide it"]);
+    said.tells(&["instance's owner has to put the file right"]);
     assert!(scene.served("token").is_empty());
     scene.put_api_key(&scene.api_key);
     scene.until_synced("orders-db");

@@ -254,8 +254,9 @@ fn a_key_that_never_synced_tells_of_the_outage_and_goes_on_by_itself() {
     let said = scene.until_reason("orders-db", "ServiceError");
     assert_eq!(said.status, "False");
     said.tells(&[
+        "cannot be read now: ",
         "the service failed",
-        "tried again by itself",
+        "tried again at growing intervals of up to 5 minutes",
         "correlation ID",
     ]);
     assert!(scene.find(SECRET, "orders-db").is_none());

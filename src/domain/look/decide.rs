@@ -100,8 +100,8 @@ pub fn look_after_failed_write(
         WriteFailure::Conflict => Blocked::new(
             Reason::OperatorError,
             format!(
-                "Secret {name} changed each time between look and write. It is tried again by itself; \
-                 find out who or what writes it."
+                "Secret {name} changed each time between look and write. Find out who or what writes \
+                 it. It is tried again at growing intervals of up to 1 minute."
             ),
             "conflicts in a row",
         ),
@@ -129,7 +129,10 @@ pub fn look_after_failed_write(
         ),
         WriteFailure::Failed(what) => Blocked::new(
             Reason::OperatorError,
-            format!("Secret {name} could not be written: {what}. It is tried again by itself."),
+            format!(
+                "Secret {name} could not be written: {what}. It is tried again at growing intervals of \
+                 up to 1 minute."
+            ),
             *what,
         ),
     };

@@ -140,10 +140,13 @@ impl From<Blocked> for Hindrance {
     }
 }
 
-/// Words an error as a sentence, as status shows it.
+/// Words an error as a sentence, as status shows it. A field's path begins it as it is written.
 #[must_use]
 pub fn sentence(error: &impl std::fmt::Display) -> String {
     let text = error.to_string();
+    if text.starts_with("spec.") {
+        return format!("{text}.");
+    }
     let mut chars = text.chars();
     let first = chars.next().map(char::to_uppercase);
     first
@@ -154,39 +157,40 @@ pub fn sentence(error: &impl std::fmt::Display) -> String {
         .collect()
 }
 
-/// Turns a failed request into a hindrance, by its kind alone.
+/// Turns a failed request into a hindrance, by its kind alone; `what` could not be had for it.
 #[must_use]
-pub fn failed(failure: &FetchFailure) -> Blocked {
+pub fn failed(what: &str, failure: &FetchFailure) -> Blocked {
+    const AGAIN: &str = "It is tried again at growing intervals of up to 5 minutes.";
     let (reason, remedy) = match failure.kind {
-        FailureKind::Unreachable => (Reason::Unreachable, "It is tried again by itself."),
+        FailureKind::Unreachable => (Reason::Unreachable, AGAIN),
         FailureKind::Throttled => (
             Reason::Throttled,
             "It is tried again when the service allows.",
         ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,
-            "The instance's owner has to provide it.",
+            "The instance's owner has to put the file right; it is taken within seconds then.",
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "The instance's owner has to replace the API key.",
+            "The instance's owner has to replace the API key; it is taken within seconds then.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,
             "Check the service ID's roles, the instance's region, and allowed-IP and \
-             context-based rules.",
+             context-based rules. It is tried again at growing intervals of up to 15 minutes.",
         ),
         FailureKind::ServiceError
         | FailureKind::Invalid
         | FailureKind::KeyNotFound
-        | FailureKind::KeyGone => (Reason::ServiceError, "It is tried again by itself."),
+        | FailureKind::KeyGone => (Reason::ServiceError, AGAIN),
     };
-    let what = format!(
-        "Request `{}` failed: {}. {remedy}",
+    let message = format!(
+        "{what} cannot be read now: {}: {}. {remedy}",
         failure.operation.as_str(),
         failure.detail
     );
-    let mut blocked = Blocked::new(reason, request_id(&what, failure), failure.to_string())
+    let mut blocked = Blocked::new(reason, request_id(&message, failure), failure.to_string())
         .bearing(Bearing::Keep);
     blocked.retry_after = failure.retry_after;
     blocked

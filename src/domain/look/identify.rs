@@ -7,7 +7,7 @@ use crate::domain::look::hindrance::{Hindrance, Identity, Need, failed};
 use crate::domain::look::judge;
 use crate::domain::look::known::{answer, fits, fresh_after, meant, prior, questions};
 use crate::domain::look::observed::Observed;
-use crate::domain::look::request::SyncRequest;
+use crate::domain::look::request::{SyncRequest, capitalised};
 use crate::domain::service::catalogue::{Listing, LookUp};
 use crate::domain::service::failure::FailureKind;
 use crate::domain::service::metadata::KeyMetadata;
@@ -69,7 +69,7 @@ fn identify(
     if let Listing::Failed { failure, .. } = listing
         && !listing.is_refused()
     {
-        return Err(failed(failure).into());
+        return Err(failed(&capitalised(reference), failure).into());
     }
     let mut refused = None;
     let mut unasked = Vec::new();
@@ -83,7 +83,7 @@ fn identify(
             Some(Err(failure)) => match failure.kind {
                 FailureKind::KeyNotFound | FailureKind::KeyGone => {}
                 FailureKind::Denied => refused = Some(failure),
-                _ => return Err(failed(failure).into()),
+                _ => return Err(failed(&capitalised(reference), failure).into()),
             },
         }
     }

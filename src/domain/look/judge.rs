@@ -18,6 +18,9 @@ use crate::domain::service::ids::KeyId;
 use crate::domain::service::metadata::{KeyMetadata, KeyState};
 use crate::domain::service::reference::{KeyName, KeyReference};
 
+/// When a key whose own metadata say that it cannot be used is looked at again.
+const AGAIN: &str = " It is looked up again at growing intervals of up to 1 hour.";
+
 /// Judges a key that was found: may its payload be used now?
 pub(super) fn found(
     observed: &Observed<'_>,
@@ -103,6 +106,14 @@ fn still_named(
     }
 }
 
+/// A key as a message names it.
+pub(super) fn about(reference: &KeyReference, key: &KeyMetadata) -> String {
+    match reference.name {
+        KeyName::Id(_) => format!("key {}", key.id),
+        KeyName::Alias(_) | KeyName::Name(_) => format!("key {} ({reference})", key.id),
+    }
+}
+
 /// Judges a key by its own metadata: the evidence that it cannot be used.
 pub(super) fn usable(
     observed: &Observed<'_>,
@@ -110,10 +121,7 @@ pub(super) fn usable(
     reference: &KeyReference,
     key: KeyMetadata,
 ) -> Identity {
-    let about = match reference.name {
-        KeyName::Id(_) => format!("Key {}", key.id),
-        KeyName::Alias(_) | KeyName::Name(_) => format!("Key {} ({reference})", key.id),
-    };
+    let about = request::capitalised(&about(reference, &key));
     let (reason, message) = if key.is_deleted() {
         (
             Reason::KeyDeleted,
@@ -154,7 +162,12 @@ pub(super) fn usable(
     } else {
         ""
     };
-    let mut blocked = Blocked::new(reason, format!("{message}{remedy}{keeps}"), reason.as_str());
+    let again = match reason {
+        Reason::NotExtractable => "",
+        _ => AGAIN,
+    };
+    let message = format!("{message}{remedy}{keeps}{again}");
+    let mut blocked = Blocked::new(reason, message, reason.as_str());
     if reason == Reason::NotExtractable && matches!(reference.name, KeyName::Alias(_)) {
         // No listing shows root keys, so none shows that the alias left one.
         blocked.next = Some(after(observed.now, request.interval));
@@ -245,7 +258,7 @@ fn gone(
             FailureKind::KeyGone => true,
             FailureKind::KeyNotFound => token_reads(observed),
             FailureKind::Denied => return Err(access_denied(observed, prior, failure).into()),
-            _ => return Err(failed(failure).into()),
+            _ => return Err(failed(&format!("Key {}", prior.id), failure).into()),
         },
         None => false,
     };
@@ -260,7 +273,7 @@ fn gone(
             Reason::KeyDeleted,
             format!(
                 "Key {} was deleted in Key Protect: {names_no_other}. The Secret keeps its last \
-                 value. Restore the key, or point the alias, name or spec.key at another one.",
+                 value. Restore the key, or point the alias, name or spec.key at another one.{AGAIN}",
                 prior.id
             ),
             "deleted, after the grace",
@@ -300,12 +313,13 @@ fn token_reads(observed: &Observed<'_>) -> bool {
 /// A refusal of a key that was readable before. Where the listing is refused too, it is the
 /// instance's trouble, and the instance says so once for all.
 fn access_denied(observed: &Observed<'_>, prior: &SourceKey, failure: &FetchFailure) -> Blocked {
-    let mut blocked = failed(failure);
+    let mut blocked = failed(&format!("Key {}", prior.id), failure);
     if !observed.knowledge.listing.is_refused() {
         let message = format!(
             "The service no longer shows key {}: {}. Check the service ID's roles on instance, \
              ring and key, the instance's region, and allowed-IP and context-based rules. The \
-             Secret keeps its last value.",
+             Secret keeps its last value. It is looked up again at growing intervals of up to 15 \
+             minutes.",
             prior.id, failure.detail
         );
         blocked.message = request_id(&message, failure);

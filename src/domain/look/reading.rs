@@ -1,6 +1,8 @@
 //! Payloads of a look: whether they may be read, whether they are what was authorised, and what
 //! the Secret's data become of them.
 
+use std::fmt::Write as _;
+
 use crate::api::Reason;
 use crate::domain::look::expected::alias_of;
 use crate::domain::look::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed, sentence};
@@ -8,7 +10,8 @@ use crate::domain::look::judge;
 use crate::domain::look::known;
 use crate::domain::look::observed::{Observed, Probe};
 use crate::domain::look::request::SyncRequest;
-use crate::domain::secret::render::{self, DesiredData, Source};
+use crate::domain::secret::render::{self, DesiredData, RenderError, Source};
+use crate::domain::secret::target::{Content, TargetSpec};
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::material::Payload;
 use crate::domain::service::metadata::KeyMetadata;
@@ -59,7 +62,7 @@ pub(super) fn payloads<'a>(
             if payload.material.is_none() {
                 let message = format!(
                     "Key {} has no payload yet; the service may take a moment after creating a \
-                     key. It is tried again by itself.",
+                     key. It is tried again within seconds.",
                     key.id
                 );
                 return Err(
@@ -118,7 +121,7 @@ fn unreadable(key: &KeyMetadata, failure: &FetchFailure) -> Hindrance {
                 status::with_request_id(&message, "correlation ID", failure.request_id.as_deref());
             Blocked::new(Reason::PayloadForbidden, message, failure.to_string()).into()
         }
-        _ => failed(failure).into(),
+        _ => failed(&format!("The payload of key {}", key.id), failure).into(),
     }
 }
 
@@ -143,8 +146,35 @@ pub(super) fn render(
         })
         .collect();
     render::project(&request.target, &sources).map_err(|error| {
-        Blocked::new(Reason::RenderFailed, sentence(&error), "cannot be rendered").into()
+        let mut message = sentence(&error);
+        let source = payload_of(&request.target, &error);
+        let key = source.and_then(|index| request.target.sources.get(index).zip(keys.get(index)));
+        if let Some((source, key)) = key {
+            let about = judge::about(&source.key, key);
+            let _ = write!(
+                message,
+                " The payload is that of {about}; it is looked at again when this object or that \
+                 key changes."
+            );
+        }
+        Blocked::new(Reason::RenderFailed, message, "cannot be rendered").into()
     })
+}
+
+/// The source of whose payload an error speaks.
+fn payload_of(target: &TargetSpec, error: &RenderError) -> Option<usize> {
+    match (&target.content, error) {
+        (Content::ExpandJson { source }, _) => Some(*source),
+        (
+            Content::Entries(entries),
+            RenderError::Entry { entry, .. } | RenderError::Template { entry, .. },
+        ) => entries
+            .iter()
+            .find(|spec| spec.name == *entry)?
+            .form
+            .source(),
+        (Content::Entries(_), _) => None,
+    }
 }
 
 /// A Secret of the target's name is there and does not carry the operator's mark.

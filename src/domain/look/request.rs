@@ -98,7 +98,8 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
             Reason::TargetConflict,
             format!(
                 "Secret {} is the target of the older KeyProtectKey {older}. Give this object \
-                 another spec.target.name, or delete one of the two.",
+                 another spec.target.name, or delete one of the two. It takes over by itself when \
+                 the older one is gone or names another Secret.",
                 target_name(object)
             ),
             "target conflict",
@@ -197,10 +198,10 @@ pub fn reference_to(instance: &(String, String)) -> InstanceRef {
     }
 }
 
-/// A reference as the beginning of a sentence.
+/// A key or a reference as the beginning of a sentence.
 #[must_use]
-pub fn capitalised(reference: &KeyReference) -> String {
-    let text = reference.to_string();
+pub fn capitalised(what: &impl std::fmt::Display) -> String {
+    let text = what.to_string();
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| {
         first.to_uppercase().chain(chars).collect()

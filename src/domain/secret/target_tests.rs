@@ -333,7 +333,7 @@ fn foreign_prefixes_of_metadata_are_refused_unless_allowed() {
         for field in ["labels", "annotations"] {
             let message = message(json!({"metadata": {field: {key: "x"}}}));
             assert!(
-                message.starts_with(&format!("target.metadata.{field}: ")),
+                message.starts_with(&format!("spec.target.metadata.{field}: ")),
                 "{message}"
             );
             assert!(message.contains("--target-metadata-prefixes"), "{message}");

@@ -11,7 +11,7 @@ use crate::domain::service::ids::InvalidName;
 pub enum RenderError {
     /// The Secret's name is none.
     #[error(
-        "target.name {}: must be a Secret's name: lower-case letters, digits, '-' and '.'",
+        "spec.target.name {}: must be a Secret's name: lower-case letters, digits, '-' and '.'",
         quote(.name)
     )]
     SecretName {
@@ -19,7 +19,7 @@ pub enum RenderError {
         name: String,
     },
     /// A label or annotation that a target may not have.
-    #[error("target.metadata.{field}: {} {problem}", quote(.key))]
+    #[error("spec.target.metadata.{field}: {} {problem}", quote(.key))]
     Metadata {
         /// `labels` or `annotations`.
         field: &'static str,
@@ -29,10 +29,10 @@ pub enum RenderError {
         problem: MetadataProblem,
     },
     /// Both forms of content.
-    #[error("target.expand takes the place of target.data; remove one of them")]
+    #[error("spec.target.expand takes the place of spec.target.data; remove one of them")]
     ExpandBesideData,
     /// A list of entries with nothing in it.
-    #[error("target.data is empty; remove it for one entry `key`, or write an entry")]
+    #[error("spec.target.data is empty; remove it for one entry `key`, or write an entry")]
     NoEntries,
     /// More entries than a Secret of the operator may have.
     #[error(
@@ -45,7 +45,7 @@ pub enum RenderError {
     },
     /// An entry's name that Kubernetes does not take.
     #[error(
-        "target.data: {} cannot name an entry; use at most 253 letters, digits, '-', '_' and '.', \
+        "spec.target.data: {} cannot name an entry; use at most 253 letters, digits, '-', '_' and '.', \
          not beginning with '..'",
         quote(.name)
     )]
@@ -86,7 +86,7 @@ pub enum RenderError {
         problem: Problem,
     },
     /// The payload cannot be made into entries.
-    #[error("target.expand: {problem}")]
+    #[error("spec.target.expand: {problem}")]
     Expand {
         /// Why not.
         problem: Problem,
@@ -144,7 +144,7 @@ pub enum Problem {
     #[error("the payload is not JSON that can be read: {0}")]
     Json(JsonError),
     /// The JSON is another thing than an object.
-    #[error("the payload is JSON but no object; use target.data with property instead")]
+    #[error("the payload is JSON but no object; use spec.target.data with property instead")]
     NotObject,
     /// The object has no field.
     #[error("the payload is an empty JSON object, which would make a Secret without entries")]
@@ -152,7 +152,7 @@ pub enum Problem {
     /// A field cannot become an entry; its name is content and so is not told.
     #[error(
         "the name of the payload's field number {field} cannot name an entry; use letters, \
-         digits, '-', '_' and '.' there, or target.data with property"
+         digits, '-', '_' and '.' there, or spec.target.data with property"
     )]
     FieldName {
         /// Which one, counted from 1.

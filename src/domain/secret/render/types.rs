@@ -19,7 +19,11 @@ pub(in crate::domain) fn check_names(
         SecretType::Opaque => (true, ""),
         SecretType::Tls => (
             has("tls.crt") && has("tls.key"),
-            "the entries tls.crt and tls.key; add the missing one",
+            match (has("tls.crt"), has("tls.key")) {
+                (false, true) => "an entry tls.crt; add it",
+                (true, false) => "an entry tls.key; add it",
+                _ => "the entries tls.crt and tls.key; add both",
+            },
         ),
         SecretType::BasicAuth => (
             has("username") || has("password"),
