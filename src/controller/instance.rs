@@ -14,7 +14,6 @@ use super::clock::{now, sleep_until};
 use super::connection::{Connection, News, Usable};
 use super::context::Context;
 use super::queue::ObjectKey;
-use super::reconcile::refresh_interval;
 use super::world::{Concerned, Gathered, lane_of};
 use crate::api::{
     ConditionType, KeyProtectInstance, KeyProtectKey, Reason, SYNC_REQUESTED_ANNOTATION,
@@ -230,7 +229,7 @@ fn interval(
     key: &ObjectKey,
     instance: &KeyProtectInstance,
 ) -> jiff::SignedDuration {
-    let own = refresh_interval(instance);
+    let own = schedule::refresh_interval(instance);
     let world = context.world();
     world
         .objects_of(key)
@@ -312,7 +311,7 @@ fn growing_stale(context: &Context, key: &ObjectKey, connection: &Connection) ->
             .and_then(schedule::parse_duration);
         let interval = own
             .filter(|own| !own.is_zero())
-            .unwrap_or_else(|| refresh_interval(&instance));
+            .unwrap_or_else(|| schedule::refresh_interval(&instance));
         let due = listed.checked_add(schedule::staleness_limit(interval));
         let said = object
             .status

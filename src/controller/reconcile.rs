@@ -232,20 +232,9 @@ fn instance_view<'a>(
         name: instance.metadata.name.as_deref().unwrap_or_default(),
         access: instance.spec.access.as_deref(),
         instance_id,
-        refresh_interval: refresh_interval(instance),
+        refresh_interval: schedule::refresh_interval(instance),
         unusable: unusable.map(|(reason, message)| (*reason, message.as_str())),
     }
-}
-
-/// How often an instance's keys are looked at.
-#[must_use]
-pub(super) fn refresh_interval(instance: &KeyProtectInstance) -> jiff::SignedDuration {
-    instance
-        .spec
-        .refresh_interval
-        .as_deref()
-        .and_then(schedule::parse_duration)
-        .unwrap_or(schedule::DEFAULT_REFRESH)
 }
 
 /// Asks what a decision needs.

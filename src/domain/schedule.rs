@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::Reason;
+use crate::api::{KeyProtectInstance, Reason};
 
 /// Refresh interval of an instance that names none.
 pub const DEFAULT_REFRESH: SignedDuration = SignedDuration::from_hours(1);
@@ -37,6 +37,17 @@ pub fn parse_duration(text: &str) -> Option<SignedDuration> {
         rest = rest.get(digits + 1..)?;
     }
     Some(total)
+}
+
+/// How often an instance's keys are looked at.
+#[must_use]
+pub fn refresh_interval(instance: &KeyProtectInstance) -> SignedDuration {
+    instance
+        .spec
+        .refresh_interval
+        .as_deref()
+        .and_then(parse_duration)
+        .unwrap_or(DEFAULT_REFRESH)
 }
 
 /// How a failure is tried again.
