@@ -4,12 +4,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, OnceCell, Semaphore};
 
 use super::clock::now;
+use super::lock;
 use crate::api::{KeyProtectInstance, Reason};
 use crate::domain::access::Question;
 use crate::domain::look::hindrance::PayloadNeed;
@@ -229,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// When the next listing is due by itself, and whether the last failed.
+    /// When the next listing is due by itself; nothing, where none was attempted yet.
     pub async fn next_listing(&self, interval: SignedDuration) -> Option<Timestamp> {
         let pace = self.turn.lock().await;
         if let Some(due) = pace.not_before {
@@ -282,7 +283,7 @@ impl Connection {
         let usable = self.usable.as_ref().ok()?;
         let (_, flight) = join(&self.payloads, (need.id.clone(), need.ring.clone()));
         let mut read_here = false;
-        let result = flight
+        flight
             .get_or_init(|| async {
                 read_here = true;
                 let _permit = self.fetches.acquire().await;
@@ -293,7 +294,6 @@ impl Connection {
                     .map(Arc::new)
             })
             .await;
-        let _ = result;
         Some((flight, read_here))
     }
 }
@@ -312,10 +312,6 @@ fn join<K: Hash + Eq, T>(flights: &Flights<K, T>, key: K) -> (Timestamp, Shared<
     let flight = Arc::new(OnceCell::new());
     flights.insert(key, (begun, Arc::downgrade(&flight)));
     (begun, flight)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

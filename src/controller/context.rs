@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use kube::Client;
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::clock::Heartbeat;
 use super::connection::Connection;
 use super::forced::Forced;
+use super::lock;
 use super::queue::{ObjectKey, Queue};
 use super::world::{Concerned, World};
 use crate::api::{KeyProtectKey, Reason};
@@ -154,10 +155,6 @@ fn is_blocked_by_its_secret(object: &KeyProtectKey) -> bool {
                 | Reason::SecretRejected
         )
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -19,41 +19,45 @@ use crate::domain::look::request;
 use crate::domain::schedule;
 use crate::domain::secret::SecretView;
 
-/// Carries a plan out. Where a write fails, `failed` says what to do instead.
-pub(super) async fn carry_out(
-    context: &Arc<Context>,
+/// A write that failed, and whose.
+pub(super) struct FailedWrite {
+    /// The Secret's name.
+    pub(super) secret: String,
+    /// Why.
+    pub(super) failure: WriteFailure,
+}
+
+/// Makes a plan's writes of Secrets, and notes in the plan's status what became of them.
+///
+/// # Errors
+/// The first write that failed; those after it were not begun.
+pub(super) async fn write(
+    context: &Context,
     key: &ObjectKey,
     gathered: &Gathered,
     mut plan: Plan,
-    failed: impl FnOnce(&str, &WriteFailure) -> Plan,
-) {
+) -> Result<Plan, FailedWrite> {
     let uid = gathered.object.metadata.uid.as_deref().unwrap_or_default();
     if let Err(broken) = plan::check(&plan, uid) {
         tracing::error!(object = %key, invariant = broken, "a plan was refused; please report this");
-        let failure = WriteFailure::Failed("the operator refused its own plan; please report this");
-        settle(
-            context,
-            key,
-            gathered,
-            failed(request::target_name(&gathered.object), &failure),
-        )
-        .await;
-        return;
+        return Err(FailedWrite {
+            secret: request::target_name(&gathered.object).to_owned(),
+            failure: WriteFailure::Failed("the operator refused its own plan; please report this"),
+        });
     }
-    let writes = std::mem::take(&mut plan.writes);
-    for write in &writes {
-        match perform(context, key, gathered, write).await {
+    for write in std::mem::take(&mut plan.writes) {
+        match perform(context, key, gathered, &write).await {
             Ok(Some(view)) => note_written(context, key, &mut plan, view),
             Ok(None) => {}
             Err(failure) => {
-                settle(context, key, gathered, failed(write.name(), &failure)).await;
-                return;
+                return Err(FailedWrite {
+                    secret: write.name().to_owned(),
+                    failure,
+                });
             }
         }
     }
-    // Payloads are wiped before the status is written, not after.
-    drop(writes);
-    settle(context, key, gathered, plan).await;
+    Ok(plan)
 }
 
 async fn perform(
@@ -91,22 +95,17 @@ async fn perform(
             name,
             uid,
             resource_version,
-        } => {
-            match secrets::delete(
-                client,
-                namespace,
-                name,
-                Seen {
-                    uid,
-                    resource_version,
-                },
-            )
-            .await
-            {
-                Ok(()) => Ok(None),
-                Err(failure) => Err(failure),
-            }
-        }
+        } => secrets::delete(
+            client,
+            namespace,
+            name,
+            Seen {
+                uid,
+                resource_version,
+            },
+        )
+        .await
+        .map(|()| None),
     }
 }
 

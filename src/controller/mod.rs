@@ -16,7 +16,7 @@ pub mod world;
 #[cfg(test)]
 mod world_tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -105,6 +105,11 @@ async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
     if tokio::time::timeout(GRACE, rest).await.is_err() {
         tracing::warn!("looks were still under way at the end of the grace");
     }
+}
+
+/// Locks, also after a panic elsewhere: what is locked here is whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Done {

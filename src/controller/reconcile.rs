@@ -9,7 +9,7 @@ use futures::future::join_all;
 use super::clock::now;
 use super::connection::{Connection, SharedPayload};
 use super::context::Context;
-use super::execute;
+use super::execute::{self, FailedWrite};
 use super::instance;
 use super::queue::ObjectKey;
 use super::world::Gathered;
@@ -51,44 +51,42 @@ pub(super) async fn look_at(context: &Arc<Context>, key: &ObjectKey) {
         };
         let connection = connection_of(context, &gathered);
         learnt.stay_on(connection.as_ref());
-        match decide_on(context, &gathered, &learnt) {
+        let failed = match decide_on(context, &gathered, &learnt) {
             Step::Do(plan) => {
                 let gathered = learnt.note_questions(gathered);
-                execute::carry_out(context, key, &gathered, *plan, |secret, failure| {
-                    after_failed_write(context, key, &gathered, &learnt, secret, failure)
-                })
-                .await;
-                return;
+                let plan = match execute::write(context, key, &gathered, *plan).await {
+                    Ok(plan) => plan,
+                    Err(failed) => after_failed_write(context, key, &gathered, &learnt, &failed),
+                };
+                // Payloads are let go of before the status is written, not after.
+                drop(learnt);
+                return execute::settle(context, key, &gathered, plan).await;
             }
-            Step::Ask(need) => {
-                if let Err(failure) = learn(context, &gathered, &mut learnt, need).await {
-                    let plan = after_failed_write(
-                        context,
-                        key,
-                        &gathered,
-                        &learnt,
-                        request::target_name(&gathered.object),
-                        &failure,
-                    );
-                    execute::settle(context, key, &gathered, plan).await;
-                    return;
-                }
-            }
+            Step::Ask(need) => learn(context, &gathered, &mut learnt, need).await,
+        };
+        if let Err(failure) = failed {
+            return give_up(context, key, &gathered, &learnt, failure).await;
         }
     }
     tracing::error!(object = %key, "a look did not come to an end; it is tried again");
     let failure = WriteFailure::Failed("the operator could not decide; please report this");
     if let Some(gathered) = gather(context, key) {
-        let plan = after_failed_write(
-            context,
-            key,
-            &gathered,
-            &learnt,
-            request::target_name(&gathered.object),
-            &failure,
-        );
-        execute::settle(context, key, &gathered, plan).await;
+        give_up(context, key, &gathered, &learnt, failure).await;
     }
+}
+
+/// Ends a look that did not get as far as a write.
+async fn give_up(
+    context: &Arc<Context>,
+    key: &ObjectKey,
+    gathered: &Gathered,
+    learnt: &Learnt,
+    failure: WriteFailure,
+) {
+    let secret = request::target_name(&gathered.object).to_owned();
+    let failed = FailedWrite { secret, failure };
+    let plan = after_failed_write(context, key, gathered, learnt, &failed);
+    execute::settle(context, key, gathered, plan).await;
 }
 
 impl Learnt {
@@ -162,9 +160,9 @@ fn after_failed_write(
     key: &ObjectKey,
     gathered: &Gathered,
     learnt: &Learnt,
-    secret: &str,
-    failure: &WriteFailure,
+    failed: &FailedWrite,
 ) -> Plan {
+    let FailedWrite { secret, failure } = failed;
     tracing::debug!(object = %key, ?failure, "a write of a Secret failed");
     observe(context, gathered, learnt, |observed| {
         decide::look_after_failed_write(observed, secret, failure)
