@@ -15,18 +15,14 @@ use super::connection::{Connection, News, Usable};
 use super::context::Context;
 use super::queue::ObjectKey;
 use super::world::{Concerned, Gathered, lane_of};
-use crate::api::{
-    ConditionType, KeyProtectInstance, KeyProtectKey, Reason, SYNC_REQUESTED_ANNOTATION,
-};
+use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
 use crate::cluster::status;
 use crate::domain::access;
+use crate::domain::concern;
 use crate::domain::instance_status::{self, EndpointFacts, Seen};
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Catalogue, Changes, Listing};
 use crate::domain::service::endpoint;
-use crate::domain::service::ids::KeyId;
-use crate::domain::service::reference::KeyReference;
-use crate::domain::status::holds;
 use crate::keyprotect::{Client, ClientOptions, CredentialFile};
 
 /// How often the key file of an instance that IAM refused is looked at.
@@ -44,7 +40,7 @@ pub(super) fn connection(
     context: &Context,
     instance: &KeyProtectInstance,
 ) -> Option<Arc<Connection>> {
-    let key = key_of(instance);
+    let key = ObjectKey::of(instance);
     // Nobody takes these two the other way round.
     let mut connections = context.connections();
     let instance = context.world().instance(&key)?;
@@ -62,13 +58,6 @@ pub(super) fn connection(
         old.poke.notify_one();
     }
     Some(made)
-}
-
-fn key_of(instance: &KeyProtectInstance) -> ObjectKey {
-    ObjectKey::new(
-        &instance.namespace().unwrap_or_default(),
-        &instance.name_any(),
-    )
 }
 
 fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (Reason, String)> {
@@ -234,8 +223,7 @@ fn interval(
     world
         .objects_of(key)
         .iter()
-        .filter_map(|object| schedule::parse_duration(object.spec.refresh_interval.as_deref()?))
-        .filter(|interval| !interval.is_zero())
+        .map(|object| schedule::interval_of(object, own))
         .fold(own, std::cmp::Ord::min)
 }
 
@@ -243,7 +231,7 @@ fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
     let world = context.world();
     let own = instance.namespace().unwrap_or_default();
     let count = world
-        .objects_of(&key_of(instance))
+        .objects_of(&ObjectKey::of(instance))
         .iter()
         .filter(|object| {
             let namespace = object.namespace().unwrap_or_default();
@@ -268,7 +256,7 @@ pub(super) fn take_news(
     news: &News,
 ) {
     if let Some(instance) = &gathered.instance {
-        spread(context, &key_of(instance), connection, news);
+        spread(context, &ObjectKey::of(instance.as_ref()), connection, news);
     }
 }
 
@@ -303,31 +291,13 @@ fn growing_stale(context: &Context, key: &ObjectKey, connection: &Connection) ->
     else {
         return Vec::new();
     };
-    let is_due = |object: &KeyProtectKey| {
-        let own = object
-            .spec
-            .refresh_interval
-            .as_deref()
-            .and_then(schedule::parse_duration);
-        let interval = own
-            .filter(|own| !own.is_zero())
-            .unwrap_or_else(|| schedule::refresh_interval(&instance));
-        let due = listed.checked_add(schedule::staleness_limit(interval));
-        let said = object
-            .status
-            .as_ref()
-            .is_some_and(|status| holds(&status.conditions, ConditionType::Stale));
-        !said && due.is_ok_and(|due| due <= now())
-    };
     let objects = world.objects_of(key);
-    let due = objects.iter().filter(|object| is_due(object));
-    due.map(|object| {
-        (
-            ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any()),
-            lane_of(object),
-        )
-    })
-    .collect()
+    let interval = schedule::refresh_interval(&instance);
+    let due = objects
+        .iter()
+        .filter(|object| concern::is_growing_stale(object, interval, listed, now()));
+    due.map(|object| (ObjectKey::of(object.as_ref()), lane_of(object)))
+        .collect()
 }
 
 /// Objects whose keys changed, that are not shown by listings, or that wait for something.
@@ -335,38 +305,16 @@ fn concerned_by(context: &Context, key: &ObjectKey, changes: &Changes) -> Concer
     let world = context.world();
     let mut concerned = Vec::new();
     for object in world.objects_of(key) {
-        let own = ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any());
+        let own = ObjectKey::of(&*object);
         let Some((_, remembered)) = world.known(&own) else {
             continue;
         };
         let waits = remembered.memory.failures > 0 || !remembered.questions.is_empty();
-        if waits || touches(&object, changes) {
+        if waits || concern::touches(&object, changes) {
             concerned.push((own, lane_of(&object)));
         }
     }
     concerned
-}
-
-fn touches(object: &KeyProtectKey, changes: &Changes) -> bool {
-    let status = object.status.iter().flat_map(|status| &status.keys);
-    let last: Vec<KeyId> = status
-        .filter_map(|key| KeyId::parse(&key.id).ok())
-        .collect();
-    if last.iter().any(|id| changes.ids.contains(id)) {
-        return true;
-    }
-    let main = KeyReference::from_selector(object.spec.key.as_ref(), &object.name_any()).ok();
-    let entries = object
-        .spec
-        .target
-        .iter()
-        .flat_map(|target| target.data.iter().flatten());
-    let others = entries
-        .filter_map(|entry| entry.from.as_ref())
-        .filter_map(|from| KeyReference::from_selector(Some(from), "").ok());
-    main.into_iter()
-        .chain(others)
-        .any(|reference| changes.concern(&reference, None))
 }
 
 /// What became of an instance's status.

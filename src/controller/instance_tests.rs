@@ -24,7 +24,7 @@ async fn whoever_gathered_before_a_change_puts_no_old_connection_back() {
     let late = connection(&context, &old).unwrap();
     assert!(Arc::ptr_eq(&late, &second));
 
-    let key = key_of(&old);
+    let key = ObjectKey::of(&old);
     context.connections().remove(&key);
     context.world().instance_deleted(&key);
     assert!(connection(&context, &old).is_none());
@@ -35,7 +35,7 @@ async fn whoever_gathered_before_a_change_puts_no_old_connection_back() {
 async fn what_was_seen_by_an_old_spec_is_not_written_to_a_newer_one() {
     let context = Context::nowhere();
     let old = instance("u", 1);
-    let key = key_of(&old);
+    let key = ObjectKey::of(&old);
     context.world().instance_applied(old.clone());
     let seen = connection(&context, &old).unwrap();
     for newer in [instance("u", 2), instance("other", 1)] {

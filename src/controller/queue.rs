@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +17,15 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
+    /// Names an object that came from an API server.
+    #[must_use]
+    pub fn of(object: &impl ResourceExt) -> Self {
+        Self {
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        }
+    }
+
     /// Names an object.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {

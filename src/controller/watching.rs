@@ -57,10 +57,6 @@ impl Names {
     }
 }
 
-fn key_of(object: &impl ResourceExt) -> ObjectKey {
-    ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any())
-}
-
 fn key_named(named: &Named) -> ObjectKey {
     ObjectKey::new(&named.namespace, &named.name)
 }
@@ -107,7 +103,7 @@ async fn keys(
                 continue;
             }
             Happened::Listed(object) | Happened::Applied(object) => {
-                listed.note(&key_of(&object));
+                listed.note(&ObjectKey::of(&object));
                 let mut world = context.world();
                 used = Some(world.instance_key(&object));
                 world.key_applied(object)
@@ -115,7 +111,7 @@ async fn keys(
             Happened::Deleted(object) => {
                 let mut world = context.world();
                 used = Some(world.instance_key(&object));
-                world.key_deleted(&key_of(&object))
+                world.key_deleted(&ObjectKey::of(&object))
             }
             Happened::Malformed(named) => {
                 listed.note(&key_named(&named));
@@ -158,7 +154,7 @@ async fn secrets(
                 context.world().secret_applied(&namespace, view)
             }
             Happened::Deleted(secret) => {
-                let key = key_of(&secret);
+                let key = ObjectKey::of(&secret);
                 let version = secret.metadata.resource_version.as_ref();
                 context.world().secret_deleted(&key, version)
             }
@@ -188,7 +184,7 @@ async fn namespaces(
                 continue;
             }
             Happened::Listed(namespace) | Happened::Applied(namespace) => {
-                listed.note(&key_of(&namespace));
+                listed.note(&ObjectKey::of(&namespace));
                 let facts = NamespaceFacts {
                     terminating: namespace.metadata.deletion_timestamp.is_some(),
                     labels: namespace.metadata.labels.clone().unwrap_or_default(),
@@ -237,7 +233,7 @@ async fn instances(
                 continue;
             }
             Happened::Listed(object) | Happened::Applied(object) => {
-                let key = key_of(&object);
+                let key = ObjectKey::of(&object);
                 listed.note(&key);
                 let concerned = context.world().instance_applied(object);
                 instance::note_use(&context, &key);
@@ -249,7 +245,7 @@ async fn instances(
                 concerned
             }
             Happened::Deleted(object) => {
-                let key = key_of(&object);
+                let key = ObjectKey::of(&object);
                 forget(&context, &mut tasks, &key)
             }
             Happened::Malformed(named) => {

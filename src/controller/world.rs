@@ -215,7 +215,7 @@ impl World {
 
     /// Takes in an object that a watch shows.
     pub fn key_applied(&mut self, object: KeyProtectKey) -> Concerned {
-        let key = key_of(&object);
+        let key = ObjectKey::of(&object);
         let old = self.keys.get(&key).cloned();
         if let Some(old) = &old
             && same_uid(old, &object)
@@ -284,7 +284,7 @@ impl World {
     /// Takes in the object with the status that the operator itself wrote, unless the watch has
     /// shown a newer one meanwhile.
     pub fn status_written(&mut self, object: KeyProtectKey) {
-        let key = key_of(&object);
+        let key = ObjectKey::of(&object);
         self.in_writing.remove(&key);
         let version = object.metadata.resource_version.as_ref();
         if self.keys.get(&key).is_some_and(|known| {
@@ -451,10 +451,6 @@ impl World {
         self.namespaces
             .retain(|name, _| listed.contains(&ObjectKey::new("", name)));
     }
-}
-
-fn key_of(object: &KeyProtectKey) -> ObjectKey {
-    ObjectKey::new(&object.namespace().unwrap_or_default(), &object.name_any())
 }
 
 fn target_of(object: &KeyProtectKey) -> ObjectKey {

@@ -5,6 +5,7 @@
 //! everything that is known to what must be asked first, or to the whole plan.
 
 pub mod access;
+pub mod concern;
 pub mod instance_status;
 pub mod look;
 pub mod schedule;

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{KeyProtectInstance, Reason};
+use crate::api::{KeyProtectInstance, KeyProtectKey, Reason};
 
 /// Refresh interval of an instance that names none.
 pub const DEFAULT_REFRESH: SignedDuration = SignedDuration::from_hours(1);
@@ -48,6 +48,24 @@ pub fn refresh_interval(instance: &KeyProtectInstance) -> SignedDuration {
         .as_deref()
         .and_then(parse_duration)
         .unwrap_or(DEFAULT_REFRESH)
+}
+
+/// How old what is known of an object's keys may get: its own interval, else its instance's.
+#[must_use]
+pub fn interval_of(object: &KeyProtectKey, instance: SignedDuration) -> SignedDuration {
+    let own = object.spec.refresh_interval.as_deref();
+    own.and_then(parse_duration)
+        .filter(|own| !own.is_zero())
+        .unwrap_or(instance)
+        .max(SHORTEST_REFRESH)
+}
+
+/// Whether an object takes a new key behind its alias or name only when it changes itself.
+#[must_use]
+pub fn is_pinned(object: &KeyProtectKey) -> bool {
+    let own = object.spec.refresh_interval.as_deref();
+    own.and_then(parse_duration)
+        .is_some_and(|own| own.is_zero())
 }
 
 /// How a failure is tried again.

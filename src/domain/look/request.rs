@@ -116,20 +116,12 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
     )
     .map_err(|error| unrenderable(&error))?;
     let (instance, grant) = granted(observed, &main)?;
-    let own = object
-        .spec
-        .refresh_interval
-        .as_deref()
-        .and_then(schedule::parse_duration);
     Ok(SyncRequest {
         instance,
         grant,
         target,
-        interval: own
-            .filter(|own| !own.is_zero())
-            .unwrap_or(instance.refresh_interval)
-            .max(schedule::SHORTEST_REFRESH),
-        pinned: own.is_some_and(|own| own.is_zero()),
+        interval: schedule::interval_of(object, instance.refresh_interval),
+        pinned: schedule::is_pinned(object),
     })
 }
 
