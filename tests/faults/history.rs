@@ -14,6 +14,7 @@ pub(crate) enum Kind {
     Key,
     Instance,
     Namespace,
+    Event,
 }
 
 /// Which object.
@@ -44,6 +45,7 @@ impl Which {
             ["keyprotect.dev", "keyprotectinstances", namespace, name] => {
                 Some(Self::new(Kind::Instance, namespace, name))
             }
+            ["events", namespace, name] => Some(Self::new(Kind::Event, namespace, name)),
             ["namespaces", name] => Some(Self::new(Kind::Namespace, "", name)),
             _ => None,
         }

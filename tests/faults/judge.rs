@@ -11,13 +11,16 @@
 //! by the harness itself is not judged, but what it leads to is. A Secret ends only with
 //! evidence: its object is gone or names another target, its namespace is being deleted, or the
 //! harness deleted it. What is not the operator's is neither changed nor deleted.
+//! No status speaks of a Secret that was not there before, and nothing but a Secret's data tells a
+//! payload.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde_json::Value;
 
 use crate::history::{self, Kind, Version, Which};
+use crate::leaks;
 use crate::ledger::{At, Ledger, Named};
 use crate::want::{self, Data};
 
@@ -60,6 +63,10 @@ pub(crate) enum Wrong {
     Unlabelled,
     /// It is not the operator's and was changed or deleted.
     Foreign,
+    /// A payload stands where none may: in a status, an Event, or a Secret's metadata.
+    Told,
+    /// Status says that a Secret is there which was never seen.
+    Early,
 }
 
 #[derive(Clone, Debug)]
@@ -74,7 +81,12 @@ impl fmt::Display for Complaint {
         let Which {
             namespace, name, ..
         } = &self.which;
-        write!(f, "Secret {namespace}/{name}, version {}: ", self.revision)?;
+        let kind = self.which.kind;
+        write!(
+            f,
+            "{kind:?} {namespace}/{name}, version {}: ",
+            self.revision
+        )?;
         match &self.wrong {
             Wrong::Gap => f.write_str("versions are missing from the record"),
             Wrong::Empty => f.write_str("it has no data"),
@@ -82,6 +94,8 @@ impl fmt::Display for Complaint {
             Wrong::Deleted => f.write_str("it was deleted without evidence"),
             Wrong::Unlabelled => f.write_str("it lost the operator's label"),
             Wrong::Foreign => f.write_str("it is not the operator's and was touched"),
+            Wrong::Told => f.write_str("it tells a payload outside of a Secret's data"),
+            Wrong::Early => f.write_str("its status speaks of a Secret before there was one"),
         }
     }
 }
@@ -102,6 +116,8 @@ pub(crate) struct Judge {
     claims: BTreeMap<Which, Vec<Claim>>,
     /// When the window begins.
     rest: At,
+    /// UID and resourceVersion of every Secret's every version.
+    seen: BTreeSet<(String, String)>,
     /// Intents that have explained something already.
     spent: Vec<bool>,
     pub(crate) judged: usize,
@@ -119,11 +135,15 @@ impl Judge {
         self.spent.resize(intents.len(), false);
         let mut complaints = Vec::new();
         for version in versions {
-            let wrong = self.is_gap(version).then_some(Wrong::Gap).or_else(|| {
-                (version.which.kind == Kind::Secret)
-                    .then(|| self.judge(version, ledger, intents))
-                    .flatten()
-            });
+            let wrong = self
+                .is_gap(version)
+                .then_some(Wrong::Gap)
+                .or_else(|| is_told(version, ledger).then_some(Wrong::Told))
+                .or_else(|| match version.which.kind {
+                    Kind::Secret => self.judge(version, ledger, intents),
+                    Kind::Key => self.is_early(version).then_some(Wrong::Early),
+                    Kind::Instance | Kind::Namespace | Kind::Event => None,
+                });
             complaints.extend(wrong.map(|wrong| Complaint {
                 which: version.which.clone(),
                 revision: version.revision,
@@ -153,6 +173,10 @@ impl Judge {
                 object,
                 until: None,
             }));
+        }
+        if version.which.kind == Kind::Secret {
+            let key = (version.uid().to_owned(), version.revision.to_string());
+            self.seen.insert(key);
         }
         if version.object.is_some() {
             self.present.insert(version.which.clone(), version.clone());
@@ -275,6 +299,17 @@ impl Judge {
         (owners.is_empty() || !over).then_some(Wrong::Deleted)
     }
 
+    /// Ready never precedes the data.
+    fn is_early(&self, version: &Version) -> bool {
+        let Some(object) = &version.object else {
+            return false;
+        };
+        let secret = &object["status"]["secret"];
+        let text = |field: &str| secret[field].as_str().map(str::to_owned);
+        let written = text("uid").zip(text("resourceVersion"));
+        written.is_some_and(|written| !self.seen.contains(&written))
+    }
+
     fn is_claimed(&self, version: &Version) -> bool {
         self.claims.iter().any(|(which, claims)| {
             which.namespace == version.which.namespace
@@ -317,6 +352,18 @@ impl Judge {
         }
         found.is_some()
     }
+}
+
+/// Whether a version tells a payload where none may stand.
+fn is_told(version: &Version, ledger: &Ledger) -> bool {
+    let Some(object) = &version.object else {
+        return false;
+    };
+    let text = match version.which.kind {
+        Kind::Secret => object["metadata"].to_string(),
+        _ => object.to_string(),
+    };
+    leaks::find(&text, ledger.passwords()).is_some()
 }
 
 pub(crate) fn is_owned(secret: &Value) -> bool {

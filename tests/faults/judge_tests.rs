@@ -399,6 +399,45 @@ fn a_secret_is_made_with_the_label_and_keeps_it() {
 }
 
 #[test]
+fn a_status_does_not_speak_of_a_secret_before_it_is_there() {
+    let says = |revision: &str, uid: &str| {
+        let mut object = object(json!({}));
+        object["status"]["secret"] = json!({"uid": uid, "resourceVersion": revision});
+        object
+    };
+    let mut story = Story::new();
+    story.secret(20, &[("key", OLD)]);
+    let revision = story.revision.to_string();
+    story.add(Kind::Key, "orders", 21, Some(says(&revision, "s")));
+    is(&story, &[]);
+    let early: fn(&Wrong) -> bool = |wrong| *wrong == Wrong::Early;
+    for (revision, uid) in [("99", "s"), (&*revision, "another")] {
+        let mut story = Story::new();
+        story.secret(20, &[("key", OLD)]);
+        story.add(Kind::Key, "orders", 21, Some(says(revision, uid)));
+        is(&story, &[early]);
+    }
+}
+
+#[test]
+fn a_payload_stands_in_a_secrets_data_only() {
+    let told: fn(&Wrong) -> bool = |wrong| *wrong == Wrong::Told;
+    let mut story = Story::new();
+    let payload = json!({"password": "0123456789abcdef0123456789abcdef"}).to_string();
+    story.ledger.made("main", "k-hex", payload.as_bytes(), 0);
+    let alias = Named::Alias("orders".to_owned());
+    story.ledger.stands_for("main", &alias, "k-hex", (200, 201));
+    story.secret(210, &[("key", payload.as_bytes())]);
+    is(&story, &[]);
+    let event = json!({"note": format!("the value is {payload}")});
+    story.add(Kind::Event, "an-event", 211, Some(event));
+    let mut applied = secret(&[("key", payload.as_bytes())]);
+    applied["metadata"]["annotations"] = json!({"last": STANDARD.encode(&payload)});
+    story.add(Kind::Secret, "orders", 212, Some(applied));
+    is(&story, &[told, told]);
+}
+
+#[test]
 fn a_gap_in_the_record_is_told() {
     let mut story = Story::moved();
     story

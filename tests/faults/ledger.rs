@@ -1,6 +1,6 @@
 //! What the service held, and when: the truth that Secrets are judged by. Plain values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Milliseconds since the run began.
 pub(crate) type At = u64;
@@ -28,6 +28,7 @@ struct Era {
 pub(crate) struct Ledger {
     /// Payloads by key ID, in the order in which they were made.
     payloads: BTreeMap<String, (usize, Vec<u8>)>,
+    passwords: BTreeSet<String>,
     eras: BTreeMap<(String, Named), Vec<Era>>,
 }
 
@@ -35,6 +36,10 @@ impl Ledger {
     /// Notes a key, which from then on is named by its ID.
     pub(crate) fn made(&mut self, instance: &str, id: &str, payload: &[u8], before: At) {
         let number = self.payloads.len();
+        let fields = serde_json::from_slice::<serde_json::Value>(payload);
+        let fields = fields.unwrap_or_default();
+        self.passwords
+            .extend(fields["password"].as_str().map(str::to_owned));
         self.payloads
             .insert(id.to_owned(), (number, payload.to_vec()));
         self.stands_for(instance, &Named::Id(id.to_owned()), id, (before, before));
@@ -81,8 +86,9 @@ impl Ledger {
         self.payloads.get(id).map(|(_, payload)| &**payload)
     }
 
-    pub(crate) fn payloads(&self) -> impl Iterator<Item = &[u8]> {
-        self.payloads.values().map(|(_, payload)| &**payload)
+    /// What tells every payload apart.
+    pub(crate) fn passwords(&self) -> &BTreeSet<String> {
+        &self.passwords
     }
 
     /// Says what a value is without saying it.

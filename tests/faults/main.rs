@@ -22,6 +22,7 @@ mod cluster;
 mod etcd;
 mod history;
 mod judge;
+mod leaks;
 mod ledger;
 mod operator;
 mod people;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::chance::Chance;
 use crate::history::{self, Kind, Version, Which};
 use crate::judge::Judge;
+use crate::leaks;
 use crate::operator::Held;
 use crate::people;
 use crate::schedule::{self, Lane, NAMESPACES, Round, SLOTS};
@@ -323,16 +322,9 @@ impl Run {
     /// What the log must not hold: payloads in any form, and what the operator itself calls a bug.
     fn said_too_much(&self, log: &str) -> Option<String> {
         let ledger = self.stage.service.ledger();
-        for payload in ledger.payloads() {
-            let text = String::from_utf8_lossy(payload);
-            let fields: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
-            let password = fields["password"].as_str().expect("a password");
-            let encoded = STANDARD.encode(payload);
-            // Enough of the base64 to be told apart from any other.
-            let encoded = encoded.get(24..64).unwrap_or(&encoded);
-            if log.contains(&*text) || log.contains(password) || log.contains(encoded) {
-                return Some(format!("the log holds {}", ledger.describe(payload)));
-            }
+        let mut lines = log.lines();
+        if lines.any(|line| leaks::find(line, ledger.passwords()).is_some()) {
+            return Some("the log holds a payload".to_owned());
         }
         let bug = log
             .lines()

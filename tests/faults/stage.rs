@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::events::v1::Event;
 use key_protect_operator::api::{KeyProtectInstance, KeyProtectKey};
 use kube::api::{ApiResource, DeleteParams, Patch, PatchParams};
 use kube::core::DynamicObject;
@@ -188,6 +189,7 @@ impl Stage {
             Kind::Key => ApiResource::erase::<KeyProtectKey>(&()),
             Kind::Instance => ApiResource::erase::<KeyProtectInstance>(&()),
             Kind::Namespace => ApiResource::erase::<Namespace>(&()),
+            Kind::Event => ApiResource::erase::<Event>(&()),
         };
         if which.kind == Kind::Namespace {
             return Api::all_with(self.client.clone(), &resource);
@@ -224,6 +226,7 @@ impl Stage {
         let (version, kind) = match which.kind {
             Kind::Secret => ("v1", "Secret"),
             Kind::Namespace => ("v1", "Namespace"),
+            Kind::Event => ("events.k8s.io/v1", "Event"),
             Kind::Key => ("keyprotect.dev/v1alpha1", "KeyProtectKey"),
             Kind::Instance => ("keyprotect.dev/v1alpha1", "KeyProtectInstance"),
         };
