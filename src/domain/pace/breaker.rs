@@ -71,6 +71,12 @@ impl Breaker {
         self.open.is_some()
     }
 
+    /// Why it is open.
+    #[must_use]
+    pub fn failure(&self) -> Option<&FetchFailure> {
+        self.open.as_ref().map(|open| &open.failure)
+    }
+
     /// What it answers now; nothing, where a request may be sent.
     #[must_use]
     pub fn answer(&self, now: Timestamp) -> Option<FetchFailure> {

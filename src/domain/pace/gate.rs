@@ -96,6 +96,12 @@ impl Gate {
         }
     }
 
+    /// Why no request at all is sent now, where that is so.
+    #[must_use]
+    pub fn shut(&self) -> Option<&FetchFailure> {
+        self.outage.failure().or_else(|| self.withdrawal.failure())
+    }
+
     /// Says whether a request may be sent; where it may, it is taken for sent.
     pub fn admit(&mut self, errand: &Errand, now: Timestamp) -> Admission {
         let scope = self.refusals.get(&errand.scope);
