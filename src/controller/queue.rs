@@ -294,9 +294,15 @@ mod tests {
         assert_eq!(taken.len(), LOOKS_OF_AN_INSTANCE);
         assert!(!queue.is_drained());
         queue.schedule(&ObjectKey::new("well", "x"), at(0), Lane::Routine);
-        assert_eq!(queue.pop(at(0), instance_of), Some(ObjectKey::new("well", "x")));
+        assert_eq!(
+            queue.pop(at(0), instance_of),
+            Some(ObjectKey::new("well", "x"))
+        );
         assert_eq!(queue.pop(at(7), instance_of), None);
-        assert_eq!(queue.oldest_waiting(at(7)), Some(SignedDuration::from_secs(7)));
+        assert_eq!(
+            queue.oldest_waiting(at(7)),
+            Some(SignedDuration::from_secs(7))
+        );
         queue.done(&taken[0]);
         assert!(queue.pop(at(7), instance_of).is_some());
         assert_eq!(queue.pop(at(7), instance_of), None);

@@ -91,12 +91,8 @@ impl Connection {
         let mut sent_here = false;
         let result = flight
             .get_or_try_init(|| async {
-                let request = || async {
-                    client
-                        .key(&need.id, need.ring.as_ref())
-                        .await
-                        .map(Arc::new)
-                };
+                let request =
+                    || async { client.key(&need.id, need.ring.as_ref()).await.map(Arc::new) };
                 let outcome = self.limiter.run(&errand, request).await;
                 sent_here = matches!(outcome, Outcome::Answered(_));
                 outcome.sent()

@@ -23,6 +23,7 @@ mod manifests;
 mod rows_access;
 mod rows_cluster;
 mod rows_endings;
+mod rows_engine;
 mod rows_keys;
 mod rows_outage;
 mod rows_pace;

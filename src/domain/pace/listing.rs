@@ -43,7 +43,11 @@ pub const fn rows_worth_reading(watched: usize, by_name: bool) -> usize {
     }
     let by_rows = watched.saturating_add(1).saturating_mul(ROWS_A_READ) - 1;
     let by_pages = watched.saturating_mul(PAGE);
-    if by_rows < by_pages { by_rows } else { by_pages }
+    if by_rows < by_pages {
+        by_rows
+    } else {
+        by_pages
+    }
 }
 
 /// What is done about a row that an object misses.
