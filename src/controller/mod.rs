@@ -16,6 +16,7 @@ pub mod secrets;
 pub mod turns;
 mod watching;
 pub mod world;
+pub mod writes;
 #[cfg(test)]
 mod world_tests;
 
