@@ -16,9 +16,9 @@ pub mod secrets;
 pub mod turns;
 mod watching;
 pub mod world;
-pub mod writes;
 #[cfg(test)]
 mod world_tests;
+pub mod writes;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
