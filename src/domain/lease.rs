@@ -253,15 +253,18 @@ impl Candidate {
     pub fn look(&mut self, shown: Option<Lease>, now: BootTime) {
         self.in_doubt = false;
         match shown {
-            Some(lease) => self.observe(lease, now),
+            Some(lease) => {
+                self.observe(lease, now);
+            }
             None => self.seen = Seen::NoLease,
         }
     }
 
-    /// Takes in what a watch shows. It may be behind what this process wrote itself.
-    pub fn observe(&mut self, lease: Lease, now: BootTime) {
+    /// Takes in what a watch shows, unless it is behind what was seen, or written, already; says
+    /// whether it was news.
+    pub fn observe(&mut self, lease: Lease, now: BootTime) -> bool {
         let known = match &self.seen {
-            Seen::Lease(known) if !is_newer(&lease.version, &known.version) => return,
+            Seen::Lease(known) if !is_newer(&lease.version, &known.version) => return false,
             Seen::Lease(known) => Some(&known.record),
             Seen::Nothing | Seen::NoLease => None,
         };
@@ -270,6 +273,7 @@ impl Candidate {
             self.note_holder(&lease.record, now);
         }
         self.seen = Seen::Lease(lease);
+        true
     }
 
     fn note_holder(&mut self, record: &Record, now: BootTime) {
@@ -319,8 +323,14 @@ impl Candidate {
         self.not_before = now.after(self.timing.retry);
     }
 
+    /// Whether a renewal could be asked for earlier than it is due.
+    #[must_use]
+    pub fn may_hasten(&self, now: BootTime) -> bool {
+        self.hold.is_some_and(|hold| now < hold.renew_at)
+    }
+
     /// Asks for a renewal as soon as possible.
-    pub fn renew_now(&mut self, now: BootTime) {
+    pub fn hasten(&mut self, now: BootTime) {
         if let Some(hold) = &mut self.hold {
             hold.renew_at = hold.renew_at.min(now);
         }

@@ -203,7 +203,9 @@ fn a_leader_renews_and_gives_up_before_anybody_else_takes_over() {
     me.observe(lease(10, record(Some("me"), 0, 0)), at(5.0));
     assert_eq!(word(&me.decide(at(3.0), clock(0), true)), "wait 4");
     // A write met with a conflict: is it still the leader?
-    me.renew_now(at(3.0));
+    assert!(me.may_hasten(at(3.0)));
+    me.hasten(at(3.0));
+    assert!(!me.may_hasten(at(3.0)));
     assert_eq!(word(&me.decide(at(3.0), clock(0), true)), "renew");
 }
 
