@@ -152,13 +152,18 @@ impl Context {
     /// earlier one. A process that was stopped while another led may have fresh watches beside an
     /// old listing.
     pub(super) fn begin_term(&self, term: &Term, now: Timestamp) {
-        self.connections().clear();
+        self.forget_connections();
         *self.queue() = Queue::default();
         self.world().forget_looks(now);
         // From here on, what the watches bring is looked at.
         self.leadership.act(term);
         let everything = self.world().everything();
         self.look_now(everything, now);
+    }
+
+    /// Forgets tokens, listings and whatever was read.
+    pub(super) fn forget_connections(&self) {
+        self.connections().clear();
     }
 
     /// Asks for a look at each of these now: something changed that a back-off knows nothing of.
@@ -284,7 +289,12 @@ mod tests {
             context.begin_term(&term, now());
             assert!(context.connections().is_empty());
             let mut waiting = Vec::new();
-            while let Some(key) = context.queue().pop(now()) {
+            let pop = || {
+                context
+                    .queue()
+                    .pop(now(), |_| ObjectKey::new("n", "default"))
+            };
+            while let Some(key) = pop() {
                 waiting.push(key.name);
             }
             waiting.sort();

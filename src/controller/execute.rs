@@ -191,6 +191,7 @@ pub(super) async fn settle(
     let mut next = plan.next;
     let mut remembered = gathered.remembered.clone();
     remembered.memory = plan.memory;
+    remembered.missed_at = None;
     if let Some(status) = plan.status.as_deref().map(as_shown) {
         let written = {
             let Ok(_permit) = context.permit_to_write(term).await else {

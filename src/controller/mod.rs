@@ -9,10 +9,13 @@ mod execute;
 pub mod forced;
 mod instance;
 pub mod leadership;
+pub mod limiter;
 mod news;
 pub mod queue;
+pub mod reads;
 mod reconcile;
 pub mod secrets;
+pub mod turns;
 mod watching;
 pub mod world;
 #[cfg(test)]
@@ -30,8 +33,9 @@ use context::Context;
 use leadership::Term;
 use queue::Lane;
 
-/// Looks under way at once. Most of them wait for a request, whose number has limits of its own.
-const LOOKS: usize = 128;
+/// Looks under way at once. Most of them wait for a request, whose number has limits of its own;
+/// how many are of one instance, the queue sees to.
+const LOOKS: usize = 512;
 /// When an object is looked at again whose look panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How long looks may go on after the operator was told to stop. A write takes milliseconds; what
@@ -41,7 +45,10 @@ const GRACE: Duration = Duration::from_secs(1);
 const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// How often the dispatcher comes round where nothing happens, to show that it lives.
-const BEAT: Duration = Duration::from_secs(10);
+const BEAT: Duration = Duration::from_secs(4);
+/// How long a payload is kept for objects that still stand in the queue. With the time until the
+/// dispatcher comes round, no payload outlives ten seconds.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Says that something ended that never does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,8 +111,10 @@ async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
             }
         }
         context.leadership.rest();
-        // Nothing of this term is under way when the next one begins.
+        // Nothing of this term is under way when the next one begins, and no payload or token is
+        // held that nobody will use.
         looks.shutdown().await;
+        context.forget_connections();
         if stopped {
             return;
         }
@@ -134,7 +143,10 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
     loop {
         beat(context);
         while term.is_good() && looks.len() < LOOKS {
-            let Some(key) = context.queue().pop(now()) else {
+            let next = context
+                .queue()
+                .pop(now(), |key| context.world().instance_of(key));
+            let Some(key) = next else {
                 break;
             };
             let (context, term) = (Arc::clone(context), term.clone());
@@ -147,6 +159,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
                 reconcile::look_at(&context, &term, &key).await;
             });
         }
+        let_go(context);
         let full = looks.len() >= LOOKS || !term.is_good();
         let due = if full {
             None
@@ -163,6 +176,18 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
                 }
             }
         }
+    }
+}
+
+/// Lets go of payloads that nobody in the queue needs any more, and of those kept for long.
+fn let_go(context: &Context) {
+    let before = if context.queue().is_drained() {
+        Timestamp::MAX
+    } else {
+        now().checked_sub(LINGER).unwrap_or(Timestamp::MIN)
+    };
+    for connection in context.connections().values() {
+        connection.let_go(before);
     }
 }
 

@@ -10,6 +10,7 @@ pub mod concern;
 pub mod instance_status;
 pub mod lease;
 pub mod look;
+pub mod pace;
 pub mod resource_version;
 pub mod schedule;
 pub mod secret;
