@@ -423,7 +423,7 @@ async fn write_status(
         return StatusWrite::Done;
     };
     let written = {
-        let Ok(_permit) = context.permit_to_write(term).await else {
+        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
             // The term is over, and so is this task until the next.
             return StatusWrite::Failed;
         };
