@@ -97,7 +97,14 @@ impl Asked {
 }
 
 fn is_object(what: &str) -> bool {
-    matches!(what, "secrets" | "keyprotectkeys" | "keyprotectkeys/status")
+    matches!(
+        what,
+        "secrets"
+            | "keyprotectkeys"
+            | "keyprotectkeys/status"
+            | "externalsecrets"
+            | "externalsecrets/status"
+    )
 }
 
 #[cfg(test)]

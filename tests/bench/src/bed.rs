@@ -12,7 +12,7 @@ use futures::stream;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, user};
+use crate::cluster::Cluster;
 use crate::emulator::{API_KEY, Emulator, GUID};
 use crate::failure::{Context, Failure, Result};
 use crate::http::Client;
@@ -47,17 +47,28 @@ pub(crate) struct Places {
     pub(crate) emulator: PathBuf,
 }
 
+/// What objects are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// KeyProtectKeys.
+    Own,
+    /// Not made yet: the peer has objects of its own.
+    Peer,
+}
+
 /// What a bed is to be like.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Wanted {
     /// Objects, each for a key of its own.
     pub(crate) objects: usize,
     /// Further keys, whose objects are made while something is measured.
     pub(crate) later: usize,
+    /// Objects of what kind.
+    pub(crate) kind: Kind,
     /// With the fence.
     pub(crate) fence: bool,
-    /// The operator's requests are written down by the API server.
-    pub(crate) audited: bool,
+    /// Whose requests the API server writes down.
+    pub(crate) audited: Option<String>,
 }
 
 /// An object that was made.
@@ -92,14 +103,13 @@ pub(crate) struct Bed {
 
 impl Bed {
     /// Makes a bed.
-    pub(crate) async fn make(places: &Places, wanted: Wanted) -> Result<Self> {
+    pub(crate) async fn make(places: &Places, wanted: &Wanted) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = places.work.join(format!("bed-{number}"));
         fs::create_dir_all(folder.join("credentials/default"))?;
         fs::write(folder.join("credentials/default/apikey"), API_KEY)?;
-        let operator = user(OPERATOR_NAMESPACE, ACCOUNT);
-        let audited = wanted.audited.then_some(operator.as_str());
+        let audited = wanted.audited.as_deref();
         let cluster = Cluster::up(&places.root, &folder.join("cluster"), audited)?;
         let emulator = Emulator::start(&places.emulator, &folder).await?;
         emulator.keys(wanted.objects, PREFIX).await?;
@@ -121,44 +131,53 @@ impl Bed {
         if wanted.fence {
             bed.until_fenced().await?;
         }
-        bed.admin
-            .post(INSTANCES_OF_OPERATOR, &bed.instance())
-            .await?;
         bed.make_namespaces().await?;
-        bed.make_objects(wanted.objects).await?;
+        if wanted.kind == Kind::Own {
+            bed.admin
+                .post(INSTANCES_OF_OPERATOR, &bed.instance())
+                .await?;
+            bed.make_objects(wanted.objects).await?;
+        }
         Ok(bed)
     }
 
     async fn make_namespaces(&self) -> Result<()> {
-        let names = (0..NAMESPACES).map(namespace).chain([NEW.to_owned()]);
-        let mut made = stream::iter(names)
-            .map(|name| async move {
-                let body = json!({"metadata": {"name": name}});
-                self.admin.post("/api/v1/namespaces", &body).await
-            })
-            .buffer_unordered(AT_ONCE);
-        while let Some(answer) = made.next().await {
-            answer?;
-        }
+        let names: Vec<String> = (0..NAMESPACES)
+            .map(namespace)
+            .chain([NEW.to_owned()])
+            .collect();
+        self.many(names, |name| async move {
+            let body = json!({"metadata": {"name": name}});
+            self.admin.post("/api/v1/namespaces", &body).await
+        })
+        .await?;
         Ok(())
     }
 
     async fn make_objects(&mut self, count: usize) -> Result<()> {
         let digits = count.to_string().len();
-        let mut made = Vec::with_capacity(count);
-        {
-            let mut objects = stream::iter(0..count)
-                .map(|number| {
-                    let name = format!("{PREFIX}{number:0digits$}");
-                    self.make_object(namespace(number % NAMESPACES), name)
-                })
-                .buffered(AT_ONCE);
-            while let Some(object) = objects.next().await {
-                made.push(object?);
-            }
-        }
-        self.objects = made;
+        let names = (0..count).map(|number| {
+            let name = format!("{PREFIX}{number:0digits$}");
+            (namespace(number % NAMESPACES), name)
+        });
+        let names: Vec<_> = names.collect();
+        self.objects = self
+            .many(names, |(namespace, name)| self.make_object(namespace, name))
+            .await?;
         Ok(())
+    }
+
+    /// Does something for many, some at once, and keeps their order.
+    pub(crate) async fn many<T, A, F>(&self, all: Vec<T>, act: impl Fn(T) -> F) -> Result<Vec<A>>
+    where
+        F: Future<Output = Result<A>>,
+    {
+        let mut acts = stream::iter(all).map(act).buffered(AT_ONCE);
+        let mut done = Vec::new();
+        while let Some(answer) = acts.next().await {
+            done.push(answer?);
+        }
+        Ok(done)
     }
 
     /// Makes one object, for the key behind the alias of its name.
@@ -230,10 +249,9 @@ impl Bed {
         }
     }
 
-    /// Fails unless every object is Ready and every Secret holds what the emulator does; says how
-    /// many objects are not Ready yet.
-    pub(crate) async fn not_ready(&self) -> Result<usize> {
-        let list = self.admin.get(KEYS).await?;
+    /// How many objects of a kind are not Ready.
+    pub(crate) async fn not_ready(&self, path: &str) -> Result<usize> {
+        let list = self.admin.get(path).await?;
         let items = list["items"]
             .as_array()
             .context(|| "no objects".to_owned())?;
@@ -243,13 +261,16 @@ impl Bed {
     /// Fails unless every object of the start has a Secret that holds what the emulator does.
     pub(crate) async fn check_secrets(&self) -> Result<()> {
         let truth = self.emulator.truth().await?;
-        let path = format!("{SECRETS}?labelSelector=keyprotect.dev%2Ftarget%3Downed");
-        let list = self.admin.get(&path).await?;
+        let list = self.admin.get(SECRETS).await?;
         let items = list["items"]
             .as_array()
             .context(|| "no Secrets".to_owned())?;
         let mut right = 0;
         for item in items {
+            let space = item["metadata"]["namespace"].as_str().unwrap_or_default();
+            if !space.starts_with("bench-") {
+                continue;
+            }
             let name = item["metadata"]["name"].as_str().unwrap_or_default();
             let held = item["data"]["key"].as_str();
             match truth.get(name) {
@@ -281,7 +302,8 @@ pub(crate) fn is_ready(object: &Value) -> bool {
         .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
-fn namespace(number: usize) -> String {
+/// Name of one of the namespaces that objects are spread over.
+pub(crate) fn namespace(number: usize) -> String {
     format!("bench-{number:02}")
 }
 

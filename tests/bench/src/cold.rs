@@ -1,6 +1,7 @@
 //! Cold start: from the start of the process until every Secret is there and every object Ready.
 //! And the floor for the same objects, on a bed of its own, seen by the same watches.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -23,13 +24,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Eyes {
     pub(crate) secrets: Watch,
     pub(crate) keys: Watch,
+    path: &'static str,
 }
 
 impl Eyes {
     pub(crate) async fn open(bed: &Bed) -> Result<Self> {
+        Self::on(bed, KEYS).await
+    }
+
+    /// On objects of another kind.
+    pub(crate) async fn on(bed: &Bed, path: &'static str) -> Result<Self> {
         Ok(Self {
             secrets: Watch::metadata(&bed.admin, SECRETS).await?,
-            keys: Watch::metadata(&bed.admin, KEYS).await?,
+            keys: Watch::metadata(&bed.admin, path).await?,
+            path,
         })
     }
 }
@@ -95,20 +103,24 @@ pub(crate) struct Cold {
     pub(crate) first_secret: f64,
     /// To the last Secret.
     pub(crate) last_secret: f64,
-    /// Status writes beyond one per object.
     pub(crate) cpu: Cpu,
     pub(crate) served: Served,
 }
 
 /// Starts the operator on a bed and waits until everything is done.
-pub(crate) async fn start(
+pub(crate) async fn start(bed: &Bed, eyes: &Eyes, program: &Path) -> Result<(Operator, Cold)> {
+    watched(bed, eyes, || Operator::start(program, bed)).await
+}
+
+/// Starts whoever is to be measured, and waits until everything is done.
+pub(crate) async fn watched(
     bed: &Bed,
     eyes: &Eyes,
-    program: &std::path::Path,
+    subject: impl FnOnce() -> Result<Operator>,
 ) -> Result<(Operator, Cold)> {
     let mark = bed.emulator.mark().await?;
     let meters = Meters::read(bed)?;
-    let mut operator = Operator::start(program, bed)?;
+    let mut operator = subject()?;
     let begun = operator.begun;
     tokio::select! {
         done = until_done(bed, eyes) => done?,
@@ -134,7 +146,7 @@ pub(crate) async fn until_done(bed: &Bed, eyes: &Eyes) -> Result<()> {
     // Some may have said something else before they were Ready.
     let end = Instant::now() + patience;
     loop {
-        let missing = bed.not_ready().await?;
+        let missing = bed.not_ready(eyes.path).await?;
         if missing == 0 {
             return Ok(());
         }

@@ -56,7 +56,7 @@ impl Server {
         })
     }
 
-    /// A server with TLS by this authority, asked with this token.
+    /// A server with TLS by this authority, asked with this token (if it is not empty).
     pub(crate) fn tls(url: &str, authority: &[u8], token: &str) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(authority) {
@@ -68,7 +68,7 @@ impl Server {
         Ok(Self {
             address: address_of(url)?,
             tls: Some(Arc::new(roots)),
-            authorization: Some(authorization),
+            authorization: Some(authorization).filter(|_| !token.is_empty()),
         })
     }
 
@@ -111,6 +111,8 @@ impl Server {
         };
         let content_type = if method == Method::PATCH {
             "application/merge-patch+json"
+        } else if path.starts_with("/identity/") {
+            "application/x-www-form-urlencoded"
         } else {
             JSON
         };

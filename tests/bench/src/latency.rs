@@ -7,7 +7,7 @@ use http::Method;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::bed::{Bed, NEW, Object, Places, Wanted};
+use crate::bed::{Bed, Kind, NEW, Object, Places, Wanted};
 use crate::cold::{self, Eyes};
 use crate::failure::{Context, Result};
 use crate::operator::Operator;
@@ -82,10 +82,11 @@ pub(crate) async fn measure(
     let wanted = Wanted {
         objects,
         later: samples.max(LATER),
+        kind: Kind::Own,
         fence,
-        audited: false,
+        audited: None,
     };
-    let bed = Bed::make(places, wanted).await?;
+    let bed = Bed::make(places, &wanted).await?;
     let eyes = Eyes::open(&bed).await?;
     let (mut operator, _) = cold::start(&bed, &eyes, &places.operator).await?;
     operator.until_quiet().await?;
@@ -109,7 +110,7 @@ pub(crate) async fn measure(
     }
     operator.stop().await?;
     drop((eyes, bed));
-    let bed = Bed::make(places, wanted).await?;
+    let bed = Bed::make(places, &wanted).await?;
     let during_cold = during_cold(places, &bed).await?;
     Ok(Latencies {
         objects,

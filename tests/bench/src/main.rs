@@ -76,6 +76,18 @@ struct Cli {
     #[arg(long, env = "EMULATOR", value_name = "PATH")]
     emulator: Option<PathBuf>,
 
+    /// The peer's binary (External Secrets Operator), to measure it side by side
+    #[arg(long, env = "PEER", value_name = "PATH", requires = "peer_crds")]
+    peer: Option<PathBuf>,
+
+    /// The folder of the peer's CRDs
+    #[arg(long, env = "PEER_CRDS", value_name = "DIR")]
+    peer_crds: Option<PathBuf>,
+
+    /// Objects for which the peer is measured with its defaults too: some 10 a second
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    peer_defaults: usize,
+
     /// The folder for report.json, chart.svg and logs
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     out: PathBuf,

@@ -21,7 +21,8 @@ const QUIET_FOR: Duration = Duration::from_millis(1500);
 /// A running operator.
 pub(crate) struct Operator {
     process: Process,
-    health: Client,
+    /// Where it says that it is ready.
+    health: Option<Client>,
     /// Just before it was started.
     pub(crate) begun: Instant,
 }
@@ -47,7 +48,18 @@ impl Operator {
         let process = Process::start(&command, "the operator", &log)?;
         Ok(Self {
             process,
-            health: Client::new(Server::plain(&format!("http://{address}"))?),
+            health: Some(Client::new(Server::plain(&format!("http://{address}"))?)),
+            begun,
+        })
+    }
+
+    /// Starts somebody else in its place.
+    pub(crate) fn peer(command: &Command, log: &Path) -> Result<Self> {
+        let begun = Instant::now();
+        let process = Process::start(command, "the peer", log)?;
+        Ok(Self {
+            process,
+            health: None,
             begun,
         })
     }
@@ -59,10 +71,12 @@ impl Operator {
 
     /// Waits until it says that it is ready; how long after its start that was.
     pub(crate) async fn until_ready(&mut self) -> Result<Duration> {
+        let Some(health) = &self.health else {
+            return Err(Failure::new("nobody knows when a peer is ready"));
+        };
         loop {
             self.process.check()?;
-            let asked = self
-                .health
+            let asked = health
                 .send(Method::GET, "/readyz", "*/*", Bytes::new())
                 .await;
             if asked.is_ok_and(|(status, _)| status.is_success()) {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::audit::Asked;
-use crate::cold::{Cold, Floor};
+use crate::cold::{Cold, Cpu, Floor};
 use crate::emulator::Served;
 use crate::latency::{Latencies, quantile};
-use crate::peer::Peer;
+use crate::peer::{PeerRun, Tuning};
 use crate::steady::{Counts, Idle};
 
 /// Keys that one page of a listing holds.
@@ -95,7 +95,7 @@ fn size(count: usize) -> f64 {
 }
 
 /// Rows of the cold starts of one size.
-pub(crate) fn cold_rows(rounds: &Rounds, peer: Option<&Peer>) -> Vec<Row> {
+pub(crate) fn cold_rows(rounds: &Rounds, peer: &[PeerRun]) -> Vec<Row> {
     let n = rounds.objects;
     let mark = if rounds.fence { ", fence on" } else { "" };
     let named = |name: &str| format!("{name}{mark}");
@@ -141,24 +141,62 @@ pub(crate) fn cold_rows(rounds: &Rounds, peer: Option<&Peer>) -> Vec<Row> {
             Goal::AtMost(1.1),
         ));
     }
-    if let Some(peer) = peer {
-        for run in peer.runs.iter().filter(|run| run.objects == n) {
-            rows.push(Row::new(
-                format!("cold start of {} ({})", peer.version, run.tuning),
-                n,
-                run.seconds,
-                "s",
+    for run in peer
+        .iter()
+        .filter(|run| run.objects == n && run.api.is_none())
+    {
+        let (name, goal) = match run.tuning {
+            Tuning::Tuned => ("cold start of the peer, tuned, in ours", Goal::AtLeast(4.0)),
+            Tuning::Defaults => (
+                "cold start of the peer, by its defaults, in ours",
                 Goal::None,
-            ));
-            rows.push(Row::new(
-                format!("its cold start in ours{mark} ({})", run.tuning),
-                n,
-                run.seconds / cold,
-                "×",
-                Goal::AtLeast(4.0),
-            ));
-        }
+            ),
+        };
+        rows.push(Row::new(named(name), n, run.cold.seconds / cold, "×", goal));
     }
+    let each = |used: f64| used / size(n);
+    let mean = |values: Vec<f64>| median(values.into_iter());
+    let own = mean(rounds.cold.iter().map(|cold| cold.cpu.subject).collect());
+    let server = |cpu: &Cpu| cpu.apiserver + cpu.etcd + cpu.controller_manager;
+    let asked = mean(rounds.cold.iter().map(|cold| server(&cold.cpu)).collect());
+    let least = mean(
+        rounds
+            .floor
+            .iter()
+            .map(|floor| server(&floor.cpu))
+            .collect(),
+    );
+    let served = mean(rounds.cold.iter().map(|cold| cold.cpu.emulator).collect());
+    rows.extend([
+        Row::new(
+            named("CPU of the operator per object, cold"),
+            n,
+            each(own),
+            "ms",
+            Goal::None,
+        ),
+        Row::new(
+            named("CPU of the control plane per object, cold"),
+            n,
+            each(asked),
+            "ms",
+            Goal::None,
+        ),
+        Row::new(
+            named("CPU of the control plane per object, floor"),
+            n,
+            each(least),
+            "ms",
+            Goal::None,
+        ),
+        Row::new(
+            named("CPU of the emulator per object, cold"),
+            n,
+            each(served),
+            "ms",
+            Goal::None,
+        ),
+    ]);
     let peak = rounds
         .memory
         .iter()
@@ -313,6 +351,47 @@ pub(crate) fn count_rows(counts: &Counts) -> Vec<Row> {
             "MiB",
             Goal::AtMost(40.0),
         ),
+    ]
+}
+
+/// Rows of the peer, to compare with.
+pub(crate) fn peer_rows(run: &PeerRun) -> Vec<Row> {
+    let n = run.objects;
+    let each = |count: f64| count / size(n);
+    let tuning = match run.tuning {
+        Tuning::Tuned => "tuned",
+        Tuning::Defaults => "by its defaults",
+    };
+    let named = |name: &str| format!("peer, {tuning}: {name}");
+    if let Some(api) = &run.api {
+        let all = number(api.reads() + api.writes());
+        return vec![Row::new(
+            named("API requests per object, cold"),
+            n,
+            each(all),
+            "",
+            Goal::None,
+        )];
+    }
+    let upstream = events(&run.cold.served);
+    let peak = number(run.peak_kib) / KIB_IN_MIB;
+    vec![
+        Row::new(named("cold start"), n, run.cold.seconds, "s", Goal::None),
+        Row::new(
+            named("requests to Key Protect per object, cold"),
+            n,
+            each(upstream),
+            "",
+            Goal::None,
+        ),
+        Row::new(
+            named("CPU per object, cold"),
+            n,
+            each(run.cold.cpu.subject),
+            "ms",
+            Goal::None,
+        ),
+        Row::new(named("peak memory"), n, peak, "MiB", Goal::None),
     ]
 }
 

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::bed::{self, Bed, Places, Wanted};
+use crate::bed::{self, Bed, Kind, Places, Wanted};
 use crate::chart::{Bar, Chart, svg};
 use crate::cold::{self, Eyes};
 use crate::failure::{Context, Failure, Result};
 use crate::floor::{self, SPREADS, Sample, Spread};
 use crate::latency::{self, Latencies};
+use crate::peer::{self, Peer, PeerRun, Tuning};
 use crate::report::{self, Rounds, Row};
 use crate::steady::{self, Counts, Idle};
 use crate::{Cli, Fence, Part, machine};
@@ -30,6 +31,7 @@ struct Measured {
     counts: Vec<Counts>,
     latencies: Vec<Latencies>,
     idle: Option<Idle>,
+    peer: Vec<PeerRun>,
 }
 
 /// Says how far it is.
@@ -93,6 +95,13 @@ pub(crate) async fn all(cli: &Cli) -> Result<()> {
             measured.latencies.push(latencies);
         }
     }
+    if let (Some(program), Some(crds)) = (&cli.peer, &cli.peer_crds) {
+        let peer = Peer {
+            program: program.canonicalize()?,
+            crds: crds.canonicalize()?,
+        };
+        peers(cli, &places, &peer, &progress, &mut measured).await?;
+    }
     let rows = rows(&measured);
     let charts = charts(&measured);
     println!("\n{}", report::table(&rows));
@@ -100,6 +109,32 @@ pub(crate) async fn all(cli: &Cli) -> Result<()> {
         println!("{}", chart.text());
     }
     write(cli, &conditions, &measured, &rows, &charts)
+}
+
+/// The peer's cold starts: tuned for every size and once audited, by its defaults for one.
+async fn peers(
+    cli: &Cli,
+    places: &Places,
+    peer: &Peer,
+    progress: &Progress,
+    measured: &mut Measured,
+) -> Result<()> {
+    let least = cli.n.iter().copied().min().unwrap_or_default();
+    let tuned = cli.n.iter().map(|n| (*n, Tuning::Tuned, false));
+    let counted = [
+        (least, Tuning::Tuned, true),
+        (cli.peer_defaults, Tuning::Defaults, false),
+    ];
+    for (n, tuning, audited) in tuned.chain(counted).filter(|run| run.0 > 0) {
+        let run = peer::run(places, peer, n, tuning, audited).await?;
+        progress.say(&format!(
+            "{n} objects, the peer, {tuning:?}: {:.1} s{}",
+            run.cold.seconds,
+            if audited { ", audited" } else { "" }
+        ));
+        measured.peer.push(run);
+    }
+    Ok(())
 }
 
 /// Floors and cold starts by turns, each on a fresh API server, so that noise strikes both.
@@ -149,15 +184,16 @@ async fn one_round(
     let wanted = Wanted {
         objects: rounds.objects,
         later: 0,
+        kind: Kind::Own,
         fence: rounds.fence,
-        audited: false,
+        audited: None,
     };
     {
-        let bed = Bed::make(places, wanted).await?;
+        let bed = Bed::make(places, &wanted).await?;
         rounds.floor.push(cold::floor(&bed, sample, spread).await?);
     }
     {
-        let bed = Bed::make(places, wanted).await?;
+        let bed = Bed::make(places, &wanted).await?;
         let eyes = Eyes::open(&bed).await?;
         let (mut operator, cold) = cold::start(&bed, &eyes, &places.operator).await?;
         operator.until_quiet().await?;
@@ -167,7 +203,7 @@ async fn one_round(
         rounds.memory.push((memory.peak, memory.resident));
     }
     {
-        let bed = Bed::make(places, wanted).await?;
+        let bed = Bed::make(places, &wanted).await?;
         bed.emulator.delay(DELAY).await?;
         let eyes = Eyes::open(&bed).await?;
         let (operator, cold) = cold::start(&bed, &eyes, &places.operator).await?;
@@ -187,11 +223,12 @@ async fn calibrate(
     let wanted = |objects| Wanted {
         objects,
         later: 0,
+        kind: Kind::Own,
         fence: false,
-        audited: false,
+        audited: None,
     };
     let sample = {
-        let bed = Bed::make(places, wanted(1)).await?;
+        let bed = Bed::make(places, &wanted(1)).await?;
         let eyes = Eyes::open(&bed).await?;
         let (operator, _) = cold::start(&bed, &eyes, &places.operator).await?;
         let object = bed.objects.first().context(|| "no object".to_owned())?;
@@ -200,7 +237,7 @@ async fn calibrate(
         sample
     };
     measured.sizes = sample.sizes();
-    let bed = Bed::make(places, wanted(TRIAL * SPREADS.len() * 2)).await?;
+    let bed = Bed::make(places, &wanted(TRIAL * SPREADS.len() * 2)).await?;
     let mut best: Option<(Spread, f64)> = None;
     // Twice, since the first ones meet a server that has just started.
     for (at, objects) in bed.objects.chunks(TRIAL).enumerate() {
@@ -223,10 +260,11 @@ async fn calibrate(
 fn rows(measured: &Measured) -> Vec<Row> {
     let mut rows = Vec::new();
     for rounds in &measured.rounds {
-        rows.extend(report::cold_rows(rounds, None));
+        rows.extend(report::cold_rows(rounds, &measured.peer));
     }
     rows.extend(measured.counts.iter().flat_map(report::count_rows));
     rows.extend(measured.latencies.iter().flat_map(report::latency_rows));
+    rows.extend(measured.peer.iter().flat_map(report::peer_rows));
     rows.extend(measured.idle.into_iter().flat_map(report::idle_rows));
     rows
 }
@@ -237,7 +275,15 @@ fn charts(measured: &Measured) -> Vec<Chart> {
             label: label.to_owned(),
             value: latency::quantile(values, 0.5),
         };
-        Chart {
+        let peer = measured
+            .peer
+            .iter()
+            .filter(|run| run.objects == rounds.objects && run.api.is_none());
+        let peer = peer.map(|run| Bar {
+            label: format!("External Secrets Operator, {:?}", run.tuning),
+            value: run.cold.seconds,
+        });
+        let mut chart = Chart {
             title: format!(
                 "{} objects to Secrets and Ready{}",
                 rounds.objects,
@@ -258,7 +304,9 @@ fn charts(measured: &Measured) -> Vec<Chart> {
                     rounds.delayed.iter().map(|cold| cold.seconds).collect(),
                 ),
             ],
-        }
+        };
+        chart.bars.extend(peer);
+        chart
     });
     let waits = measured.latencies.iter().map(|latencies| {
         let bar = |label: &str, samples: &latency::Samples| Bar {
@@ -309,6 +357,7 @@ fn write(
             "counts": measured.counts,
             "latency": measured.latencies,
             "idle": measured.idle,
+            "peer": measured.peer,
         },
     });
     fs::create_dir_all(&cli.out)?;

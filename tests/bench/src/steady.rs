@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::audit::Asked;
-use crate::bed::{Bed, INSTANCES, Places, Wanted};
+use crate::bed::{ACCOUNT, Bed, INSTANCES, Kind, OPERATOR_NAMESPACE, Places, Wanted};
+use crate::cluster::user;
 use crate::cold::{self, Eyes};
 use crate::emulator::Served;
 use crate::failure::Result;
@@ -54,10 +55,11 @@ pub(crate) async fn counts(
     let wanted = Wanted {
         objects,
         later: 0,
+        kind: Kind::Own,
         fence,
-        audited: true,
+        audited: Some(user(OPERATOR_NAMESPACE, ACCOUNT)),
     };
-    let bed = Bed::make(places, wanted).await?;
+    let bed = Bed::make(places, &wanted).await?;
     let eyes = Eyes::open(&bed).await?;
     let (mut operator, cold) = cold::start(&bed, &eyes, &places.operator).await?;
     operator.until_quiet().await?;
@@ -152,10 +154,11 @@ pub(crate) async fn idle(places: &Places, fence: bool) -> Result<Idle> {
     let wanted = Wanted {
         objects: 0,
         later: 0,
+        kind: Kind::Own,
         fence,
-        audited: false,
+        audited: None,
     };
-    let bed = Bed::make(places, wanted).await?;
+    let bed = Bed::make(places, &wanted).await?;
     let mark = bed.emulator.mark().await?;
     let mut operator = Operator::start(&places.operator, &bed)?;
     let ready = operator.until_ready().await?;
