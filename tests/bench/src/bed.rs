@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub(crate) struct Places {
     pub(crate) work: PathBuf,
     pub(crate) operator: PathBuf,
     pub(crate) emulator: PathBuf,
+    /// By how much everything is favoured before the rest of the machine.
+    pub(crate) nice: Option<i32>,
 }
 
 /// What objects are.
@@ -89,7 +92,7 @@ impl Object {
 /// A bed.
 pub(crate) struct Bed {
     pub(crate) folder: PathBuf,
-    pub(crate) admin: Client,
+    pub(crate) admin: Arc<Client>,
     /// The operator's ServiceAccount.
     pub(crate) account: Client,
     pub(crate) kubeconfig: PathBuf,
@@ -110,11 +113,11 @@ impl Bed {
         fs::create_dir_all(folder.join("credentials/default"))?;
         fs::write(folder.join("credentials/default/apikey"), API_KEY)?;
         let audited = wanted.audited.as_deref();
-        let cluster = Cluster::up(&places.root, &folder.join("cluster"), audited)?;
+        let cluster = Cluster::up(&places.root, &folder.join("cluster"), audited, places.nice)?;
         let emulator = Emulator::start(&places.emulator, &folder).await?;
         emulator.keys(wanted.objects, PREFIX).await?;
         emulator.keys(wanted.later, LATER).await?;
-        let admin = cluster.admin()?;
+        let admin = Arc::new(cluster.admin()?);
         install(places, &cluster, wanted.fence)?;
         let (kubeconfig, account) = cluster.account(OPERATOR_NAMESPACE, ACCOUNT)?;
         let mut bed = Self {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base64::Engine;
@@ -34,7 +35,12 @@ impl Drop for Cluster {
 impl Cluster {
     /// Starts one in a folder. With `audited`, it writes down every request of that user: not
     /// where times are measured.
-    pub(crate) fn up(root: &Path, dir: &Path, audited: Option<&str>) -> Result<Self> {
+    pub(crate) fn up(
+        root: &Path,
+        dir: &Path,
+        audited: Option<&str>,
+        nice: Option<i32>,
+    ) -> Result<Self> {
         fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let mut command = script(root, "up");
@@ -52,7 +58,13 @@ impl Cluster {
             fs::remove_file(dir.join("audit.log")).ok();
             command.env("CLUSTER_APISERVER_FLAGS", flags);
         }
+        let favoured = nice.map(|nice| favour_when_there(dir.join("run/keeper"), nice));
         run(&mut command, "")?;
+        if let Some(favoured) = favoured {
+            favoured
+                .join()
+                .map_err(|_| Failure::new("the cluster could not be favoured"))??;
+        }
         Ok(Self {
             dir,
             root: root.to_owned(),
@@ -116,16 +128,35 @@ impl Cluster {
 
     /// CPU that a component has used.
     pub(crate) fn cpu(&self, component: &str) -> Result<Duration> {
+        process::cpu(self.pid(component)?)
+    }
+
+    fn pid(&self, component: &str) -> Result<u32> {
         let file = self.dir.join("run/component").join(component);
         let text = fs::read_to_string(&file).context(|| file.display().to_string())?;
         let pid = text.split_whitespace().next().unwrap_or_default();
-        process::cpu(pid.parse().context(|| text.clone())?)
+        pid.parse().context(|| text.clone())
     }
 
     /// What was written down of the audited user's requests.
     pub(crate) fn audit_log(&self) -> Result<String> {
         Ok(fs::read_to_string(self.dir.join("audit.log"))?)
     }
+}
+
+/// Favours a cluster's session as soon as its keeper has written down its number: on a busy
+/// machine it may not even come up otherwise.
+fn favour_when_there(keeper: PathBuf, nice: i32) -> JoinHandle<Result<()>> {
+    std::thread::spawn(move || {
+        for _ in 0..1000 {
+            let text = fs::read_to_string(&keeper).unwrap_or_default();
+            if let Some(pid) = text.split_whitespace().next() {
+                return process::favour(pid, nice);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(Failure::new("the cluster's keeper is not there"))
+    })
 }
 
 /// Requests of one user, without bodies.

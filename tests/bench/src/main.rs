@@ -76,6 +76,10 @@ struct Cli {
     #[arg(long, env = "EMULATOR", value_name = "PATH")]
     emulator: Option<PathBuf>,
 
+    /// On a busy machine: favour everything measured, and what measures it (-20 to 19; as root)
+    #[arg(long, value_name = "NICE", allow_negative_numbers = true)]
+    nice: Option<i32>,
+
     /// The peer's binary (External Secrets Operator), to measure it side by side
     #[arg(long, env = "PEER", value_name = "PATH", requires = "peer_crds")]
     peer: Option<PathBuf>,

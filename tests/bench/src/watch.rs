@@ -37,6 +37,8 @@ pub(crate) struct Log {
     pub(crate) added: usize,
     /// Objects that have changed.
     pub(crate) modified: usize,
+    /// Where to go on when the server ends the watch, as it may at any time.
+    version: String,
     ended: Option<String>,
 }
 
@@ -76,39 +78,44 @@ struct BareObject<'a> {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct BareMetadata<'a> {
     #[serde(borrow, default)]
     namespace: &'a str,
     #[serde(borrow, default)]
     name: &'a str,
+    #[serde(borrow, default)]
+    resource_version: &'a str,
 }
 
 impl Watch {
     /// Watches the metadata of what is under a path, from now on.
-    pub(crate) async fn metadata(client: &Client, path: &str) -> Result<Self> {
+    pub(crate) async fn metadata(client: &Arc<Client>, path: &str) -> Result<Self> {
         Self::start(client, path, true).await
     }
 
     /// Watches whole objects, from now on.
-    pub(crate) async fn whole(client: &Client, path: &str) -> Result<Self> {
+    pub(crate) async fn whole(client: &Arc<Client>, path: &str) -> Result<Self> {
         Self::start(client, path, false).await
     }
 
-    async fn start(client: &Client, path: &str, bare: bool) -> Result<Self> {
+    async fn start(client: &Arc<Client>, path: &str, bare: bool) -> Result<Self> {
         let list = client.get(&format!("{path}?limit=1")).await?;
         let version = list["metadata"]["resourceVersion"]
             .as_str()
             .context(|| format!("{path} has no resourceVersion"))?;
-        let accept = if bare {
-            METADATA_ONLY
-        } else {
-            "application/json"
+        let stream = Stream {
+            client: Arc::clone(client),
+            path: path.to_owned(),
+            bare,
         };
-        let path = format!("{path}?watch=1&resourceVersion={version}&timeoutSeconds=7200");
-        let body = client.stream(&path, accept).await?;
-        let log = Arc::new(Mutex::default());
+        let body = stream.open(version).await?;
+        let log = Arc::new(Mutex::new(Log {
+            version: version.to_owned(),
+            ..Log::default()
+        }));
         let (sender, changed) = watch::channel(0);
-        let task = tokio::spawn(follow(body, Arc::clone(&log), sender, bare));
+        let task = tokio::spawn(follow(stream, body, Arc::clone(&log), sender));
         Ok(Self { log, changed, task })
     }
 
@@ -169,27 +176,64 @@ fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn follow(mut body: Incoming, log: Arc<Mutex<Log>>, changed: watch::Sender<u64>, bare: bool) {
+/// What is watched.
+struct Stream {
+    client: Arc<Client>,
+    path: String,
+    bare: bool,
+}
+
+impl Stream {
+    async fn open(&self, version: &str) -> Result<Incoming> {
+        let accept = if self.bare {
+            METADATA_ONLY
+        } else {
+            "application/json"
+        };
+        let Self { client, path, .. } = self;
+        let path = format!("{path}?watch=1&resourceVersion={version}&timeoutSeconds=7200");
+        client.stream(&path, accept).await
+    }
+}
+
+async fn follow(
+    stream: Stream,
+    mut body: Incoming,
+    log: Arc<Mutex<Log>>,
+    changed: watch::Sender<u64>,
+) {
     let mut rest = Vec::new();
     loop {
-        let ended = match body.frame().await {
+        let read = match body.frame().await {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
                     let now = Instant::now();
                     rest.extend_from_slice(&data);
-                    take_lines(&mut rest, &log, now, bare).err()
+                    take_lines(&mut rest, &log, now, stream.bare)
                 }
-                Err(_) => None,
+                Err(_) => Ok(()),
             },
-            Some(Err(error)) => Some(error.to_string()),
-            None => Some("by the server".to_owned()),
+            Some(Err(_)) | None => {
+                rest.clear();
+                let version = lock(&log).version.clone();
+                match stream.open(&version).await {
+                    Ok(again) => {
+                        body = again;
+                        Ok(())
+                    }
+                    Err(failure) => Err(failure.to_string()),
+                }
+            }
         };
-        if let Some(reason) = ended {
-            lock(&log).ended = Some(reason);
-            changed.send_modify(|count| *count += 1);
-            return;
+        let ended = read.err();
+        let stop = ended.is_some();
+        if stop {
+            lock(&log).ended = ended;
         }
         changed.send_modify(|count| *count += 1);
+        if stop {
+            return;
+        }
     }
 }
 
@@ -214,12 +258,15 @@ fn take_lines(
             let metadata = &event.object.metadata;
             let key = format!("{}/{}", metadata.namespace, metadata.name);
             log.take(event.kind, key, Value::Null, now)?;
+            metadata.resource_version.clone_into(&mut log.version);
         } else {
             let event: Event = serde_json::from_slice(line).map_err(unread)?;
             let metadata = &event.object["metadata"];
             let part = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
             let key = format!("{}/{}", part("namespace"), part("name"));
+            let version = part("resourceVersion");
             log.take(&event.kind, key, event.object, now)?;
+            log.version = version;
         }
     }
     rest.drain(..=end);
