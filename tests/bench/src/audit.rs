@@ -47,7 +47,12 @@ impl Asked {
             let what = match event.object_ref {
                 Some(object) if object.subresource.is_empty() => object.resource,
                 Some(object) => format!("{}/{}", object.resource, object.subresource),
-                None => event.uri,
+                None => event.uri.clone(),
+            };
+            let what = if event.uri.contains("dryRun=All") {
+                format!("{what} (dry run)")
+            } else {
+                what
             };
             *counts.entry(format!("{} {what}", event.verb)).or_default() += 1;
         }
@@ -75,13 +80,18 @@ impl Asked {
         })
     }
 
-    /// Everything that is neither a watch, its opening list, a Lease nor the instance's status.
-    pub(crate) fn beside_upkeep(&self) -> u64 {
+    /// Everything that is neither a watch, its opening list, the instance's status nor upkeep.
+    pub(crate) fn beside_status(&self) -> u64 {
         self.sum(|verb, what| {
             !matches!(verb, "list" | "watch")
-                && !what.starts_with("leases")
+                && !is_upkeep(what)
                 && what != "keyprotectinstances/status"
         })
+    }
+
+    /// Writes of anything but upkeep.
+    pub(crate) fn all_writes(&self) -> u64 {
+        self.sum(|verb, what| !matches!(verb, "get" | "list" | "watch") && !is_upkeep(what))
     }
 
     fn sum(&self, counts: impl Fn(&str, &str) -> bool) -> u64 {
@@ -94,6 +104,11 @@ impl Asked {
             .map(|(_, count)| count)
             .sum()
     }
+}
+
+/// The Lease, the fence's self-test and reviews of the operator's own access.
+fn is_upkeep(what: &str) -> bool {
+    what.starts_with("leases") || what.ends_with("(dry run)") || what.ends_with("reviews")
 }
 
 fn is_object(what: &str) -> bool {
@@ -118,6 +133,8 @@ mod tests {
 {"stage":"ResponseComplete","verb":"update","requestURI":"/x","objectRef":{"resource":"keyprotectkeys","subresource":"status"}}
 {"stage":"ResponseComplete","verb":"update","requestURI":"/x","objectRef":{"resource":"keyprotectinstances","subresource":"status"}}
 {"stage":"ResponseComplete","verb":"get","requestURI":"/version"}
+{"stage":"ResponseComplete","verb":"create","requestURI":"/api/v1/namespaces/a/secrets?dryRun=All","objectRef":{"resource":"secrets"}}
+{"stage":"ResponseComplete","verb":"update","requestURI":"/x","objectRef":{"resource":"leases"}}
 {"stage":"ResponseComplete","verb":"get","requestURI":"/x","objectRef":{"resource":"secrets"}}"#;
 
     #[test]
@@ -126,7 +143,8 @@ mod tests {
         assert_eq!(asked.0["watch secrets"], 1);
         assert_eq!(asked.reads(), 1);
         assert_eq!(asked.writes(), 2);
-        assert_eq!(asked.beside_upkeep(), 4);
+        assert_eq!(asked.beside_status(), 4);
+        assert_eq!(asked.all_writes(), 3);
         assert_eq!(asked.since(&asked), Asked::default());
     }
 }

@@ -97,6 +97,8 @@ pub(crate) struct Bed {
     pub(crate) account: Client,
     pub(crate) kubeconfig: PathBuf,
     pub(crate) fence: bool,
+    /// Somebody's requests are written down.
+    pub(crate) audited: bool,
     pub(crate) objects: Vec<Object>,
     /// Digits of the number in a later key's alias.
     later_digits: usize,
@@ -126,6 +128,7 @@ impl Bed {
             account,
             kubeconfig,
             fence: wanted.fence,
+            audited: wanted.audited.is_some(),
             objects: Vec::new(),
             later_digits: wanted.later.to_string().len(),
             emulator,

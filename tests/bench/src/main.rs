@@ -48,6 +48,11 @@ struct Cli {
     )]
     n: Vec<usize>,
 
+    /// Instead of everything else: how the cost grows with the number of objects
+    #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 0..=1,
+        default_missing_value = "100,500,1000,2000,5000,10000,20000")]
+    growth: Option<Vec<usize>>,
+
     /// How often cold starts and floors are measured, in turns
     #[arg(long, default_value_t = 3)]
     rounds: usize,

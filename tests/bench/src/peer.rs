@@ -92,7 +92,7 @@ pub(crate) async fn run(
         cold::watched(&bed, &eyes, || Operator::peer(&command, &log)).await?;
     operator.check()?;
     let peak_kib = operator.memory()?.peak;
-    let api = if audited {
+    let api = if bed.audited {
         Some(Asked::read(&bed.cluster.audit_log()?)?)
     } else {
         None

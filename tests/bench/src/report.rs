@@ -241,7 +241,7 @@ pub(crate) fn count_rows(counts: &Counts) -> Vec<Row> {
     let cold = &counts.cold;
     let restart = &counts.restart;
     let each = |asked: u64| number(asked) / objects;
-    let quiet = |asked: &Asked| number(asked.beside_upkeep());
+    let quiet = |asked: &Asked| number(asked.beside_status());
     vec![
         Row::new(
             "API writes per object, cold",
@@ -309,9 +309,9 @@ pub(crate) fn count_rows(counts: &Counts) -> Vec<Row> {
             Goal::AtMost(50.0),
         ),
         Row::new(
-            "CPU of ten seconds with nothing to do",
+            "CPU of a minute with nothing to do",
             n,
-            counts.idle_cpu_ms,
+            counts.idle_cpu_ms_a_minute,
             "ms",
             Goal::None,
         ),
@@ -332,7 +332,7 @@ pub(crate) fn count_rows(counts: &Counts) -> Vec<Row> {
         Row::new(
             "restart in sync: writes",
             n,
-            number(restart.api.writes()),
+            number(restart.api.all_writes()),
             "",
             Goal::Exactly(0.0),
         ),
@@ -475,6 +475,34 @@ pub(crate) fn latency_rows(latencies: &Latencies) -> Vec<Row> {
         ));
     }
     rows
+}
+
+/// How the cost grows with the number of objects, as a table of Markdown.
+pub(crate) fn growth_table(all: &[Counts]) -> String {
+    let mut text = "| objects | cold start, s | objects a second | operator CPU, ms an object | peak memory, MiB \
+                    | at rest, MiB | CPU of a refresh, ms | restart: ready, s | CPU, ms |\n"
+        .to_owned();
+    text.push_str("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
+    for counts in all {
+        let objects = size(counts.objects);
+        let cells = [
+            objects,
+            counts.cold_seconds,
+            objects / counts.cold_seconds,
+            counts.cold.cpu_ms / objects,
+            number(counts.peak_kib) / KIB_IN_MIB,
+            number(counts.resident_kib) / KIB_IN_MIB,
+            counts.refreshed.cpu_ms / f64::from(counts.refreshes),
+            counts.restart_ready_seconds,
+            counts.restart.cpu_ms,
+        ];
+        text.push('|');
+        for cell in cells {
+            text.push_str(&format!(" {} |", plain(cell)));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// The table, for people.

@@ -71,6 +71,9 @@ async fn measure(cli: &Cli) -> Result<()> {
         conditions["cores"],
         conditions["load_before"].as_str().unwrap_or("?")
     ));
+    if let Some(sizes) = &cli.growth {
+        return growth(cli, &places, sizes, &conditions, &progress).await;
+    }
     let wanted = |part: Part| cli.only.is_empty() || cli.only.contains(&part);
     let fences = fences(cli, &places.root);
     let mut measured = Measured::default();
@@ -87,7 +90,7 @@ async fn measure(cli: &Cli) -> Result<()> {
     }
     for n in &cli.n {
         if wanted(Part::Counts) {
-            let counts = steady::counts(&places, *n, fences[0], cli.refreshes).await?;
+            let counts = steady::counts(&places, *n, fences[0], cli.refreshes, true).await?;
             progress.say(&format!(
                 "{n} objects: refresh {:.1} ms CPU, restart ready after {:.2} s",
                 counts.refreshed.cpu_ms / f64::from(counts.refreshes),
@@ -120,6 +123,37 @@ async fn measure(cli: &Cli) -> Result<()> {
         println!("{}", chart.text());
     }
     write(cli, &conditions, &measured, &rows, &charts)
+}
+
+/// How the cost grows with the number of objects.
+async fn growth(
+    cli: &Cli,
+    places: &Places,
+    sizes: &[usize],
+    conditions: &Value,
+    progress: &Progress,
+) -> Result<()> {
+    let fence = fences(cli, &places.root)[0];
+    let mut all = Vec::new();
+    for n in sizes {
+        let counts = steady::counts(places, *n, fence, cli.refreshes, false).await?;
+        progress.say(&format!(
+            "{n} objects: cold {:.2} s, peak {} KiB, refresh {:.1} ms CPU",
+            counts.cold_seconds,
+            counts.peak_kib,
+            counts.refreshed.cpu_ms / f64::from(counts.refreshes)
+        ));
+        all.push(counts);
+    }
+    println!("\n{}", report::growth_table(&all));
+    let path = cli.out.join("growth.json");
+    let report = json!({"conditions": conditions, "fence": fence, "nice": cli.nice, "raw": all});
+    fs::write(
+        &path,
+        format!("{}\n", serde_json::to_string_pretty(&report)?),
+    )?;
+    println!("{}", path.display());
+    Ok(())
 }
 
 /// The peer's cold starts: tuned for every size and once audited, by its defaults for one.
