@@ -15,6 +15,7 @@ pub(crate) enum Kind {
     Instance,
     Namespace,
     Event,
+    Lease,
 }
 
 /// Which object.
@@ -46,6 +47,7 @@ impl Which {
                 Some(Self::new(Kind::Instance, namespace, name))
             }
             ["events", namespace, name] => Some(Self::new(Kind::Event, namespace, name)),
+            ["leases", namespace, name] => Some(Self::new(Kind::Lease, namespace, name)),
             ["namespaces", name] => Some(Self::new(Kind::Namespace, "", name)),
             _ => None,
         }

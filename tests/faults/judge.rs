@@ -142,7 +142,7 @@ impl Judge {
                 .or_else(|| match version.which.kind {
                     Kind::Secret => self.judge(version, ledger, intents),
                     Kind::Key => self.is_early(version).then_some(Wrong::Early),
-                    Kind::Instance | Kind::Namespace | Kind::Event => None,
+                    Kind::Instance | Kind::Namespace | Kind::Event | Kind::Lease => None,
                 });
             complaints.extend(wrong.map(|wrong| Complaint {
                 which: version.which.clone(),

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
+/// The shortest that there is: hand-overs are what is looked for.
+const LEASE: &str = "3s";
+
 /// What a process holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     pub(crate) files: usize,
-    pub(crate) sockets: usize,
     pub(crate) threads: usize,
 }
 
@@ -43,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) credentials: PathBuf,
     pub(crate) service: String,
     pub(crate) log: PathBuf,
+    /// Name and UID of its Pod, which containers that follow each other share.
+    pub(crate) pod: String,
 }
 
 #[derive(Debug)]
@@ -73,7 +77,7 @@ impl Operator {
             .append(true)
             .open(&self.settings.log)
             .expect("the operator's log");
-        let service = &self.settings.service;
+        let (service, pod) = (&self.settings.service, &self.settings.pod);
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--"])
@@ -88,6 +92,8 @@ impl Operator {
                 service,
             ])
             .args(["--fence", "off"])
+            .args(["--pod-name", pod, "--pod-uid", &format!("uid-of-{pod}")])
+            .args(["--lease-duration", LEASE])
             .args(["--health-address", "127.0.0.1:0"])
             .args(["--log", "info,key_protect_operator=debug"])
             .env("KUBECONFIG", &self.settings.kubeconfig)
@@ -106,9 +112,11 @@ impl Operator {
         }
     }
 
-    /// Ends it by SIGTERM, and says whether it ended well.
+    /// Ends it by SIGTERM, and says whether it ended well; one that does not run has.
     pub(crate) fn stop(&mut self) -> bool {
-        let mut child = self.child.take().expect("a running operator");
+        let Some(mut child) = self.child.take() else {
+            return true;
+        };
         signal(child.id(), "TERM");
         child.wait().expect("its end").success()
     }
@@ -131,19 +139,10 @@ impl Operator {
             return Held::default();
         };
         let folder = Path::new("/proc").join(child.id().to_string());
-        let entries = |of: &str| {
-            fs::read_dir(folder.join(of))
-                .into_iter()
-                .flatten()
-                .flatten()
-        };
-        let links = entries("fd").filter_map(|entry| fs::read_link(entry.path()).ok());
-        let links: Vec<PathBuf> = links.collect();
-        let is_socket = |link: &&PathBuf| link.to_string_lossy().starts_with("socket:");
+        let count = |of: &str| fs::read_dir(folder.join(of)).map_or(0, Iterator::count);
         Held {
-            files: links.len(),
-            sockets: links.iter().filter(is_socket).count(),
-            threads: entries("task").count(),
+            files: count("fd"),
+            threads: count("task"),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::chance::Chance;
 use crate::history::{self, Kind, Which};
 use crate::judge::{self, FOREIGN_LABEL, TARGET_LABEL};
 use crate::ledger::Named;
-use crate::schedule::{Act, Edit, Lane, NAMESPACES, Round, Step, place};
+use crate::schedule::{Act, Edit, Lane, NAMESPACES, Round, Step, Who, place};
 use crate::service::INSTANCES;
 use crate::stage::{OPERATOR_NAMESPACE, Stage};
 use crate::want;
@@ -111,22 +111,45 @@ async fn act(stage: &Arc<Stage>, act: Act, chance: &mut Chance) {
             stage.apply_instance(instance, "1h").await;
         }
         Act::RecreateNamespace(objects) => stage.recreate_namespace(objects).await,
-        Act::Kill(span) => {
-            stage.operator().kill();
+        Act::Kill(who, span) => {
+            let replicas = stage.replicas(who);
+            replicas.iter().for_each(|of| of.process().kill());
             sleep(milliseconds(span)).await;
-            stage.operator().start();
+            replicas.iter().for_each(|of| of.process().start());
         }
-        Act::Pause(span) => {
-            stage.operator().pause(true);
+        Act::Pause(who, span) => {
+            let replicas = stage.replicas(who);
+            replicas.iter().for_each(|of| of.process().pause(true));
             sleep(milliseconds(span)).await;
-            stage.operator().pause(false);
+            replicas.iter().for_each(|of| of.process().pause(false));
         }
-        Act::Cut => stage.proxy.cut(),
-        Act::Partition(span) => {
-            stage.proxy.block(true);
-            stage.proxy.cut();
+        Act::Roll(who) => {
+            let rolled = Arc::clone(stage);
+            let ended = tokio::task::spawn_blocking(move || {
+                let replicas = rolled.replicas(who);
+                replicas.iter().all(|of| of.process().stop())
+            });
+            assert!(
+                ended.await.expect("their end"),
+                "a replica did not end well"
+            );
+            stage
+                .replicas(Who::All)
+                .iter()
+                .for_each(|of| of.process().start());
+        }
+        Act::Cut => stage
+            .replicas(Who::All)
+            .iter()
+            .for_each(|of| of.proxy.cut()),
+        Act::Partition(who, span) => {
+            let replicas = stage.replicas(who);
+            for replica in &replicas {
+                replica.proxy.block(true);
+                replica.proxy.cut();
+            }
             sleep(milliseconds(span)).await;
-            stage.proxy.block(false);
+            replicas.iter().for_each(|of| of.proxy.block(false));
         }
         Act::RestartApiServer => {
             order(stage, "restart", "apiserver").await;

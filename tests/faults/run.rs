@@ -13,7 +13,7 @@ use crate::judge::Judge;
 use crate::leaks;
 use crate::operator::Held;
 use crate::people;
-use crate::schedule::{self, Lane, NAMESPACES, Round, SLOTS};
+use crate::schedule::{self, Lane, NAMESPACES, Round, SLOTS, Who};
 use crate::service::INSTANCES;
 use crate::settled::{self, Amiss};
 use crate::stage::{OPERATOR_NAMESPACE, Stage};
@@ -74,7 +74,7 @@ pub(crate) async fn run(plan: Plan) {
         began,
     };
     let mut chance = Chance::of(plan.seed).split(3);
-    run.stage.operator().start();
+    run.stage.start();
     for slot in 0..SLOTS {
         let spec = schedule::spec(&mut chance, slot);
         run.stage.spec(slot, spec).await;
@@ -116,7 +116,7 @@ impl Run {
             stage.service.go_back_to(new);
         }
         stage.heal();
-        stage.operator().start();
+        stage.start();
         self.rest(&format!("round {number}")).await;
         stage.service.keep(&old);
     }
@@ -207,48 +207,52 @@ impl Run {
             .await
     }
 
-    /// What the operator holds, without its connections, of which there are more or less as they
-    /// are needed.
+    /// What the replicas hold together, without their connections, of which there are more or
+    /// less as they are needed.
     fn held(&self) -> Held {
-        let held = self.stage.operator().held();
-        let open = self.stage.proxy.open() + self.stage.service.emulator.open_connections();
-        Held {
-            files: held.files.saturating_sub(open),
-            sockets: held.sockets.saturating_sub(open),
-            ..held
+        let open = self.to_api_server() + self.stage.service.emulator.open_connections();
+        let mut all = Held::default();
+        for replica in self.stage.replicas(Who::All) {
+            let held = replica.process().held();
+            all.files += held.files;
+            all.threads += held.threads;
         }
+        all.files = all.files.saturating_sub(open);
+        all
     }
 
-    /// Checks that nothing is left open; what the operator holds.
+    fn to_api_server(&self) -> usize {
+        let all = self.stage.replicas(Who::All).into_iter();
+        all.map(|replica| replica.proxy.open()).sum()
+    }
+
+    /// Checks that nothing is left open; what the replicas hold.
     async fn leaks(&self, what: &str) -> Held {
         let stage = &self.stage;
-        let counts = || {
-            let held = stage.operator().held();
-            let service = stage.service.emulator.open_connections();
-            (held, service, stage.proxy.open())
-        };
-        let fits = |(held, service, proxy): (Held, usize, usize)| {
-            held.files <= FILES + service + proxy
-                && held.threads <= THREADS
-                && service <= TO_SERVICE
-                && proxy <= TO_API_SERVER
+        let service = || stage.service.emulator.open_connections();
+        let fits = || {
+            let replicas = stage.replicas(Who::All);
+            let held = self.held();
+            held.files <= FILES * replicas.len()
+                && held.threads <= THREADS * replicas.len()
+                && service() <= TO_SERVICE
+                && replicas.iter().all(|of| of.proxy.open() <= TO_API_SERVER)
         };
         // What was cut is closed when whoever held it comes round to it.
-        if !eventually(Duration::from_secs(20), || fits(counts())).await {
-            let (held, service, proxy) = counts();
+        if !eventually(Duration::from_secs(20), fits).await {
             let story = format!(
-                "the operator holds {held:?}, {service} connections to the service and {proxy} to \
-                 the API server"
+                "the replicas hold {:?}, {} connections to the service and {} to the API server",
+                self.held(),
+                service(),
+                self.to_api_server()
             );
             self.fail(what, &[(nothing(), story)]);
         }
-        if stage.operator().has_ended() {
-            self.fail(
-                what,
-                &[(nothing(), "the operator ended by itself".to_owned())],
-            );
+        let all = stage.replicas(Who::All);
+        if all.iter().any(|replica| replica.process().has_ended()) {
+            self.fail(what, &[(nothing(), "a replica ended by itself".to_owned())]);
         }
-        stage.operator().held()
+        self.held()
     }
 
     /// Trouble without a kill: what the operator holds after it is what it held before.
@@ -263,7 +267,10 @@ impl Run {
                 let which = Which::new(Kind::Instance, OPERATOR_NAMESPACE, name);
                 self.ask(&which).await;
             }
-            stage.proxy.cut();
+            stage
+                .replicas(Who::All)
+                .iter()
+                .for_each(|of| of.proxy.cut());
             let alias = chance.pick(&crate::service::ALIASES);
             stage.service.move_alias(0, alias);
             tokio::time::sleep(Duration::from_millis(250)).await;
@@ -285,23 +292,28 @@ impl Run {
     async fn end(&mut self, rounds: u64) {
         let stage = Arc::clone(&self.stage);
         let stop = Arc::clone(&stage);
-        let well = tokio::task::spawn_blocking(move || stop.operator().stop());
-        if !well.await.expect("its end") {
+        let well = tokio::task::spawn_blocking(move || {
+            stop.replicas(Who::All).iter().all(|of| of.process().stop())
+        });
+        if !well.await.expect("their end") {
             self.fail(
                 "the end",
-                &[(nothing(), "the operator did not end well".to_owned())],
+                &[(nothing(), "a replica did not end well".to_owned())],
             );
         }
-        let closed = || stage.service.emulator.open_connections() == 0 && stage.proxy.open() == 0;
+        let closed = || stage.service.emulator.open_connections() + self.to_api_server() == 0;
         if !eventually(Duration::from_secs(20), closed).await {
             let story = "connections outlive the operator".to_owned();
             self.fail("the end", &[(nothing(), story)]);
         }
-        let log = stage.operator().log();
-        if let Some(said) = self.said_too_much(&log) {
-            self.fail("the end", &[(nothing(), said)]);
+        for log in stage.logs() {
+            if let Some(said) = self.said_too_much(&log) {
+                self.fail("the end", &[(nothing(), said)]);
+            }
         }
-        let (starts, intents) = (stage.operator().starts, stage.intents().len());
+        let all = stage.replicas(Who::All).into_iter();
+        let starts: u64 = all.map(|replica| replica.process().starts).sum();
+        let intents = stage.intents().len();
         eprintln!(
             "faults: SEED={}: {rounds} rounds, {starts} starts of the operator, {} versions of \
              Secrets judged, {intents} things done to Secrets by hand, {} objects forced, at most \
@@ -342,14 +354,15 @@ impl Run {
         if let Some((which, _)) = wrongs.iter().find(|(which, _)| !which.name.is_empty()) {
             story.push_str(&self.tell(which));
         }
-        let log = stage.operator().log();
-        let about: Vec<&str> = log.lines().rev().take(60).collect();
-        story.push_str("the end of the operator's log:\n");
-        for line in about.into_iter().rev() {
-            writeln!(story, "  {line}").expect("text");
+        for (nth, log) in stage.logs().iter().enumerate() {
+            writeln!(story, "the end of the log of replica {nth}:").expect("text");
+            let lines: Vec<&str> = log.lines().rev().take(40).collect();
+            for line in lines.into_iter().rev() {
+                writeln!(story, "  {line}").expect("text");
+            }
         }
-        let kept = stage.cluster.scratch().join("operator.log");
-        writeln!(story, "the whole log: {}", kept.display()).expect("text");
+        let kept = stage.cluster.scratch();
+        writeln!(story, "the whole logs: {}", kept.display()).expect("text");
         panic!("{story}");
     }
 

@@ -62,14 +62,16 @@ pub(crate) enum Act {
     RecreateInstance(usize),
     /// A namespace with all in it is deleted and made again.
     RecreateNamespace(Vec<(usize, Value)>),
-    /// The operator is killed, and starts again so much later.
-    Kill(u64),
-    /// The operator stands still for so long.
-    Pause(u64),
-    /// Its connections to the API server are cut.
+    /// A replica is killed, and starts again so much later.
+    Kill(Who, u64),
+    /// A replica stands still for so long.
+    Pause(Who, u64),
+    /// A replica is told to end, as in a roll-out, and then starts again.
+    Roll(Who),
+    /// The connections of the replicas to the API server are cut.
     Cut,
-    /// It cannot reach the API server for so long.
-    Partition(u64),
+    /// A replica cannot reach the API server for so long.
+    Partition(Who, u64),
     RestartApiServer,
     StopApiServer(u64),
     /// The API server comes back to an etcd that has forgotten what watches ask for.
@@ -84,6 +86,16 @@ impl fmt::Display for Act {
         let name = whole.split(['(', ' ']).next();
         f.write_str(name.unwrap_or_default())
     }
+}
+
+/// A replica of the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Whichever leads then.
+    Leader,
+    /// One that does not.
+    Standby,
+    All,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,11 +171,22 @@ pub(crate) fn round(seed: u64, number: u64) -> Round {
         );
     }
     let killed = chance.between(TROUBLE * (TOKENS + 1), ROUND);
-    add(killed, Lane::Operator, Act::Kill(chance.below(400)));
+    // Also for longer than a Lease lasts, so that the other one leads.
+    let away = if chance.percent(25) {
+        chance.between(2_500, 4_500)
+    } else {
+        chance.below(400)
+    };
+    let who = *chance.pick(&[Who::Leader, Who::Leader, Who::All]);
+    add(killed, Lane::Operator, Act::Kill(who, away));
     if chance.percent(30) {
         // Again while it starts.
         let again = killed + chance.between(50, 900);
-        add(again, Lane::Operator, Act::Kill(chance.below(200)));
+        add(
+            again,
+            Lane::Operator,
+            Act::Kill(Who::All, chance.below(200)),
+        );
     }
     if let Some((lane, act)) = upset(seed, number, &mut chance) {
         add(chance.below(ROUND), lane, act);
@@ -187,7 +210,7 @@ fn troubles(seed: u64, number: u64) -> Vec<&'static str> {
 
 /// What befalls cluster or operator beside the kill.
 fn upset(seed: u64, number: u64, chance: &mut Chance) -> Option<(Lane, Act)> {
-    let cards = [0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let cards = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
     Some(match deal(&cards, seed, 2, number) {
         1 => (Lane::Cluster, Act::RestartApiServer),
         2 => (
@@ -197,8 +220,26 @@ fn upset(seed: u64, number: u64, chance: &mut Chance) -> Option<(Lane, Act)> {
         3 => (Lane::Cluster, Act::Compact),
         4 => (Lane::Cluster, Act::RestartEtcd),
         5 => (Lane::Cluster, Act::Cut),
-        6 => (Lane::Cluster, Act::Partition(chance.between(200, 2_000))),
-        7 | 8 => (Lane::Operator, Act::Pause(chance.between(200, 2_500))),
+        6 => {
+            let who = *chance.pick(&[Who::Leader, Who::All]);
+            (
+                Lane::Cluster,
+                Act::Partition(who, chance.between(200, 4_000)),
+            )
+        }
+        // A leader that wakes late, when another one leads, and one that nobody has missed.
+        7 => (
+            Lane::Operator,
+            Act::Pause(Who::Leader, chance.between(3_200, 4_500)),
+        ),
+        8 => (
+            Lane::Operator,
+            Act::Pause(Who::Leader, chance.between(200, 2_000)),
+        ),
+        9 => (
+            Lane::Operator,
+            Act::Roll(*chance.pick(&[Who::Leader, Who::Standby])),
+        ),
         _ => return None,
     })
 }
@@ -335,40 +376,43 @@ mod tests {
                 |act: &Act| *act == Act::RestartEtcd,
                 |act: &Act| *act == Act::Cut,
                 |act: &Act| matches!(act, Act::StopApiServer(_)),
-                |act: &Act| matches!(act, Act::Partition(_)),
-                |act: &Act| matches!(act, Act::Pause(_)),
+                |act: &Act| matches!(act, Act::Partition(..)),
+                |act: &Act| matches!(act, Act::Pause(_, span) if *span > 3_000),
+                |act: &Act| matches!(act, Act::Roll(_)),
                 |act: &Act| matches!(act, Act::RecreateNamespace(_)),
             ] {
                 assert!(acts().any(wanted), "{seed}");
             }
-            let kills = acts().filter(|act| matches!(act, Act::Kill(_))).count();
+            let kills = acts().filter(|act| matches!(act, Act::Kill(..))).count();
             assert!(kills >= 10, "{seed}: {kills}");
             assert!(rounds.iter().any(|round| round.rolled_back));
         }
     }
 
     #[test]
-    fn troubles_with_tokens_are_over_before_the_last_kill() {
+    fn troubles_with_tokens_are_over_before_any_kill() {
         for number in 0..200 {
             let round = round(1, number);
-            let last = round.lane(Lane::Operator).pop().expect("a kill");
+            let trouble = |step: &Step| match step.act {
+                Act::Trouble(trouble) => Some((trouble, true)),
+                Act::Also(trouble) => Some((trouble, false)),
+                _ => None,
+            };
             let service = round.lane(Lane::Service);
-            let mut ends = service.iter().filter(|step| {
-                matches!(step.act, Act::Trouble(trouble) if !trouble::TOKENS.contains(&trouble))
+            let mut of_keys = service.iter().filter(|step| {
+                trouble(step).is_some_and(|(is, ends)| ends && trouble::KEYS.contains(&is))
             });
-            let end = ends.next().expect("an end");
-            let tokens = service.iter().rposition(|step| {
-                matches!(step.act, Act::Trouble(trouble) | Act::Also(trouble)
-                    if trouble::TOKENS.contains(&trouble))
-            });
-            assert!(
-                tokens.is_some_and(|at| service[at].at <= end.at),
-                "{number}"
-            );
-            assert!(matches!(last.act, Act::Kill(_) | Act::Pause(_)), "{number}");
-            let kills = round.lane(Lane::Operator).into_iter();
-            let mut kills = kills.filter(|step| matches!(step.act, Act::Kill(_)));
-            assert!(kills.all(|kill| kill.at >= end.at), "{number}");
+            let end = of_keys.next().expect("an end").at;
+            let of_tokens = service
+                .iter()
+                .filter(|step| trouble(step).is_some_and(|(is, _)| trouble::TOKENS.contains(&is)));
+            assert!(of_tokens.clone().count() > 0, "{number}");
+            assert!(of_tokens.clone().all(|step| step.at < end), "{number}");
+            let operator = round.lane(Lane::Operator);
+            let mut kills = operator
+                .iter()
+                .filter(|step| matches!(step.act, Act::Kill(..)));
+            assert!(kills.all(|kill| kill.at >= end), "{number}");
         }
     }
 

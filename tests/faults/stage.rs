@@ -1,10 +1,11 @@
 //! The stage: a cluster whose etcd is recorded, the service, and the operator between them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use key_protect_operator::api::{KeyProtectInstance, KeyProtectKey};
@@ -21,7 +22,7 @@ use crate::judge::{Act, FOREIGN_LABEL, Intent};
 use crate::operator::{Operator, Settings};
 use crate::proxy::Proxy;
 use crate::recorder::Recorder;
-use crate::schedule::{FOREIGN, NAMESPACES};
+use crate::schedule::{FOREIGN, NAMESPACES, Who};
 use crate::service::{INSTANCES, Service};
 
 pub(crate) const OPERATOR_NAMESPACE: &str = "key-protect-system";
@@ -30,12 +31,27 @@ const API_SERVER: Duration = Duration::from_secs(60);
 /// When it is asked again.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// The operator's Pods.
+const PODS: [&str; 2] = ["pod-a", "pod-b"];
+
+/// A replica of the operator, and its way to the API server.
+pub(crate) struct Replica {
+    pub(crate) proxy: Proxy,
+    process: Mutex<Operator>,
+    pod: String,
+}
+
+impl Replica {
+    pub(crate) fn process(&self) -> MutexGuard<'_, Operator> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 pub(crate) struct Stage {
     pub(crate) cluster: &'static Cluster,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) service: Service,
-    pub(crate) proxy: Proxy,
-    operator: Mutex<Operator>,
+    replicas: Vec<Replica>,
     client: Client,
     intents: Mutex<Vec<Intent>>,
     credentials: PathBuf,
@@ -60,32 +76,32 @@ impl Stage {
             cluster.install("deploy/overlays/standard");
             // Its garbage collector learns of a new kind at once only when it starts.
             cluster.order("restart", "controller-manager");
-            cluster.service_account_kubeconfig(OPERATOR_NAMESPACE, "key-protect-operator")
+            let account = "key-protect-operator";
+            PODS.map(|_| cluster.service_account_kubeconfig(OPERATOR_NAMESPACE, account))
         };
-        let kubeconfig = tokio::task::spawn_blocking(install)
-            .await
-            .expect("installed");
-        let text = std::fs::read_to_string(&kubeconfig).expect("a kubeconfig");
-        let (_, rest) = text.split_once("server: https://").expect("a server");
-        let address = rest.lines().next().expect("an address").to_owned();
-        let proxy = Proxy::start(address.parse().expect("an address")).await;
-        let text = text.replace(&address, &proxy.address.to_string());
-        std::fs::write(&kubeconfig, text).expect("a kubeconfig");
+        let installed = tokio::task::spawn_blocking(install).await;
         let credentials = cluster.scratch().join("credentials");
-        let url = service.emulator.api_url();
-        let (_, host) = url.split_once("://").expect("a URL");
-        let operator = Operator::new(Settings {
-            kubeconfig,
-            credentials: credentials.clone(),
-            service: host.to_owned(),
-            log: cluster.scratch().join("operator.log"),
-        });
+        let mut replicas = Vec::new();
+        for (pod, kubeconfig) in PODS.into_iter().zip(installed.expect("installed")) {
+            let proxy = proxied(&kubeconfig).await;
+            let process = Operator::new(Settings {
+                kubeconfig,
+                credentials: credentials.clone(),
+                service: service.emulator.api_url().replace("https://", ""),
+                log: cluster.scratch().join(format!("{pod}.log")),
+                pod: pod.to_owned(),
+            });
+            replicas.push(Replica {
+                proxy,
+                process: Mutex::new(process),
+                pod: pod.to_owned(),
+            });
+        }
         let stage = Arc::new(Self {
             cluster,
             recorder,
             service,
-            proxy,
-            operator: Mutex::new(operator),
+            replicas,
             client,
             intents: Mutex::default(),
             credentials,
@@ -101,8 +117,35 @@ impl Stage {
         Some(stage)
     }
 
-    pub(crate) fn operator(&self) -> MutexGuard<'_, Operator> {
-        self.operator.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The replicas that are meant, as the Lease is now.
+    pub(crate) fn replicas(&self, who: Who) -> Vec<&Replica> {
+        let lease = Which::new(Kind::Lease, OPERATOR_NAMESPACE, "key-protect-operator");
+        let holder = self.recorder.look(|present| {
+            let lease = present.get(&lease)?.object.as_ref()?;
+            lease["spec"]["holderIdentity"].as_str().map(str::to_owned)
+        });
+        let holder = holder.unwrap_or_default();
+        let leads = |replica: &Replica| holder.starts_with(&replica.pod);
+        let all = self.replicas.iter();
+        all.filter(|replica| match who {
+            Who::Leader => leads(replica),
+            Who::Standby => !leads(replica),
+            Who::All => true,
+        })
+        .collect()
+    }
+
+    /// Starts whichever replica does not run.
+    pub(crate) fn start(&self) {
+        for replica in &self.replicas {
+            replica.process().start();
+        }
+    }
+
+    /// What all replicas hold, the log of each after the other.
+    pub(crate) fn logs(&self) -> Vec<String> {
+        let all = self.replicas.iter();
+        all.map(|replica| replica.process().log()).collect()
     }
 
     /// What the harness was about to do to Secrets so far.
@@ -180,6 +223,17 @@ impl Stage {
     }
 }
 
+/// Puts a proxy before the API server that a kubeconfig names.
+async fn proxied(kubeconfig: &Path) -> Proxy {
+    let text = std::fs::read_to_string(kubeconfig).expect("a kubeconfig");
+    let (_, rest) = text.split_once("server: https://").expect("a server");
+    let address = rest.lines().next().expect("an address").to_owned();
+    let proxy = Proxy::start(address.parse().expect("an address")).await;
+    let text = text.replace(&address, &proxy.address.to_string());
+    std::fs::write(kubeconfig, text).expect("a kubeconfig");
+    proxy
+}
+
 /// The cluster's side: whatever is asked for is asked until there is an answer, since the API
 /// server may be away. A refusal is an answer.
 impl Stage {
@@ -190,6 +244,7 @@ impl Stage {
             Kind::Instance => ApiResource::erase::<KeyProtectInstance>(&()),
             Kind::Namespace => ApiResource::erase::<Namespace>(&()),
             Kind::Event => ApiResource::erase::<Event>(&()),
+            Kind::Lease => ApiResource::erase::<Lease>(&()),
         };
         if which.kind == Kind::Namespace {
             return Api::all_with(self.client.clone(), &resource);
@@ -227,6 +282,7 @@ impl Stage {
             Kind::Secret => ("v1", "Secret"),
             Kind::Namespace => ("v1", "Namespace"),
             Kind::Event => ("events.k8s.io/v1", "Event"),
+            Kind::Lease => ("coordination.k8s.io/v1", "Lease"),
             Kind::Key => ("keyprotect.dev/v1alpha1", "KeyProtectKey"),
             Kind::Instance => ("keyprotect.dev/v1alpha1", "KeyProtectInstance"),
         };

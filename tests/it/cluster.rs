@@ -73,7 +73,13 @@ impl Cluster {
 
     /// The same, whose etcd holds JSON: every object can be read there.
     pub(crate) fn readable(name: &str) -> Option<&'static Self> {
-        Self::another_with(name, &[("CLUSTER_APISERVER_FLAGS", "--storage-media-type=application/json")])
+        Self::another_with(
+            name,
+            &[(
+                "CLUSTER_APISERVER_FLAGS",
+                "--storage-media-type=application/json",
+            )],
+        )
     }
 
     fn another_with(name: &str, settings: &[(&str, &str)]) -> Option<&'static Self> {
