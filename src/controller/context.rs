@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, watch};
 
 use super::clock::Heartbeat;
 use super::connection::Connection;
@@ -16,6 +16,7 @@ use super::leadership::{Leadership, NotLeading, Term};
 use super::lock;
 use super::queue::{ObjectKey, Queue};
 use super::world::{Concerned, World};
+use super::writes::{Permit, Writes};
 use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::events::Announcer;
 use crate::domain::look::observed::Policy;
@@ -56,7 +57,7 @@ pub struct Context {
     pub announcer: Announcer,
     /// Who leads.
     pub leadership: Leadership,
-    writes: Semaphore,
+    writes: Writes,
     world: Mutex<World>,
     queue: Mutex<Queue>,
     connections: Mutex<HashMap<ObjectKey, Arc<Connection>>>,
@@ -71,7 +72,7 @@ pub struct Context {
 /// Lets one write go out, in a term.
 pub struct WritePermit<'a> {
     term: &'a Term,
-    _permit: SemaphorePermit<'a>,
+    _permit: Permit,
 }
 
 impl WritePermit<'_> {
@@ -102,7 +103,7 @@ impl Context {
             connections: Mutex::default(),
             forced: Mutex::default(),
             leadership: Leadership::default(),
-            writes: Semaphore::new(WRITES),
+            writes: Writes::new(WRITES),
             wake: Notify::new(),
             heartbeat: Heartbeat::start(),
             ready: watch::Sender::new(false),
@@ -139,8 +140,9 @@ impl Context {
     pub async fn permit_to_write<'a>(
         &'a self,
         term: &'a Term,
+        namespace: &str,
     ) -> Result<WritePermit<'a>, NotLeading> {
-        let permit = self.writes.acquire().await.map_err(|_| NotLeading)?;
+        let permit = self.writes.acquire(namespace).await;
         term.settled().await?;
         Ok(WritePermit {
             term,
@@ -312,12 +314,12 @@ mod tests {
     async fn what_was_decided_in_a_term_that_is_over_is_not_written_in_the_next() {
         let context = Context::nowhere();
         let old = context.leadership.win();
-        let permit = context.permit_to_write(&old).await.ok().unwrap();
+        let permit = context.permit_to_write(&old, "n").await.ok().unwrap();
         assert_eq!(permit.still_good(), Ok(()));
         context.leadership.lose();
         assert_eq!(permit.still_good(), Err(NotLeading));
         let new = context.leadership.win();
-        assert!(context.permit_to_write(&old).await.is_err());
-        assert!(context.permit_to_write(&new).await.is_ok());
+        assert!(context.permit_to_write(&old, "n").await.is_err());
+        assert!(context.permit_to_write(&new, "n").await.is_ok());
     }
 }

@@ -62,7 +62,7 @@ pub(super) async fn write(
         }));
     }
     for write in std::mem::take(&mut plan.writes) {
-        let permit = context.permit_to_write(term).await?;
+        let permit = context.permit_to_write(term, &key.namespace).await?;
         match perform(context, &permit, key, gathered, &write).await? {
             Ok(Some(view)) => note_written(context, key, &mut plan, view),
             Ok(None) => {}
@@ -194,7 +194,7 @@ pub(super) async fn settle(
     remembered.missed_at = None;
     if let Some(status) = plan.status.as_deref().map(as_shown) {
         let written = {
-            let Ok(_permit) = context.permit_to_write(term).await else {
+            let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
                 return;
             };
             context.world().status_in_writing(key, status.clone());
@@ -238,7 +238,7 @@ pub(super) async fn settle(
         .world()
         .remember(key, object.metadata.uid.as_deref(), remembered);
     for event in &plan.events {
-        let Ok(_permit) = context.permit_to_write(term).await else {
+        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
             return;
         };
         context

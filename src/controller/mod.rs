@@ -20,6 +20,7 @@ mod watching;
 pub mod world;
 #[cfg(test)]
 mod world_tests;
+pub mod writes;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -489,6 +489,20 @@ impl World {
             .collect()
     }
 
+    /// Every object that means an instance and whose last look failed: what stood in its way is
+    /// over, and so is its back-off.
+    pub fn release(&mut self, instance: &ObjectKey) -> Concerned {
+        let mut concerned = self.meaning(instance);
+        concerned.retain(|(key, _)| {
+            let remembered = self.remembered.get_mut(key);
+            remembered.is_some_and(|remembered| {
+                remembered.memory.release();
+                remembered.memory.failures > 0
+            })
+        });
+        concerned
+    }
+
     /// Takes in a namespace that a watch shows.
     pub fn namespace_applied(&mut self, name: &str, facts: NamespaceFacts) -> Concerned {
         let facts = Arc::new(facts);
