@@ -20,6 +20,7 @@ use crate::cluster::events::Announcer;
 use crate::domain::look::observed::Policy;
 use crate::domain::service::endpoint::AllowedHosts;
 use crate::domain::status;
+use crate::metrics::Metrics;
 
 /// Writes towards the API server in flight at once: more make it queue, not faster.
 const WRITES: usize = 32;
@@ -45,6 +46,10 @@ pub struct Settings {
 pub struct Context {
     /// The way to the cluster.
     pub client: Client,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// When the operator was started.
+    pub started: Timestamp,
     /// Settings.
     pub settings: Settings,
     /// Events.
@@ -65,8 +70,10 @@ pub struct Context {
 impl Context {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(client: Client, settings: Settings, started: Timestamp) -> Self {
+    pub fn new(client: Client, metrics: Metrics, settings: Settings, started: Timestamp) -> Self {
         Self {
+            metrics,
+            started,
             announcer: Announcer::new(client.clone(), settings.instance_name.clone()),
             world: Mutex::new(World::new(
                 settings.policy.default_instance.clone(),
@@ -176,6 +183,7 @@ impl Context {
         };
         Self::new(
             Client::try_from(config).unwrap(),
+            Metrics::default(),
             settings,
             super::clock::now(),
         )

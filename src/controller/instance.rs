@@ -89,7 +89,11 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
         mounted.name.as_str()
     });
     let credential = CredentialFile::mounted(&settings.credentials_dir, name);
-    let client = Client::new(&endpoint, credential.clone(), &ClientOptions::default())
+    let options = ClientOptions {
+        metrics: context.metrics.upstream.clone(),
+        ..ClientOptions::default()
+    };
+    let client = Client::new(&endpoint, credential.clone(), &options)
         .map_err(|error| unreachable(error.to_string()))?;
     Ok(Usable {
         endpoint,

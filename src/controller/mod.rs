@@ -6,6 +6,7 @@ pub mod connection;
 pub mod context;
 mod execute;
 pub mod forced;
+pub mod gauges;
 mod instance;
 mod news;
 pub mod queue;
@@ -80,6 +81,7 @@ async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
                     context: Arc::clone(&context),
                     key: key.clone(),
                 };
+                let _measured = context.metrics.look();
                 reconcile::look_at(&context, &key).await;
             });
         }

@@ -55,8 +55,8 @@ pub enum Lane {
 enum Slot {
     /// Waits for its time.
     Waiting { at: Timestamp, lane: Lane },
-    /// Stands in a lane.
-    Ready,
+    /// Stands in a lane, since its time came.
+    Ready { since: Timestamp, lane: Lane },
     /// Is being looked at; if something happened meanwhile, it is looked at again then.
     Running { again: Option<(Timestamp, Lane)> },
 }
@@ -103,7 +103,7 @@ impl Queue {
     /// Asks for a look at an object at a time, or earlier if one is asked for already.
     pub fn schedule(&mut self, key: &ObjectKey, at: Timestamp, lane: Lane) {
         match self.slots.get_mut(key) {
-            Some(Slot::Ready) => {}
+            Some(Slot::Ready { .. }) => {}
             Some(Slot::Running { again }) => {
                 *again =
                     Some(again.map_or((at, lane), |(then, was)| (then.min(at), was.min(lane))));
@@ -136,17 +136,17 @@ impl Queue {
                 break;
             };
             if let Some(slot) = self.slots.get_mut(&key)
-                && let Slot::Waiting { lane, .. } = slot
+                && let Slot::Waiting { at, lane } = slot
             {
-                let lane = *lane;
-                *slot = Slot::Ready;
+                let (since, lane) = (*at, *lane);
+                *slot = Slot::Ready { since, lane };
                 self.turns(lane).push(&key);
             }
         }
         loop {
             let key = self.first.pop().or_else(|| self.routine.pop())?;
             // An object that was forgotten while it stood in a lane is skipped.
-            if let Some(slot @ Slot::Ready) = self.slots.get_mut(&key) {
+            if let Some(slot @ Slot::Ready { .. }) = self.slots.get_mut(&key) {
                 *slot = Slot::Running { again: None };
                 return Some(key);
             }
@@ -172,6 +172,24 @@ impl Queue {
         } else {
             Some(Timestamp::MIN)
         }
+    }
+
+    /// What waits for its turn in a lane: how many objects, and since when the first of them.
+    #[must_use]
+    pub fn waiting(&self, lane: Lane, now: Timestamp) -> (usize, Option<Timestamp>) {
+        let waits = self.slots.values().filter_map(|slot| match slot {
+            Slot::Ready { since, lane } => Some((*since, *lane)),
+            // Nobody asked for the next one since its time came.
+            Slot::Waiting { at, lane } if *at <= now => Some((*at, *lane)),
+            Slot::Waiting { .. } | Slot::Running { .. } => None,
+        });
+        let since = waits
+            .filter(|(_, own)| *own == lane)
+            .map(|(since, _)| since);
+        since.fold((0, None), |(count, first), since| {
+            let first = first.map_or(since, |first: Timestamp| first.min(since));
+            (count + 1, Some(first))
+        })
     }
 
     fn turns(&mut self, lane: Lane) -> &mut Turns {
@@ -220,6 +238,32 @@ mod tests {
         assert_eq!(queue.pop(at(9)), None);
         queue.done(&key);
         assert_eq!(queue.pop(at(9)), Some(key));
+    }
+
+    #[test]
+    fn what_waits_is_what_is_due_and_is_not_being_looked_at() {
+        let mut queue = Queue::default();
+        for (name, due, lane) in [
+            ("new", 10, Lane::First),
+            ("newer", 20, Lane::First),
+            ("old", 5, Lane::Routine),
+            ("later", 100, Lane::Routine),
+        ] {
+            queue.schedule(&ObjectKey::new("a", name), at(due), lane);
+        }
+        let waiting = |queue: &Queue, now| {
+            [Lane::First, Lane::Routine].map(|lane| {
+                let (count, since) = queue.waiting(lane, at(now));
+                (count, since.map(Timestamp::as_second))
+            })
+        };
+        assert_eq!(waiting(&queue, 4), [(0, None), (0, None)]);
+        assert_eq!(waiting(&queue, 30), [(2, Some(10)), (1, Some(5))]);
+        let first = queue.pop(at(30)).unwrap();
+        assert_eq!(waiting(&queue, 30), [(1, Some(20)), (1, Some(5))]);
+        queue.done(&first);
+        assert_eq!(drain(&mut queue, 30).len(), 2);
+        assert_eq!(waiting(&queue, 30), [(0, None), (0, None)]);
     }
 
     #[test]

@@ -300,6 +300,7 @@ impl Client {
                     result
                 },
                 || ask.is_divisible && ask.was_slow.load(Ordering::Relaxed),
+                |_| self.options.metrics.retried(ask.operation),
             )
             .await
     }
@@ -333,6 +334,7 @@ impl Client {
         } else {
             self.options.request_deadline
         };
+        let counted = self.options.metrics.begin(operation);
         let answer = self
             .transport
             .send(request, deadline, ask.largest)
@@ -345,6 +347,10 @@ impl Client {
                     ..FetchFailure::new(operation, no_answer.kind, no_answer.detail)
                 }
             })?;
+        counted.answered(answer.status);
+        if answer.is_throttled() {
+            self.options.metrics.throttled(operation);
+        }
         // IBM's support finds a request by what the service says its ID is.
         let correlation_id = answer.correlation_id.clone().unwrap_or(correlation_id);
         if answer.status == 200 {

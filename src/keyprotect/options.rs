@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::retry::RetryPolicy;
+use crate::metrics::Upstream;
 
 /// How a client behaves; the default is what the operator uses.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct ClientOptions {
     pub page_size: usize,
     /// Seed of the jitter, for tests; absent, it is random.
     pub jitter_seed: Option<u64>,
+    /// Counts the requests.
+    pub metrics: Upstream,
 }
 
 impl Default for ClientOptions {
@@ -33,6 +36,7 @@ impl Default for ClientOptions {
             retries: 3,
             page_size: 5_000,
             jitter_seed: None,
+            metrics: Upstream::default(),
         }
     }
 }
