@@ -164,6 +164,7 @@ pub(super) async fn settle(
     let mut next = plan.next;
     let mut remembered = gathered.remembered.clone();
     remembered.memory = plan.memory;
+    remembered.missed_at = None;
     if let Some(status) = plan.status.as_deref().map(as_shown) {
         context.world().status_in_writing(key, status.clone());
         let written = {

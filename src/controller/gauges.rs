@@ -18,7 +18,6 @@ use crate::api::{KeyProtectInstance, KeyProtectKey, Reason};
 use crate::domain::service::catalogue::{Catalogue, Listing};
 use crate::domain::service::metadata::KeyState;
 use crate::domain::status;
-use crate::metrics::BreakerState;
 
 /// Instances that are told of by themselves. Where tenants may make instances, they must not be
 /// able to make series without end.
@@ -61,8 +60,8 @@ pub struct InstanceGauges {
     pub next_key_expiry: Option<f64>,
     /// Seconds until its token ends.
     pub token_expiry: Option<f64>,
-    /// State of its breaker.
-    pub breaker: Option<BreakerState>,
+    /// How many of its breakers are open, by what they are for.
+    pub breakers: Vec<(&'static str, usize)>,
 }
 
 impl Context {
@@ -196,6 +195,12 @@ fn of_connection(gauges: &mut InstanceGauges, connection: &Connection, now: Time
         let left = usable.client.token_source().expires_in();
         gauges.token_expiry = left.map(|left| left.as_secs_f64());
     }
+    let opened = connection.limiter.opened();
+    gauges.breakers = vec![
+        ("outage", usize::from(opened.outage)),
+        ("withdrawal", usize::from(opened.withdrawal)),
+        ("refusal", opened.refusals),
+    ];
 }
 
 fn by_state(catalogue: &Catalogue) -> Vec<(&'static str, usize)> {

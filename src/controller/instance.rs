@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::{now, sleep_until};
-use super::connection::{Connection, News, Usable};
+use super::connection::{Connection, News, Usable, Watched};
 use super::context::Context;
 use super::queue::ObjectKey;
 use super::world::{Concerned, Gathered, lane_of};
@@ -91,6 +91,7 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
     let credential = CredentialFile::mounted(&settings.credentials_dir, name);
     let options = ClientOptions {
         metrics: context.metrics.upstream.clone(),
+        paced: true,
         ..ClientOptions::default()
     };
     let client = Client::new(&endpoint, credential.clone(), &options)
@@ -133,7 +134,7 @@ async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken
             // The opening one: whichever was begun first will do.
             None => Some(Timestamp::MIN),
             // Nobody needs it.
-            Some(_) if in_use == 0 && matches!(connection.listing(), Listing::Fresh(_)) => None,
+            Some(_) if in_use == 0 && is_well(&connection.listing()) => None,
             Some(due) => Some(due),
         };
         let credential = matches!(&connection.listing(), Listing::Failed { failure, .. } if is_credential(failure.kind));
@@ -144,7 +145,9 @@ async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken
             due.filter(|due| *due <= now())
         };
         if let Some(not_before) = not_before
-            && let Some(news) = connection.ensure_listing(not_before, is_forced).await
+            && let Some(news) = connection
+                .ensure_listing(not_before, is_forced, || watched(context, key))
+                .await
         {
             spread(context, key, &connection, &news);
         }
@@ -162,6 +165,7 @@ async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken
                 () = sleep_until(due_again(&connection, interval, in_use).await) => {}
                 () = tokio::time::sleep(CREDENTIAL_WATCH), if credential => {}
                 () = tokio::time::sleep(write_again(unwritten)), if unwritten > 0 => {}
+                () = connection.limiter.changed() => {}
                 () = connection.poke.notified() => tokio::time::sleep(settle(context, key)).await,
             }
         };
@@ -190,8 +194,7 @@ async fn due_again(
     interval: jiff::SignedDuration,
     in_use: i64,
 ) -> Option<Timestamp> {
-    let fresh = matches!(connection.listing(), Listing::Fresh(_));
-    if connection.usable.is_err() || (fresh && in_use == 0) {
+    if connection.usable.is_err() || (is_well(&connection.listing()) && in_use == 0) {
         return None;
     }
     let due = connection.next_listing(interval).await?;
@@ -229,6 +232,19 @@ fn interval(
         .iter()
         .map(|object| schedule::interval_of(object, own))
         .fold(own, std::cmp::Ord::min)
+}
+
+const fn is_well(listing: &Listing) -> bool {
+    matches!(listing, Listing::Fresh(_) | Listing::Singly { .. })
+}
+
+/// What is watched of an instance: what the choice between listing and single reads depends on.
+pub(super) fn watched(context: &Context, key: &ObjectKey) -> Watched {
+    let objects = context.world().objects_of(key);
+    Watched {
+        objects: objects.len(),
+        by_name: objects.iter().any(|object| concern::names_by_name(object)),
+    }
 }
 
 fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
@@ -269,6 +285,7 @@ fn spread(context: &Context, key: &ObjectKey, connection: &Connection, news: &Ne
     connection.poke.notify_one();
     let concerned = match news {
         News::Failed => growing_stale(context, key, connection),
+        News::Singly => context.world().meaning(key),
         // Those that waited for the first listing go on by themselves.
         News::Listed {
             changes: None,
@@ -281,6 +298,27 @@ fn spread(context: &Context, key: &ObjectKey, connection: &Connection, news: &Ne
             changes: Some(changes),
             ..
         } => concerned_by(context, key, changes),
+    };
+    context.look_now(concerned, now());
+}
+
+/// Tells the objects that a breaker held up that it has closed.
+pub(super) fn note_recovery(context: &Context, gathered: &Gathered, connection: &Connection) {
+    if !connection.limiter.take_recovered() {
+        return;
+    }
+    let Some(instance) = &gathered.instance else {
+        return;
+    };
+    let concerned = {
+        let world = context.world();
+        let mut concerned = world.meaning(&ObjectKey::of(instance.as_ref()));
+        concerned.retain(|(key, _)| {
+            world
+                .known(key)
+                .is_some_and(|(_, remembered)| remembered.memory.failures > 0)
+        });
+        concerned
     };
     context.look_now(concerned, now());
 }
@@ -377,7 +415,8 @@ async fn write_status(
             .ok()
             .and_then(|usable| usable.client.token_source().authenticated()),
         keys_in_use: keys_in_use(context, &instance),
-        answered: asked.filter(|_| matches!(listing, Listing::Fresh(_))),
+        shut: connection.limiter.shut(),
+        answered: asked.filter(|_| is_well(&listing)),
     };
     let Some(new) = instance_status::status(&instance, &seen) else {
         return StatusWrite::Done;

@@ -8,10 +8,13 @@ mod execute;
 pub mod forced;
 pub mod gauges;
 mod instance;
+pub mod limiter;
 mod news;
 pub mod queue;
+pub mod reads;
 mod reconcile;
 pub mod secrets;
+pub mod turns;
 mod watching;
 pub mod world;
 #[cfg(test)]
@@ -28,8 +31,9 @@ use clock::{now, sleep_until};
 use context::Context;
 use queue::Lane;
 
-/// Looks under way at once. Most of them wait for a request, whose number has limits of its own.
-const LOOKS: usize = 128;
+/// Looks under way at once. Most of them wait for a request, whose number has limits of its own;
+/// how many are of one instance, the queue sees to.
+const LOOKS: usize = 512;
 /// When an object is looked at again whose look panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How long looks may go on after the operator was told to stop.
@@ -71,7 +75,10 @@ async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
         drop(context.world());
         context.heartbeat.beat();
         while context.is_ready() && looks.len() < LOOKS {
-            let Some(key) = context.queue().pop(now()) else {
+            let next = context
+                .queue()
+                .pop(now(), |key| context.world().instance_of(key));
+            let Some(key) = next else {
                 break;
             };
             let context = Arc::clone(context);

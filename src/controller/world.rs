@@ -31,6 +31,8 @@ pub struct NamespaceFacts {
 pub struct Remembered {
     /// What the decisions remember.
     pub memory: Memory,
+    /// Since when it waits for a listing that may show its key.
+    pub missed_at: Option<Timestamp>,
     /// Single reads that the object needed last time.
     pub questions: Vec<Question>,
     /// Nothing is done before this but for a change of the object itself.
@@ -43,6 +45,7 @@ impl Remembered {
     fn nothing(started: Timestamp) -> Self {
         Self {
             memory: Memory::new(started),
+            missed_at: None,
             questions: Vec::new(),
             not_before: Timestamp::MIN,
             unwritten: 0,
@@ -186,6 +189,16 @@ impl World {
     pub fn instance_key(&self, object: &KeyProtectKey) -> ObjectKey {
         let (namespace, name) = request::instance_of(object, &self.default_instance);
         ObjectKey { namespace, name }
+    }
+
+    /// The instance that an object means, whether or not the object is in view.
+    #[must_use]
+    pub fn instance_of(&self, key: &ObjectKey) -> ObjectKey {
+        let object = self.keys.get(key);
+        object.map_or_else(
+            || ObjectKey::new("", ""),
+            |object| self.instance_key(object),
+        )
     }
 
     /// The objects that mean an instance.

@@ -8,6 +8,7 @@ pub mod access;
 pub mod concern;
 pub mod instance_status;
 pub mod look;
+pub mod pace;
 pub mod schedule;
 pub mod secret;
 pub mod service;

@@ -54,32 +54,6 @@ impl FenceState {
     }
 }
 
-/// State of an instance's breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BreakerState {
-    /// Requests are sent.
-    Closed,
-    /// Nothing is sent before the next step is over.
-    Open,
-    /// One probe is under way.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// Every state.
-    pub const ALL: [Self; 3] = [Self::Closed, Self::Open, Self::HalfOpen];
-
-    /// Names the state.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
-    }
-}
-
 /// Everything that is recorded. Clones record together.
 #[derive(Clone, Debug)]
 pub struct Metrics {

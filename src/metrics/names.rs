@@ -130,11 +130,11 @@ metrics! {
         "Time until the next of the keys in use expires; absent where none will";
     TOKEN_EXPIRY: Gauge Seconds "keyprotect_token_expiry" ["instance_namespace", "instance_name"]
         "Time until the token in use ends; 0 once it has, absent before the first. It is renewed when it is needed";
-    BREAKER: Gauge Number "keyprotect_breaker" ["instance_namespace", "instance_name", "state"]
-        "1 for the state that the breaker of the instance is in, 0 for the others: closed, open (nothing is asked but one probe per step) or half_open (the probe is under way)";
+    BREAKER_OPEN: Gauge Number "keyprotect_breaker_open" ["instance_namespace", "instance_name", "breaker"]
+        "How many breakers of the instance are open, so that one request tries it for all: outage (the endpoint does not answer) and withdrawal (keys are refused that could be read before) are 0 or 1, refusal (keys are refused) may be several";
 
     UPSTREAM_REQUESTS: Counter Number "keyprotect_upstream_requests" ["operation", "code"]
-        "Requests to IAM (operation token) and Key Protect (the others), by HTTP status; code is none where no answer came";
+        "Requests to IAM (operation token) and Key Protect (the others), by HTTP status; code is none where no whole answer came, other for a rare status, and 200/404/410 for every answer to get_key_metadata that says whether the key is there (which of them, might tell of a key that is not for whoever asked)";
     UPSTREAM_REQUEST_DURATION: Histogram Seconds "keyprotect_upstream_request_duration" ["operation"]
         "How long those requests took, to the end of the answer";
     UPSTREAM_RETRIES: Counter Number "keyprotect_upstream_retries" ["operation"]
@@ -143,7 +143,7 @@ metrics! {
         "Answers that asked for fewer requests: status 429, or a Retry-After";
 
     API_REQUESTS: Counter Number "keyprotect_api_requests" ["verb", "resource", "code"]
-        "Requests to the API server, by HTTP status; verb dry-run is a write that is only tried, code none where no answer came";
+        "Requests to the API server, by HTTP status; verb dry-run is a write that is only tried, code none where no answer came, other for a rare status";
     API_REQUEST_DURATION: Histogram Seconds "keyprotect_api_request_duration" ["verb", "resource"]
         "How long those requests took, to the head of the answer; without watches";
 

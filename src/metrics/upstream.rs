@@ -32,6 +32,19 @@ impl Default for Upstream {
     }
 }
 
+/// Whether a key is there that whoever asked may not use, is nobody's business: of a single key,
+/// the answers that it is there and that it is not are counted as one. Whoever may have the key
+/// learns it from the object's status, an admin from the log.
+const FOUND_OR_NOT: &str = "200/404/410";
+
+/// The label of an answer.
+fn code(operation: Operation, code: &'static str) -> &'static str {
+    match (operation, code) {
+        (Operation::GetKeyMetadata, "200" | "404" | "410") => FOUND_OR_NOT,
+        (_, code) => code,
+    }
+}
+
 /// The label of an operation.
 const fn label(operation: Operation) -> &'static str {
     match operation {
@@ -50,11 +63,12 @@ impl Upstream {
         operation: Operation,
     ) -> Request<impl FnOnce(&'static str, Duration) + use<>> {
         let (requests, duration) = (self.requests.clone(), self.duration.clone());
-        let operation = ("operation", label(operation));
-        Request::begin(move |code, took| {
-            requests.get_or_create(&[operation, ("code", code)]).inc();
+        let labelled = ("operation", label(operation));
+        Request::begin(move |answer, took| {
+            let code = ("code", code(operation, answer));
+            requests.get_or_create(&[labelled, code]).inc();
             let seconds = took.as_secs_f64();
-            duration.get_or_create(&[operation]).observe(seconds);
+            duration.get_or_create(&[labelled]).observe(seconds);
         })
     }
 
@@ -77,5 +91,22 @@ impl Upstream {
         register(registry, &names::UPSTREAM_RETRIES, self.retries.clone());
         let throttled = self.throttled.clone();
         register(registry, &names::UPSTREAM_THROTTLED, throttled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_single_key_is_there_is_not_told_and_everything_else_is() {
+        let single = |answer| code(Operation::GetKeyMetadata, answer);
+        for answer in ["200", "404", "410"] {
+            assert_eq!(single(answer), FOUND_OR_NOT);
+            assert_eq!(code(Operation::GetKey, answer), answer);
+        }
+        for answer in ["401", "403", "429", "500", "none"] {
+            assert_eq!(single(answer), answer);
+        }
     }
 }

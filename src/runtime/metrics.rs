@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use super::{process, server};
 use crate::controller::context::Context;
 use crate::controller::gauges::{Gauges, InstanceGauges};
-use crate::metrics::BreakerState;
 use crate::metrics::names::{self, Description, Kind};
 
 /// Serves until told to stop.
@@ -173,12 +172,10 @@ impl Page<'_> {
         self.each(&names::NEXT_KEY_EXPIRY, all, |of| of.next_key_expiry)?;
         self.each(&names::TOKEN_EXPIRY, all, |of| of.token_expiry)?;
         let breakers = all.iter().flat_map(|of| {
-            let states = of.breaker.into_iter().flat_map(|is| {
-                BreakerState::ALL.map(|state| (state.as_str(), i64::from(state == is)))
-            });
-            states.map(|(state, is)| ([&*of.namespace, &*of.name, state], is))
+            let breakers = of.breakers.iter();
+            breakers.map(|(breaker, open)| ([&*of.namespace, &*of.name, *breaker], *open))
         });
-        self.gauge(&names::BREAKER, breakers)
+        self.gauge(&names::BREAKER_OPEN, breakers)
     }
 
     /// A gauge of each instance that has it.

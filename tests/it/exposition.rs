@@ -123,7 +123,10 @@ fn sample(line: &str) -> Option<Sample> {
         }
     }
     let number = rest.strip_prefix(' ')?;
-    let value: f64 = number.parse().ok().filter(|value: &f64| value.is_finite())?;
+    let value: f64 = number
+        .parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite())?;
     is_name(name).then(|| Sample {
         name: name.to_owned(),
         labels,

@@ -78,7 +78,7 @@ impl Service {
         self.requests[0] += 1;
         if let Some(kind) = self.lists_fail {
             let last = match before {
-                Listing::None => None,
+                Listing::None | Listing::Singly { .. } => None,
                 Listing::Failed { last, .. } => last.clone(),
                 Listing::Fresh(catalogue) => Some(catalogue.clone()),
             };
