@@ -78,7 +78,12 @@ impl Context {
         };
         let (objects, instances) = {
             let world = self.world();
-            (world.objects(), world.instances())
+            let objects = world
+                .meant()
+                .map(|key| (key.clone(), world.objects_of(key)));
+            let instances = world.instances();
+            let instances = instances.map(|(key, instance)| (key.clone(), Arc::clone(instance)));
+            (objects.collect::<Vec<_>>(), instances.collect::<Vec<_>>())
         };
         let all = instances.len();
         let shown = shown(instances, &self.settings.namespace);

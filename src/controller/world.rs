@@ -208,22 +208,14 @@ impl World {
         keys.filter_map(|key| self.keys.get(key)).cloned().collect()
     }
 
-    /// Every object, by the instance that it means.
-    #[must_use]
-    pub fn objects(&self) -> Vec<(ObjectKey, Vec<Arc<KeyProtectKey>>)> {
-        let instances = self.by_instance.keys();
-        instances
-            .map(|instance| (instance.clone(), self.objects_of(instance)))
-            .collect()
+    /// Every instance that an object means, whether or not it is there.
+    pub fn meant(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.by_instance.keys()
     }
 
     /// Every instance.
-    #[must_use]
-    pub fn instances(&self) -> Vec<(ObjectKey, Arc<KeyProtectInstance>)> {
-        let instances = self.instances.iter();
-        instances
-            .map(|(key, instance)| (key.clone(), Arc::clone(instance)))
-            .collect()
+    pub fn instances(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<KeyProtectInstance>)> {
+        self.instances.iter()
     }
 
     /// A namespace's facts.
