@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::clock::now;
 use super::limiter::Limiter;
 use super::lock;
-use super::reads::Flights;
+use super::reads::{Flights, Lingering};
 use crate::api::{KeyProtectInstance, Reason};
 use crate::domain::access::Question;
 use crate::domain::pace::listing::{self, Burst, Manner, Missing};
@@ -92,6 +92,7 @@ pub struct Connection {
     turn: tokio::sync::Mutex<Pace>,
     pub(super) payloads: Flights<(KeyId, Option<KeyRing>), Arc<Payload>>,
     pub(super) questions: Flights<Question, KeyMetadata>,
+    pub(super) lingering: Lingering,
     /// Single reads of metadata since the last listing.
     pub(super) reads: AtomicUsize,
 }
@@ -114,6 +115,7 @@ impl Connection {
             turn: tokio::sync::Mutex::default(),
             payloads: Mutex::default(),
             questions: Mutex::default(),
+            lingering: Lingering::default(),
             limiter: Limiter::default(),
             reads: AtomicUsize::new(0),
         }

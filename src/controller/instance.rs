@@ -310,16 +310,7 @@ pub(super) fn note_recovery(context: &Context, gathered: &Gathered, connection: 
     let Some(instance) = &gathered.instance else {
         return;
     };
-    let concerned = {
-        let world = context.world();
-        let mut concerned = world.meaning(&ObjectKey::of(instance.as_ref()));
-        concerned.retain(|(key, _)| {
-            world
-                .known(key)
-                .is_some_and(|(_, remembered)| remembered.memory.failures > 0)
-        });
-        concerned
-    };
+    let concerned = context.world().release(&ObjectKey::of(instance.as_ref()));
     context.look_now(concerned, now());
 }
 

@@ -19,6 +19,7 @@ mod watching;
 pub mod world;
 #[cfg(test)]
 mod world_tests;
+pub mod writes;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,7 +41,10 @@ const AFTER_PANIC: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(4);
 
 /// How often the dispatcher comes round where nothing happens, to show that it lives.
-const BEAT: Duration = Duration::from_secs(10);
+const BEAT: Duration = Duration::from_secs(4);
+/// How long a payload is kept for objects that still stand in the queue. With the time until the
+/// dispatcher comes round, no payload outlives ten seconds.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Says that a watch ended, which none does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +96,7 @@ async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
                 reconcile::look_at(&context, &key).await;
             });
         }
+        let_go(context);
         let full = looks.len() >= LOOKS || !context.is_ready();
         let due = if full {
             None
@@ -113,6 +118,18 @@ async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
     let rest = async { while looks.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE, rest).await.is_err() {
         tracing::warn!("looks were still under way at the end of the grace");
+    }
+}
+
+/// Lets go of payloads that nobody in the queue needs any more, and of those kept for long.
+fn let_go(context: &Context) {
+    let before = if context.queue().is_drained() {
+        Timestamp::MAX
+    } else {
+        now().checked_sub(LINGER).unwrap_or(Timestamp::MIN)
+    };
+    for connection in context.connections().values() {
+        connection.let_go(before);
     }
 }
 

@@ -30,6 +30,9 @@ type Shared<T> = Arc<OnceCell<Result<T, FetchFailure>>>;
 pub(super) type Flights<K, T> = Mutex<HashMap<K, (Timestamp, Flight<T>)>>;
 type Flight<T> = Weak<OnceCell<Result<T, FetchFailure>>>;
 
+/// Payloads that objects which still stand in the queue need too.
+pub(super) type Lingering = Mutex<Vec<(Timestamp, Shared<Arc<Payload>>)>>;
+
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
@@ -48,7 +51,7 @@ pub struct Reading {
     /// Whether it was this wish that sent the request.
     pub sent_here: bool,
     /// Whoever needs the same meanwhile joins.
-    _flight: Arc<OnceCell<Result<Arc<Payload>, FetchFailure>>>,
+    flight: Shared<Arc<Payload>>,
 }
 
 impl Connection {
@@ -103,8 +106,22 @@ impl Connection {
         Some(Reading {
             result,
             sent_here,
-            _flight: flight,
+            flight,
         })
+    }
+}
+
+impl Connection {
+    /// Keeps a payload for those that still stand in the queue.
+    pub fn linger(&self, reading: &Reading) {
+        if reading.sent_here && reading.result.is_ok() {
+            lock(&self.lingering).push((now(), Arc::clone(&reading.flight)));
+        }
+    }
+
+    /// Lets go of payloads that were kept since before this time.
+    pub fn let_go(&self, before: Timestamp) {
+        lock(&self.lingering).retain(|(since, _)| *since >= before && *since <= now());
     }
 }
 

@@ -331,6 +331,9 @@ async fn learn(
                 if reading.sent_here {
                     audit(gathered, &need, &reading.result);
                 }
+                if context.world().shares_a_key(object) {
+                    connection.linger(&reading);
+                }
                 learnt.payloads.insert(need.id, reading.result.clone());
                 learnt.held.push(reading);
             }

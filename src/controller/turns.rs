@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 pub struct Turns<T> {
     namespaces: VecDeque<String>,
     lines: HashMap<String, VecDeque<T>>,
+    len: usize,
 }
 
 impl<T> Default for Turns<T> {
@@ -15,6 +16,7 @@ impl<T> Default for Turns<T> {
         Self {
             namespaces: VecDeque::new(),
             lines: HashMap::new(),
+            len: 0,
         }
     }
 }
@@ -27,6 +29,7 @@ impl<T> Turns<T> {
             self.namespaces.push_back(namespace.to_owned());
         }
         line.push_back(thing);
+        self.len += 1;
     }
 
     /// Takes the first of the namespace whose turn it is.
@@ -34,6 +37,7 @@ impl<T> Turns<T> {
         let namespace = self.namespaces.pop_front()?;
         let line = self.lines.get_mut(&namespace)?;
         let thing = line.pop_front()?;
+        self.len = self.len.saturating_sub(1);
         if line.is_empty() {
             self.lines.remove(&namespace);
         } else {
@@ -42,10 +46,16 @@ impl<T> Turns<T> {
         Some((namespace, thing))
     }
 
+    /// How many things stand in all lines.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
     /// Whether nothing stands in any line.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.namespaces.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }
 

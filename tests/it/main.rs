@@ -25,6 +25,7 @@ mod metrics;
 mod rows_access;
 mod rows_cluster;
 mod rows_endings;
+mod rows_engine;
 mod rows_keys;
 mod rows_outage;
 mod rows_pace;

@@ -22,7 +22,7 @@ pub(crate) const OPERATOR_NAMESPACE: &str = "key-protect-system";
 /// The grace that the operator under test is given, so that a test can see its end.
 pub(crate) const GRACE: &str = "4s";
 /// Scenes that one stage has room for: the operator is told of every host at its start.
-const SCENES: u8 = 120;
+const SCENES: u8 = 200;
 
 /// Cluster and operator.
 pub(crate) struct Stage {

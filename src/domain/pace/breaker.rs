@@ -139,9 +139,14 @@ impl Breaker {
     /// Notes that a probe ended without a word about what the breaker is for: another is let
     /// through at once.
     pub fn undecided(&mut self, now: Timestamp) {
-        if let Some(open) = &mut self.open
-            && open.probing
-        {
+        if self.open.as_ref().is_some_and(|open| open.probing) {
+            self.retry(now);
+        }
+    }
+
+    /// Lets a probe through at once.
+    pub fn retry(&mut self, now: Timestamp) {
+        if let Some(open) = &mut self.open {
             open.probing = false;
             open.until = now;
         }
