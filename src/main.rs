@@ -50,7 +50,7 @@ enum StartError {
     #[error("no way to a cluster: {0}")]
     Cluster(#[from] kube::Error),
     #[error(transparent)]
-    Watch(#[from] controller::WatchEnded),
+    Ended(#[from] controller::Ended),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -115,8 +115,7 @@ fn run(args: &RunArgs) -> Result<(), StartError> {
 async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
     let stop = CancellationToken::new();
     let recorded = Metrics::default();
-    // One replica, which no fence bounds.
-    recorded.leader(true);
+    // This version ships none.
     recorded.fence(FenceState::Off);
     let client = cluster::client::connect(&recorded.api).await?;
     let context = Arc::new(Context::new(client, recorded, settings, now()));

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod events;
+pub mod lease;
 pub mod meter;
 pub mod request;
 pub mod secrets;

@@ -29,6 +29,8 @@ const UNKNOWN: &str = "Unknown";
 /// One moment.
 #[derive(Debug, Default, PartialEq)]
 pub struct Gauges {
+    /// Whether this replica is the one that writes.
+    pub leads: bool,
     /// KeyProtectKeys by status and reason of Ready.
     pub objects: BTreeMap<(&'static str, &'static str), usize>,
     /// KeyProtectKeys that are Stale.
@@ -93,6 +95,7 @@ impl Context {
             shown.iter().map(known).collect()
         };
         let mut gauges = Gauges {
+            leads: self.leadership.is_acting(),
             waiting: waiting.to_vec(),
             omitted: all - shown.len(),
             ..tally(objects.iter().flat_map(|(_, objects)| objects))

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::{now, sleep_until};
 use super::connection::{Connection, News, Usable, Watched};
 use super::context::Context;
+use super::leadership::Term;
 use super::queue::ObjectKey;
 use super::world::{Concerned, Gathered, lane_of};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
@@ -103,11 +104,20 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
     })
 }
 
-/// Looks after one instance until it is gone, also where doing so once panics.
+/// Looks after one instance until it is gone, while this process leads, also where doing so once
+/// panics.
 pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: CancellationToken) {
     loop {
-        let ended = AssertUnwindSafe(look_after(&context, &key, &gone)).catch_unwind();
-        if ended.await.is_ok() {
+        let term = tokio::select! {
+            () = gone.cancelled() => return,
+            term = context.leadership.acting() => term,
+        };
+        let ended = AssertUnwindSafe(look_after(&context, &term, &key, &gone)).catch_unwind();
+        let ended = tokio::select! {
+            () = term.over() => continue,
+            ended = ended => ended,
+        };
+        if ended.is_ok() {
             return;
         }
         tracing::error!(instance = %key, "an instance's task ended badly; please report this");
@@ -118,7 +128,7 @@ pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: Cance
     }
 }
 
-async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken) {
+async fn look_after(context: &Context, term: &Term, key: &ObjectKey, gone: &CancellationToken) {
     let (mut forced, mut unwritten) = (None, 0_u32);
     loop {
         let Some(instance) = context.world().instance(key) else {
@@ -154,7 +164,7 @@ async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken
         if gone.is_cancelled() {
             return;
         }
-        match write_status(context, key, &connection, asked.as_deref()).await {
+        match write_status(context, term, key, &connection, asked.as_deref()).await {
             StatusWrite::Done => unwritten = 0,
             StatusWrite::Failed => unwritten = unwritten.saturating_add(1),
             StatusWrite::Outdated => continue,
@@ -369,6 +379,7 @@ fn write_again(failures: u32) -> Duration {
 
 async fn write_status(
     context: &Context,
+    term: &Term,
     key: &ObjectKey,
     connection: &Connection,
     asked: Option<&str>,
@@ -413,12 +424,18 @@ async fn write_status(
         return StatusWrite::Done;
     };
     let written = {
-        let _permit = context.writes.acquire().await;
+        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+            // The term is over, and so is this task until the next.
+            return StatusWrite::Failed;
+        };
         status::replace(&context.client, instance.as_ref(), &new).await
     };
     match written {
         Ok(_) => StatusWrite::Done,
         Err(failure) => {
+            if failure == status::StatusFailure::Conflict {
+                term.doubt();
+            }
             tracing::debug!(instance = %key, ?failure, "the instance's status is written again soon");
             StatusWrite::Failed
         }

@@ -96,10 +96,12 @@ impl Line {
             }
             let turns = self.turns.get_mut(&instance)?;
             let (namespace, name) = turns.pop()?;
-            if turns.is_empty() {
-                self.turns.remove(&instance);
-            } else {
+            // One that was emptied keeps who had a turn, as long as others have things in line.
+            if !turns.is_empty() {
                 self.instances.push_back(instance.clone());
+            }
+            if self.instances.is_empty() {
+                self.turns.clear();
             }
             return Some((instance, ObjectKey { namespace, name }));
         }

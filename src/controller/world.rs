@@ -191,6 +191,21 @@ impl World {
         }
     }
 
+    /// Forgets what is remembered of looks and writes of before, as if the operator started now.
+    pub fn forget_looks(&mut self, now: Timestamp) {
+        self.started = now;
+        self.remembered.clear();
+        self.in_writing.clear();
+    }
+
+    /// Every object.
+    #[must_use]
+    pub fn everything(&self) -> Concerned {
+        let keys = self.keys.iter();
+        keys.map(|(key, object)| (key.clone(), lane_of(object)))
+            .collect()
+    }
+
     /// The instance that an object means.
     #[must_use]
     pub fn instance_key(&self, object: &KeyProtectKey) -> ObjectKey {

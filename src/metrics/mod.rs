@@ -63,19 +63,17 @@ pub struct Metrics {
     pub api: ApiRequests,
     syncs: Family<Labels<2>, Counter>,
     sync_duration: Histogram,
-    leader: Gauge,
     fence: Family<Labels<1>, Gauge>,
 }
 
 impl Default for Metrics {
-    /// Nothing was recorded yet; whoever makes the process says whether it leads, and of its fence.
+    /// Nothing was recorded yet; whoever makes the process says of its fence.
     fn default() -> Self {
         Self {
             upstream: Upstream::default(),
             api: ApiRequests::default(),
             syncs: Family::default(),
             sync_duration: durations(),
-            leader: Gauge::default(),
             fence: Family::default(),
         }
     }
@@ -97,11 +95,6 @@ impl Metrics {
         }
     }
 
-    /// Says whether this replica is the one that writes.
-    pub fn leader(&self, leads: bool) {
-        self.leader.set(i64::from(leads));
-    }
-
     /// Says what state the fence is in.
     pub fn fence(&self, state: FenceState) {
         for other in FenceState::ALL {
@@ -117,7 +110,6 @@ impl Metrics {
         register(registry, &names::SYNC_DURATION, duration);
         self.upstream.register(registry);
         self.api.register(registry);
-        register(registry, &names::LEADER, self.leader.clone());
         register(registry, &names::FENCE, self.fence.clone());
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         register(registry, &names::BUILD, Info::new(version));

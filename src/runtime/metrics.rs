@@ -139,6 +139,7 @@ struct Page<'a>(DescriptorEncoder<'a>);
 
 impl Page<'_> {
     fn gauges(&mut self, gauges: &Gauges) -> fmt::Result {
+        self.gauge(&names::LEADER, [([], i64::from(gauges.leads))])?;
         let objects = gauges.objects.iter();
         self.gauge(
             &names::OBJECTS,

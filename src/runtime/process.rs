@@ -52,6 +52,10 @@ pub struct Usage {
 
 /// Asks the kernel about this process.
 #[must_use]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this clock is the processor time of the process, which decides nothing"
+)]
 pub fn usage() -> Usage {
     let cpu = clock_gettime(ClockId::ProcessCPUTime);
     let cpu = std::time::Duration::try_from(cpu).unwrap_or_default();

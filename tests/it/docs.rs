@@ -69,7 +69,7 @@ const RULES: &str = "deploy/monitoring/prometheus-rule.yaml";
 fn rules() -> Vec<(String, String)> {
     let rule: serde_json::Value = serde_saphyr::from_str(&read(&root().join(RULES))).expect(RULES);
     let groups = rule["spec"]["groups"].as_array().expect("groups");
-    let rules = groups.iter().flat_map(|group| group["rules"].as_array());
+    let rules = groups.iter().filter_map(|group| group["rules"].as_array());
     rules
         .flatten()
         .map(|rule| {

@@ -22,6 +22,7 @@ mod keyprotect_refusals;
 mod main_job;
 mod manifests;
 mod metrics;
+mod replicas;
 mod rows_access;
 mod rows_cluster;
 mod rows_endings;
