@@ -3,6 +3,8 @@
 pub mod client;
 pub mod events;
 pub mod lease;
+mod protobuf;
+mod received;
 pub mod request;
 pub mod secrets;
 pub mod status;
