@@ -20,6 +20,7 @@ mod keyprotect_raw;
 mod keyprotect_refusals;
 mod main_job;
 mod manifests;
+mod memory;
 mod replicas;
 mod rows_access;
 mod rows_cluster;
