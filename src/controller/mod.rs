@@ -7,6 +7,7 @@ pub mod connection;
 pub mod context;
 mod execute;
 pub mod forced;
+pub mod gathered;
 pub mod held;
 mod instance;
 pub mod leadership;
