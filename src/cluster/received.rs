@@ -60,7 +60,7 @@ pub(super) enum Received<K> {
     /// It does not have the form of its kind.
     Malformed {
         /// Its metadata.
-        metadata: ObjectMeta,
+        metadata: Box<ObjectMeta>,
         /// Why.
         error: String,
     },
@@ -129,7 +129,7 @@ impl<'de, K: Assembled> Deserialize<'de> for Received<K> {
         Ok(match read() {
             Ok((spec, status)) => Self::Whole(K::assemble(metadata, spec, status)),
             Err(error) => Self::Malformed {
-                metadata,
+                metadata: Box::new(metadata),
                 error: error.to_string(),
             },
         })

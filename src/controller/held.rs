@@ -42,7 +42,7 @@ pub struct Held {
     generation: Option<i64>,
     created: Option<Timestamp>,
     deleted: Option<Timestamp>,
-    annotations: Option<Box<BTreeMap<String, String>>>,
+    annotations: BTreeMap<String, String>,
     spec: Box<RawValue>,
     status: Option<Box<RawValue>>,
 }
@@ -67,7 +67,7 @@ impl Held {
             generation: object.metadata.generation,
             created: object.metadata.creation_timestamp.map(|time| time.0),
             deleted: object.metadata.deletion_timestamp.map(|time| time.0),
-            annotations: object.metadata.annotations.map(Box::new),
+            annotations: object.metadata.annotations.unwrap_or_default(),
         }
     }
 
@@ -83,7 +83,7 @@ impl Held {
                 generation: self.generation,
                 creation_timestamp: self.created.map(Time),
                 deletion_timestamp: self.deleted.map(Time),
-                annotations: self.annotations.as_deref().cloned(),
+                annotations: (!self.annotations.is_empty()).then(|| self.annotations.clone()),
                 ..ObjectMeta::default()
             },
             spec: read(&self.spec)?,
@@ -128,7 +128,7 @@ impl Held {
     }
 
     fn sync_request(&self) -> Option<&String> {
-        self.annotations.as_ref()?.get(SYNC_REQUESTED_ANNOTATION)
+        self.annotations.get(SYNC_REQUESTED_ANNOTATION)
     }
 }
 

@@ -16,7 +16,7 @@ use key_protect_operator::domain::service::ids::KeyId;
 use key_protect_operator::domain::service::metadata::{KeyMetadata, KeyState};
 use serde_json::json;
 
-const OBJECTS: u32 = 4_000;
+const OBJECTS: u32 = 1_000;
 const UID: &str = "6f1c2f8e-6a0b-4d4e-9a44-0d5a3b0e7c11";
 const KEY: &str = "02fd6835-6001-4482-a892-13bd2085f75d";
 const CRN: &str = "crn:v1:bluemix:public:kms:us-south:a/0123456789abcdef0123456789abcdef:\
