@@ -352,10 +352,9 @@ fn every_look_is_counted(stage: &Stage) {
         let all: f64 = counted.values().sum();
         counted == looked && now["sync_duration_seconds_count"] >= all
     });
-    assert_eq!(
-        counted.keys().collect::<Vec<_>>(),
-        ["RenderFailed", "Synced"]
-    );
+    for reason in ["RenderFailed", "Synced"] {
+        assert!(counted.contains_key(reason), "{counted:?}");
+    }
 }
 
 /// Whatever is exposed is described, with exactly the labels that it has, in both formats.
