@@ -417,7 +417,7 @@ fn a_denied_request_is_counted_like_one_for_a_key_that_is_not_there(stage: &'sta
         let before = numbers(stage);
         let manifest = json!({
             "apiVersion": "keyprotect.dev/v1alpha1", "kind": "KeyProtectKey",
-            "metadata": {"name": "x", "namespace": namespace}, "spec": spec});
+            "metadata": {"name": "wanted", "namespace": namespace}, "spec": spec});
         let text = manifest.to_string();
         stage.cluster.kubectl_ok(&["create", "-f", "-"], &text);
         let mut counted = vec![STATUS, EVENT];
@@ -425,7 +425,7 @@ fn a_denied_request_is_counted_like_one_for_a_key_that_is_not_there(stage: &'sta
         until_done(stage, &before, &counted);
         let objects = "objects ready=False reason=KeyNotAvailable";
         let now = until_told(stage, objects, 1.0);
-        let kubectl = ["-n", namespace, "delete", KEY, "x"];
+        let kubectl = ["-n", namespace, "delete", KEY, "wanted"];
         stage.cluster.kubectl_ok(&kubectl, "");
         eventually("it is gone", || !numbers(stage).contains_key(objects));
         let (old, new) = (syncs(&before), syncs(&now));
