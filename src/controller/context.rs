@@ -24,8 +24,8 @@ use crate::domain::service::endpoint::AllowedHosts;
 use crate::domain::status;
 use crate::metrics::Metrics;
 
-/// Writes towards the API server in flight at once: more make it queue, not faster.
-const WRITES: usize = 32;
+/// Writes towards the API server in flight at once: more make each of them slower, and none faster.
+const WRITES: usize = 12;
 
 /// Settings of the controller.
 #[derive(Clone, Debug)]
