@@ -41,7 +41,7 @@ const LOOKS: usize = 512;
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How long looks may go on after the operator was told to stop. A write takes milliseconds; what
 /// waits for an answer of IBM Cloud for longer is left to the replica that takes over.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(500);
 /// How long the end of the leadership task is waited for.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
