@@ -420,10 +420,9 @@ fn write(
 fn fences(cli: &Cli, root: &Path) -> Vec<bool> {
     match cli.fence {
         Some(Fence::On) => vec![true],
-        Some(Fence::Off) => vec![false],
         Some(Fence::Both) => vec![true, false],
         None if bed::has_fence(root) => vec![true, false],
-        None => vec![false],
+        Some(Fence::Off) | None => vec![false],
     }
 }
 
