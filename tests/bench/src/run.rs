@@ -413,6 +413,7 @@ fn write(
         format!("{}\n", serde_json::to_string_pretty(&report)?),
     )?;
     fs::write(cli.out.join("chart.svg"), svg(charts))?;
+    fs::write(cli.out.join("report.md"), report::markdown(rows))?;
     println!("{}", path.display());
     Ok(())
 }
