@@ -7,6 +7,7 @@ pub mod connection;
 pub mod context;
 mod execute;
 pub mod forced;
+pub mod gauges;
 mod instance;
 pub mod leadership;
 pub mod limiter;
@@ -157,6 +158,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
                     context: Arc::clone(&context),
                     key: key.clone(),
                 };
+                let _measured = context.metrics.look();
                 reconcile::look_at(&context, &term, &key).await;
             });
         }
