@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::value::RawValue;
 
-pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
+pub use super::gathered::{Gathered, NamespaceFacts, Remembered};
 use super::held::{Held, is_newer};
 use super::queue::{Lane, ObjectKey};
 use super::said::Said;
@@ -19,9 +19,6 @@ use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::domain::concern;
 use crate::domain::look::request;
 use crate::domain::secret::{self, SecretView};
-
-/// An object that is to be looked at, and in which lane.
-pub type Concerned = Vec<(ObjectKey, Lane)>;
 
 /// An object that is to be looked at, and in which lane.
 pub type Concerned = Vec<(ObjectKey, Lane)>;
