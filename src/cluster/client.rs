@@ -18,7 +18,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use tower::timeout::TimeoutLayer;
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Layer, ServiceBuilder};
+
+use super::meter::Meter;
+use crate::metrics::ApiRequests;
 
 /// Name and version, as servers see them.
 pub const AGENT: &str = concat!("key-protect-operator/", env!("CARGO_PKG_VERSION"));
@@ -35,11 +38,12 @@ const PONG: Duration = Duration::from_secs(3);
 /// what nothing else would end: a listing without an answer would leave the operator blind for ever.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// Makes a client from the Pod's ServiceAccount or, outside a cluster, from the kubeconfig.
+/// Makes a client from the Pod's ServiceAccount or, outside a cluster, from the kubeconfig. Its
+/// requests are counted.
 ///
 /// # Errors
 /// Where there is neither, or it cannot be read.
-pub async fn connect() -> Result<Client, kube::Error> {
+pub async fn connect(requests: &ApiRequests) -> Result<Client, kube::Error> {
     let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
     config
         .headers
@@ -74,5 +78,6 @@ pub async fn connect() -> Result<Client, kube::Error> {
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(http);
-    Ok(Client::new(service, config.default_namespace))
+    let metered = Meter(requests.clone()).layer(service);
+    Ok(Client::new(metered, config.default_namespace))
 }

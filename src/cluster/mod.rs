@@ -3,6 +3,7 @@
 pub mod client;
 pub mod events;
 pub mod lease;
+pub mod meter;
 mod protobuf;
 mod received;
 pub mod request;

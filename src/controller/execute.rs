@@ -8,9 +8,10 @@ use kube::Resource;
 
 use super::clock::now;
 use super::context::{Context, WritePermit};
-use super::held::{lane_of, text};
+use super::held::text;
 use super::leadership::{NotLeading, Term};
-use super::queue::{Lane, ObjectKey};
+use super::queue::ObjectKey;
+use super::said::{Said, lane_of};
 use super::world::Gathered;
 use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::request as api_request;
@@ -188,6 +189,7 @@ pub(super) async fn settle(
     plan: Plan,
 ) {
     log(key, &plan);
+    context.metrics.synced(plan.outcome);
     let object = &gathered.object;
     let mut next = plan.next;
     let mut remembered = gathered.remembered.clone();
@@ -195,7 +197,7 @@ pub(super) async fn settle(
     remembered.missed_at = None;
     let mut lane = lane_of(object);
     if let Some(status) = plan.status.as_deref() {
-        let synced = status.secret.is_some();
+        let said = Said::of(Some(status));
         let status = text(status);
         let written = {
             let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
@@ -207,10 +209,10 @@ pub(super) async fn settle(
         match written {
             Ok(version) => {
                 remembered.unwritten = 0;
-                lane = if synced { Lane::Routine } else { Lane::First };
+                lane = said.lane();
                 let uid = object.metadata.uid.as_deref();
                 let version = version.as_deref();
-                context.world().status_written(key, uid, version, lane);
+                context.world().status_written(key, uid, version, said);
             }
             Err(failure) => {
                 context.world().status_not_written(key);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::held::Held;
 use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::domain::access::Question;
 use crate::domain::look::observed::Memory;
@@ -65,4 +66,13 @@ pub struct Gathered {
     pub superseded: Vec<SecretView>,
     /// What is remembered.
     pub remembered: Remembered,
+}
+
+/// An object, and what is remembered of it.
+#[derive(Debug)]
+pub struct Known {
+    /// The object.
+    pub held: Held,
+    /// What is remembered; nothing, before its first look has ended.
+    pub remembered: Option<Box<Remembered>>,
 }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::queue::{Lane, ObjectKey};
+use super::said::Said;
 use crate::api::{KeyProtectKey, SYNC_REQUESTED_ANNOTATION};
 use crate::domain::concern;
 use crate::domain::look::request;
@@ -35,6 +36,8 @@ pub struct Held {
     pub interval: SignedDuration,
     /// The lane in which it is looked at.
     pub lane: Lane,
+    /// What its status says, shared with whoever counts it.
+    pub said: Arc<Said>,
     /// Whether it names a key by its name, which only a listing can look up.
     pub names_by_name: bool,
     /// Hashes of the keys that it names.
@@ -52,13 +55,15 @@ impl Held {
     #[must_use]
     pub fn new(object: KeyProtectKey, instance: Arc<ObjectKey>, named: Box<[u64]>) -> Self {
         let target = request::target_name(&object);
+        let said = Said::of(object.status.as_ref());
         let own = object.metadata.name.as_deref() == Some(target);
         Self {
             target: (!own).then(|| target.into()),
             names_by_name: concern::names_by_name(&object),
             named,
             interval: schedule::interval_of(&object, SignedDuration::MAX),
-            lane: lane_of(&object),
+            lane: said.lane(),
+            said: Arc::new(said),
             spec: text(&object.spec),
             status: object.status.as_ref().map(text),
             instance,
@@ -94,11 +99,19 @@ impl Held {
         })
     }
 
+    /// Its target.
+    #[must_use]
+    pub fn target_key(&self, key: &ObjectKey) -> ObjectKey {
+        let name = self.target.as_deref().unwrap_or(&key.name);
+        ObjectKey::new(&key.namespace, name)
+    }
+
     /// Takes in the status that the operator wrote, and the version that it made.
-    pub fn written(&mut self, version: &str, status: Box<RawValue>, lane: Lane) {
+    pub fn written(&mut self, version: &str, status: Box<RawValue>, said: Said) {
         self.resource_version = version.into();
         self.status = Some(status);
-        self.lane = lane;
+        self.lane = said.lane();
+        self.said = Arc::new(said);
     }
 
     /// Whether it is being deleted.
@@ -163,16 +176,6 @@ impl HeldSecret {
             ..read(&self.view)?
         })
     }
-}
-
-/// Objects that never synced go first.
-#[must_use]
-pub fn lane_of(object: &KeyProtectKey) -> Lane {
-    let synced = object
-        .status
-        .as_ref()
-        .is_some_and(|status| status.secret.is_some());
-    if synced { Lane::Routine } else { Lane::First }
 }
 
 /// Compares resourceVersions; one that is missing counts as newer.

@@ -92,6 +92,7 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
     });
     let credential = CredentialFile::mounted(&settings.credentials_dir, name);
     let options = ClientOptions {
+        metrics: context.metrics.upstream.clone(),
         paced: true,
         ..ClientOptions::default()
     };

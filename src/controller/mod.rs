@@ -8,6 +8,7 @@ pub mod context;
 mod execute;
 pub mod forced;
 pub mod gathered;
+pub mod gauges;
 pub mod held;
 mod instance;
 pub mod leadership;
@@ -15,6 +16,7 @@ pub mod limiter;
 pub mod queue;
 pub mod reads;
 mod reconcile;
+pub mod said;
 pub mod secrets;
 pub mod turns;
 mod watching;
@@ -42,7 +44,7 @@ const LOOKS: usize = 512;
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How long looks may go on after the operator was told to stop. A write takes milliseconds; what
 /// waits for an answer of IBM Cloud for longer is left to the replica that takes over.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(500);
 /// How long the end of the leadership task is waited for.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -158,6 +160,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
                     context: Arc::clone(&context),
                     key: key.clone(),
                 };
+                let _measured = context.metrics.look();
                 reconcile::look_at(&context, &term, &key).await;
             });
         }

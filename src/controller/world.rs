@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::value::RawValue;
 
-pub use super::gathered::{Gathered, NamespaceFacts, Remembered};
+pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
 use super::held::{Held, is_newer};
 use super::queue::{Lane, ObjectKey};
+use super::said::Said;
 use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::domain::concern;
@@ -21,15 +22,6 @@ use crate::domain::secret::{self, SecretView};
 
 /// An object that is to be looked at, and in which lane.
 pub type Concerned = Vec<(ObjectKey, Lane)>;
-
-/// An object, and what is remembered of it.
-#[derive(Debug)]
-pub struct Known {
-    /// The object.
-    pub held: Held,
-    /// What is remembered; nothing, before its first look has ended.
-    pub remembered: Option<Box<Remembered>>,
-}
 
 /// What the watches have shown.
 #[derive(Debug)]
@@ -75,7 +67,7 @@ impl World {
     pub fn gather(&self, key: &ObjectKey) -> Option<Gathered> {
         let known = self.keys.get(key)?;
         let held = &known.held;
-        let target = target_of(key, held);
+        let target = held.target_key(key);
         let oldest = self
             .wanting(&target)
             .min_by(|(_, a), (_, b)| a.held.age().cmp(&b.held.age()));
@@ -177,6 +169,16 @@ impl World {
         all.map(|(key, known)| (key, &**known))
     }
 
+    /// Every instance that an object means, whether or not it is there.
+    pub fn meant(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.meant.iter().map(|key| &**key)
+    }
+
+    /// Every instance.
+    pub fn instances(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<KeyProtectInstance>)> {
+        self.instances.iter()
+    }
+
     /// Whether another object names a key that this one names.
     #[must_use]
     pub fn shares_a_key(&self, object: &KeyProtectKey) -> bool {
@@ -223,7 +225,7 @@ impl World {
         {
             return Vec::new();
         }
-        let instance = self.meant(self.instance_key(&object));
+        let instance = self.one_of(self.instance_key(&object));
         let named = self.hashes(&object).into_iter().collect();
         let held = Held::new(object, instance, named);
         let mut concerned = Vec::new();
@@ -286,7 +288,7 @@ impl World {
         key: &ObjectKey,
         uid: Option<&str>,
         version: Option<&str>,
-        lane: Lane,
+        said: Said,
     ) {
         let Some(status) = self.in_writing.remove(key) else {
             return;
@@ -297,12 +299,12 @@ impl World {
         {
             known
                 .held
-                .written(version.unwrap_or_default(), status, lane);
+                .written(version.unwrap_or_default(), status, said);
         }
     }
 
     /// One value for all objects that mean the same instance.
-    fn meant(&mut self, instance: ObjectKey) -> Arc<ObjectKey> {
+    fn one_of(&mut self, instance: ObjectKey) -> Arc<ObjectKey> {
         if let Some(meant) = self.meant.get(&instance) {
             return Arc::clone(meant);
         }
@@ -313,7 +315,7 @@ impl World {
 
     /// Takes note of an object that is not held yet; returns who else wants its target.
     fn link(&mut self, key: &ObjectKey, held: &Held) -> Concerned {
-        let target = target_of(key, held);
+        let target = held.target_key(key);
         let others = self.concern(&target);
         if held.target.is_some() {
             self.by_target
@@ -329,7 +331,7 @@ impl World {
 
     /// Takes note that an object is not held any more; returns who else wants its target.
     fn unlink(&mut self, key: &ObjectKey, held: &Held) -> Concerned {
-        let target = target_of(key, held);
+        let target = held.target_key(key);
         if held.target.is_some()
             && let Some(names) = self.by_target.get_mut(&target)
         {
@@ -497,8 +499,4 @@ impl World {
         self.namespaces
             .retain(|name, _| listed.contains(&ObjectKey::new("", name)));
     }
-}
-
-fn target_of(key: &ObjectKey, held: &Held) -> ObjectKey {
-    ObjectKey::new(&key.namespace, held.target.as_deref().unwrap_or(&key.name))
 }

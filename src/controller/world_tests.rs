@@ -3,7 +3,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::held::text;
-use super::queue::{Lane, ObjectKey};
+use super::queue::ObjectKey;
+use super::said::Said;
 use super::world::World;
 use crate::api::KeyProtectKey;
 
@@ -24,7 +25,7 @@ fn status(answered: &str) -> Box<RawValue> {
 }
 
 fn written(world: &mut World, version: &str) {
-    world.status_written(&key(), Some("u"), Some(version), Lane::First);
+    world.status_written(&key(), Some("u"), Some(version), Said::of(None));
 }
 
 fn world_with(object: KeyProtectKey) -> World {
