@@ -291,13 +291,13 @@ fn spread(context: &Context, key: &ObjectKey, connection: &Connection, news: &Ne
     connection.poke.notify_one();
     let concerned = match news {
         News::Failed => growing_stale(context, key, connection),
-        News::Singly => context.world().meaning(key),
         // Those that waited for the first listing go on by themselves.
         News::Listed {
             changes: None,
             recovered: false,
         } => return,
-        News::Listed {
+        News::Singly
+        | News::Listed {
             recovered: true, ..
         } => context.world().meaning(key),
         News::Listed {
