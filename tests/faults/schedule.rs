@@ -263,7 +263,7 @@ fn people(chance: &mut Chance, rolled_back: bool) -> Act {
         25..30 => Act::Disown(slot),
         30..50 => Act::MoveAlias(instance, alias(chance)),
         50..56 => Act::AliasGap(instance, alias(chance), span),
-        56..62 => Act::Renew(instance, *chance.pick(&NAMES)),
+        56..62 => Act::Renew(instance, one(chance, &NAMES)),
         62..66 => Act::Blink(instance, alias(chance), span),
         66..70 => Act::RotateApiKey(instance),
         70..72 => Act::Release(slot),
@@ -276,11 +276,16 @@ fn people(chance: &mut Chance, rolled_back: bool) -> Act {
     }
 }
 
+fn one(chance: &mut Chance, of: &[&'static str]) -> &'static str {
+    let one: &&'static str = chance.pick(of);
+    one
+}
+
 fn alias(chance: &mut Chance) -> &'static str {
     if chance.percent(30) {
-        *chance.pick(&OWN)
+        one(chance, &OWN)
     } else {
-        *chance.pick(&ALIASES)
+        one(chance, &ALIASES)
     }
 }
 
