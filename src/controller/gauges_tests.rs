@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::api::KeyProtectKey;
 use crate::controller::clock::Heartbeat;
 use crate::domain::service::ids::KeyId;
 use crate::domain::service::metadata::KeyMetadata;
@@ -12,6 +13,10 @@ fn object(name: &str, status: &serde_json::Value) -> KeyProtectKey {
         "spec": {}, "status": status,
     }))
     .unwrap()
+}
+
+fn said(object: &KeyProtectKey) -> Arc<Said> {
+    Arc::new(Said::of(object.status.as_ref()))
 }
 
 fn condition(kind: &str, status: &str, reason: &str) -> serde_json::Value {
@@ -51,7 +56,7 @@ fn objects_are_counted_by_what_they_say_and_never_by_a_word_of_their_own() {
         ),
         object("e", &json!({})),
     ]
-    .map(Arc::new);
+    .map(|object| said(&object));
     let gauges = tally(objects.iter());
     let expected = [
         (("True", "Synced"), 2),
@@ -71,13 +76,13 @@ fn the_next_key_to_expire_is_the_first_that_has_not_yet() {
             .iter()
             .map(|date| json!({"id": "x", "expirationDate": date}))
             .collect();
-        Arc::new(object(name, &json!({"keys": keys})))
+        said(&object(name, &json!({"keys": keys})))
     };
     let used = [
         expiring("past", &["2026-11-24T09:59:59Z"]),
         expiring("two", &["2027-01-01T00:00:00Z", "2026-11-24T10:01:00Z"]),
         expiring("no date", &["soon"]),
-        Arc::new(object("none", &json!({}))),
+        said(&object("none", &json!({}))),
     ];
     assert_eq!(
         next_expiry(&used, now).map(|at| seconds(now, at)),

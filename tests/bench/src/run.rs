@@ -413,6 +413,7 @@ fn write(
         format!("{}\n", serde_json::to_string_pretty(&report)?),
     )?;
     fs::write(cli.out.join("chart.svg"), svg(charts))?;
+    fs::write(cli.out.join("report.md"), report::markdown(rows))?;
     println!("{}", path.display());
     Ok(())
 }
@@ -420,10 +421,9 @@ fn write(
 fn fences(cli: &Cli, root: &Path) -> Vec<bool> {
     match cli.fence {
         Some(Fence::On) => vec![true],
-        Some(Fence::Off) => vec![false],
         Some(Fence::Both) => vec![true, false],
         None if bed::has_fence(root) => vec![true, false],
-        None => vec![false],
+        Some(Fence::Off) | None => vec![false],
     }
 }
 
