@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::held::Held;
 use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::domain::access::Question;
 use crate::domain::look::observed::Memory;
