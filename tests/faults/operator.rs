@@ -95,6 +95,7 @@ impl Operator {
             .args(["--pod-name", pod, "--pod-uid", &format!("uid-of-{pod}")])
             .args(["--lease-duration", LEASE])
             .args(["--health-address", "127.0.0.1:0"])
+            .args(["--metrics-address", "127.0.0.1:0"])
             .args(["--log", "info,key_protect_operator=debug"])
             .env("KUBECONFIG", &self.settings.kubeconfig)
             .stdin(Stdio::null())
