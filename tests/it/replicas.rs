@@ -225,7 +225,6 @@ fn one_replica_leads_and_another_asks_nothing_and_writes_nothing_until_it_takes_
     let stage = turn.stage;
     let scene = stage.scene("standby");
     scene.alias("orders-db", "payload");
-    let begun = Instant::now();
     let first = Replica::start(stage, "first", LONG);
     first.until_leading();
     let second = Replica::start(stage, "second", LONG);
