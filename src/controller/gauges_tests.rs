@@ -4,11 +4,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 use super::*;
-<<<<<<< HEAD
 use crate::api::KeyProtectKey;
-use crate::controller::clock::Heartbeat;
-=======
->>>>>>> metrics
 use crate::domain::service::ids::KeyId;
 use crate::domain::service::metadata::KeyMetadata;
 
