@@ -8,7 +8,7 @@ TOOLS := $(TARGET)/tools
 DENY_VERSION := 0.20.2
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help demo test check fmt-check clippy deny crds-check cluster tools image
+.PHONY: help demo test fuzz-emulator check fmt-check clippy deny crds-check cluster tools image
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -20,9 +20,12 @@ test: cluster ## Run all tests
 	@echo "test: unit and integration tests, against a real API server and the emulator"
 	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-12} cargo test --workspace
 	@echo "test: IBM's own Python client against the emulator"
-	@EMULATOR="$(TARGET)/debug/key-protect-emulator" tests/emulator/python/run -q
+	@EMULATOR="$(TARGET)/debug/key-protect-emulator" tests/emulator/python/run
 	@echo "test: the operator's image in a Pod, from deploy/"
 	@tests/pod/run
+
+fuzz-emulator: ## Send the emulator random requests for an hour (FUZZ_SECONDS, FUZZ_SEED)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} cargo test -p key-protect-emulator --test fuzz -- --nocapture
 
 check: fmt-check clippy crds-check deny ## Check format, lints, generated files and dependencies
 

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A fault.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -14,7 +15,11 @@ pub struct Fault {
     #[serde(default, rename = "match")]
     pub matches: Match,
     /// How likely it befalls one of them; always, by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "probability"
+    )]
     pub probability: Option<f64>,
     /// How often it befalls any of them; for ever, by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,7 +73,7 @@ impl OneOrMany {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Effect {
     /// This status in place of the operation, which is not done.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "status")]
     pub status: Option<u16>,
     /// This reason code in the body of the status.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +93,24 @@ pub struct Effect {
     /// Further headers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+}
+
+/// Reads the status of a final answer.
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let status = Option::<u16>::deserialize(deserializer)?;
+    if status.is_none_or(|status| (200..=599).contains(&status)) {
+        return Ok(status);
+    }
+    Err(D::Error::custom("a status is from 200 to 599"))
+}
+
+/// Reads how likely something is.
+fn probability<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let likely = Option::<f64>::deserialize(deserializer)?;
+    if likely.is_none_or(|likely| (0.0..=1.0).contains(&likely)) {
+        return Ok(likely);
+    }
+    Err(D::Error::custom("a probability is from 0 to 1"))
 }
 
 /// What becomes of a body.

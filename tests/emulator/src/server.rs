@@ -1,7 +1,7 @@
 //! Listeners: they take connections and hand requests on.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -32,10 +32,11 @@ pub(crate) async fn serve_api(
         let acceptor = acceptor.clone();
         let shared = Arc::clone(&shared);
         async move {
+            let peer = stream.peer_addr().ok().map(|peer| peer.ip());
             match acceptor {
-                None => api_connection(stream, shared).await,
+                None => api_connection(stream, peer, shared).await,
                 Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => api_connection(stream, shared).await,
+                    Ok(stream) => api_connection(stream, peer, shared).await,
                     Err(error) => tracing::debug!(%error, "no TLS session"),
                 },
             }
@@ -60,7 +61,7 @@ pub(crate) async fn serve_admin(listener: TcpListener, router: Router) {
     .await;
 }
 
-async fn api_connection<S>(stream: S, shared: Arc<Shared>)
+async fn api_connection<S>(stream: S, peer: Option<IpAddr>, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -68,7 +69,7 @@ where
     let service = {
         let hangup = Arc::clone(&hangup);
         service_fn(move |request: Request<Incoming>| {
-            pipeline::serve(Arc::clone(&shared), Arc::clone(&hangup), request)
+            pipeline::serve(Arc::clone(&shared), peer, Arc::clone(&hangup), request)
         })
     };
     let builder = Builder::new(TokioExecutor::new());

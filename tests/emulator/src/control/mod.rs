@@ -9,6 +9,7 @@ pub mod types;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::MAX_RATE;
 use crate::domain::access::Grant;
 use crate::domain::instance::Instance;
 use crate::domain::modes::{Modes, after};
@@ -231,9 +232,24 @@ impl Control {
         self.shared.clock.set_offset(seconds);
     }
 
+    /// Sets how many of the emulator's seconds go by in a real one.
+    pub fn set_clock_rate(&self, rate: f64) -> Result<(), ControlError> {
+        if self.shared.clock.set_rate(rate) {
+            return Ok(());
+        }
+        Err(ControlError::Wrong(format!(
+            "{rate} is no rate; from 0 to {MAX_RATE} seconds go by in one"
+        )))
+    }
+
     /// Returns how far the emulator's clock is ahead of the real one.
     pub fn clock_offset(&self) -> i64 {
         self.shared.clock.offset()
+    }
+
+    /// Returns how many of the emulator's seconds go by in a real one.
+    pub fn clock_rate(&self) -> f64 {
+        self.shared.clock.rate()
     }
 
     /// Returns the requests that were served.

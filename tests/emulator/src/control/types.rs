@@ -161,12 +161,29 @@ pub struct Expiration {
     pub expiration_date: Option<String>,
 }
 
-/// How far the emulator's clock is ahead.
+/// Where the emulator's clock is to stand, and how fast it is to go. What is
+/// absent stays as it is.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SetClock {
+    /// How many seconds ahead of the real time; negative for behind.
+    pub offset_seconds: Option<i64>,
+    /// How many seconds go by in a real one; 0 stops it.
+    pub rate: Option<f64>,
+}
+
+/// A cloud resource that a root key is to protect.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ClockOffset {
-    /// Seconds; negative for a clock that is behind.
-    pub offset_seconds: i64,
+pub struct NewRegistration {
+    /// The resource's CRN.
+    pub resource_crn: String,
+    /// A description.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Whether a retention policy keeps the key from deletion.
+    #[serde(default)]
+    pub prevent_key_deletion: bool,
 }
 
 /// How long tokens live.

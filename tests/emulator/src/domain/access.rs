@@ -26,13 +26,16 @@ pub enum Role {
 pub enum Action {
     /// List keys, or count them.
     List,
-    /// Read metadata, or list rings.
+    /// Read metadata and versions, list rings and registrations.
     Read,
+    /// Wrap, unwrap, rewrap.
+    Wrap,
     /// Read a payload.
     ReadPayload,
-    /// Create keys, aliases and rings.
+    /// Create keys, aliases, rings and import tokens; rotate; authorise a
+    /// deletion.
     Write,
-    /// Delete, restore, move, enable, disable, delete rings.
+    /// Delete, restore, move, enable, disable, delete rings; policies and KMIP.
     Manage,
     /// Purge.
     Purge,
@@ -42,7 +45,7 @@ impl Role {
     /// Says whether the role includes the action.
     pub fn allows(self, action: Action) -> bool {
         match action {
-            Action::List | Action::Read => self != Self::KeyPurge,
+            Action::List | Action::Read | Action::Wrap => self != Self::KeyPurge,
             Action::ReadPayload => {
                 matches!(self, Self::ReaderPlus | Self::Writer | Self::Manager)
             }
@@ -153,15 +156,21 @@ mod tests {
     fn roles_allow_what_the_published_table_says() {
         use Action::*;
         let table = [
-            (Role::Reader, [true, true, false, false, false, false]),
-            (Role::ReaderPlus, [true, true, true, false, false, false]),
-            (Role::Writer, [true, true, true, true, false, false]),
-            (Role::Manager, [true, true, true, true, true, false]),
-            (Role::KeyPurge, [false, false, false, false, false, true]),
+            (Role::Reader, [true, true, true, false, false, false, false]),
+            (
+                Role::ReaderPlus,
+                [true, true, true, true, false, false, false],
+            ),
+            (Role::Writer, [true, true, true, true, true, false, false]),
+            (Role::Manager, [true, true, true, true, true, true, false]),
+            (
+                Role::KeyPurge,
+                [false, false, false, false, false, false, true],
+            ),
         ];
         for (role, expected) in table {
-            let actual =
-                [List, Read, ReadPayload, Write, Manage, Purge].map(|action| role.allows(action));
+            let actual = [List, Read, Wrap, ReadPayload, Write, Manage, Purge]
+                .map(|action| role.allows(action));
             assert_eq!(actual, expected, "{role:?}");
         }
     }

@@ -7,7 +7,8 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The switches; each has a default, and the admin port sets any of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,12 +37,16 @@ pub struct Modes {
     /// Deleted keys read as Deactivated (3).
     pub deleted_reads_as3: bool,
     /// What reading a deleted key answers: 200 without payload, or 410.
+    #[serde(deserialize_with = "either::<_, 200, 410>")]
     pub deleted_get: u16,
     /// What an instance that does not exist answers: 404 or 401.
+    #[serde(deserialize_with = "either::<_, 404, 401>")]
     pub unknown_instance: u16,
     /// What a key in another ring than the header's answers: 404 or 401.
+    #[serde(deserialize_with = "either::<_, 404, 401>")]
     pub other_ring: u16,
     /// What a key outside the caller's grants answers: 401 or 404.
+    #[serde(deserialize_with = "either::<_, 401, 404>")]
     pub no_access: u16,
     /// How long a deleted alias lingers.
     pub alias_deletion_delay_seconds: i64,
@@ -120,6 +125,20 @@ impl Modes {
         let second = now.as_second();
         Timestamp::from_second(second - second.rem_euclid(every)).unwrap_or(now)
     }
+}
+
+/// Reads a status that is one of two.
+fn either<'de, D, const ONE: u16, const OTHER: u16>(deserializer: D) -> Result<u16, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let status = u16::deserialize(deserializer)?;
+    if status == ONE || status == OTHER {
+        return Ok(status);
+    }
+    Err(D::Error::custom(format!(
+        "{status}, expected {ONE} or {OTHER}"
+    )))
 }
 
 /// Renders a time as the API does: to the second, so that keys that were made

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::answer::Answer;
 use super::calls::{self, Call, Trace};
-use super::identity;
+use super::operations::tokens;
 use super::route::{Operation, route};
 use crate::faults::{BodyEffect, Cut, Effect, Target};
 use crate::journal::Served;
@@ -59,6 +60,7 @@ impl Drop for Entry {
 /// Serves a request. `hangup` ends the connection that it came by.
 pub async fn serve(
     shared: Arc<Shared>,
+    peer: Option<IpAddr>,
     hangup: Arc<Notify>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Cutting> {
@@ -88,6 +90,7 @@ pub async fn serve(
         body,
         now: shared.now(),
         random,
+        peer,
     };
     let path = format!("{}?{raw_query}", head.uri.path());
     let Strike {
@@ -201,7 +204,7 @@ async fn wait(milliseconds: Option<u64>) {
 fn perform(shared: &Shared, call: &Call, trace: &mut Trace) -> Answer {
     let mut world = shared.world();
     match call.route.operation {
-        Operation::Token => identity::token(&world, call, trace),
+        Operation::Token => tokens::token(&world, call, trace),
         Operation::Unknown => Answer::fault(404, None),
         _ => calls::serve(&mut world, call, trace),
     }
@@ -210,7 +213,7 @@ fn perform(shared: &Shared, call: &Call, trace: &mut Trace) -> Answer {
 /// Answers a status that a fault asks for, as the service that was asked would.
 fn spoilt(call: &Call, status: u16, code: Option<&str>) -> Answer {
     if call.route.operation == Operation::Token {
-        return identity::fault(call, status, code);
+        return tokens::fault(call, status, code);
     }
     Answer::fault(status, code)
 }

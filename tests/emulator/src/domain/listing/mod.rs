@@ -7,14 +7,15 @@ pub mod sort;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use self::filter::Filter;
 use self::search::Search;
 use self::sort::Sort;
 use super::access::Rights;
 use super::instance::Instance;
-use super::key::{KEY_TYPE, Key};
+use super::key::{KEY_TYPE, Key, KeyView};
 use super::modes::{Modes, after};
 use super::refusal::Refusal;
 use super::state::{KeyClass, KeyState};
@@ -153,16 +154,40 @@ pub fn total(instance: &Instance, rights: &Rights, query: &ListQuery, modes: &Mo
         .count()
 }
 
+/// A page of a list, as it goes to the wire. An empty one has no `resources`
+/// member at all.
+#[derive(Debug, Serialize)]
+pub struct Page<'k> {
+    metadata: PageMetadata,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resources: Vec<KeyView<'k>>,
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    collection_type: &'static str,
+    collection_total: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search_query: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete_search: Option<bool>,
+}
+
 /// Makes a page of a list.
-pub fn page(
-    instance: &mut Instance,
+pub fn page<'k>(
+    instance: &'k mut Instance,
     rights: &Rights,
     query: &ListQuery,
     modes: &Modes,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Page<'k>, Refusal> {
     instance.lists += 1;
-    let mut metadata = json!({ "collectionType": KEY_TYPE });
+    let instance = &*instance;
+    let mut metadata = PageMetadata {
+        collection_type: KEY_TYPE,
+        ..PageMetadata::default()
+    };
     let mut visible: Vec<&Key> = instance
         .keys
         .values()
@@ -173,16 +198,13 @@ pub fn page(
         .collect();
     query.sort.apply(&mut visible);
     if let Some(search) = &query.search {
-        metadata["searchQuery"] = search.echo();
+        metadata.search_query = Some(search.echo());
         let first = search.looked_up(&visible, instance);
-        if visible.len() > SEARCHABLE {
-            let Some(found) = first else {
-                return Err(search::too_broad());
-            };
-            metadata["incompleteSearch"] = json!(true);
-            visible = vec![found];
+        let broad = visible.len() > SEARCHABLE;
+        metadata.incomplete_search = Some(broad);
+        if broad {
+            visible = vec![first.ok_or_else(search::too_broad)?];
         } else {
-            metadata["incompleteSearch"] = json!(false);
             visible.retain(|key| search.matches(key));
             if let Some(found) = first {
                 visible.retain(|key| key.id != found.id);
@@ -196,34 +218,37 @@ pub fn page(
     if modes.list_empty {
         visible.clear();
     }
-    let rows: Vec<Value> = visible
+    let resources: Vec<KeyView<'_>> = visible
         .into_iter()
         .skip(query.offset)
         .take(query.limit)
         .map(|key| row(key, &instance.crn, modes, now))
         .collect();
-    metadata["collectionTotal"] = json!(rows.len());
-    if rows.is_empty() {
-        // An empty list has no `resources` member at all.
-        return Ok(json!({ "metadata": metadata }));
-    }
-    Ok(json!({ "metadata": metadata, "resources": rows }))
+    metadata.collection_total = resources.len();
+    Ok(Page {
+        metadata,
+        resources,
+    })
 }
 
-fn row(key: &Key, crn: &str, modes: &Modes, now: Timestamp) -> Value {
+fn row<'k>(key: &'k Key, crn: &str, modes: &Modes, now: Timestamp) -> KeyView<'k> {
     let mut row = key.metadata(crn, modes, now);
-    if let Some(fields) = row.as_object_mut() {
-        if modes.list_omits_aliases {
-            fields.remove("aliases");
-        }
-        if modes.list_omits_rings {
-            fields.remove("keyRingID");
-        }
+    if modes.list_omits_aliases {
+        row.aliases = None;
+    }
+    if modes.list_omits_rings {
+        row.key_ring_id = None;
     }
     row
 }
 
 /// The list that a caller gets who may not list.
-pub fn nothing() -> Value {
-    json!({ "metadata": { "collectionType": KEY_TYPE, "collectionTotal": 0 } })
+pub fn nothing() -> Page<'static> {
+    Page {
+        metadata: PageMetadata {
+            collection_type: KEY_TYPE,
+            ..PageMetadata::default()
+        },
+        resources: Vec::new(),
+    }
 }

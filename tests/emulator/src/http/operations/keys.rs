@@ -1,25 +1,20 @@
-//! The operations on keys and their aliases, as HTTP has them.
+//! The operations on keys: their life, from creation to purge.
 
-use serde_json::json;
-
-use super::answer::{Answer, JSON, envelope};
-use super::body;
-use super::calls::{Admitted, Trace};
-use super::route::Operation;
+use super::{flag, read_type};
 use crate::domain::access::Action;
 use crate::domain::key::KEY_TYPE;
 use crate::domain::listing::{self, ListQuery};
-use crate::domain::modes::date;
 use crate::domain::refusal::Refusal;
 use crate::domain::rings::{self, DEFAULT_RING};
 use crate::domain::state::KeyState;
-
-const ALIAS_TYPE: &str = "application/vnd.ibm.kms.key_alias+json";
+use crate::http::answer::{Answer, envelope};
+use crate::http::body::keys as body;
+use crate::http::calls::{Admitted, Trace};
 
 /// GET keys.
 pub fn list(admitted: &mut Admitted<'_>) -> Result<Answer, Refusal> {
     let query = query(admitted)?;
-    let media_type = read_type(admitted);
+    let media_type = read_type(admitted, KEY_TYPE);
     if !admitted.rights.anywhere(Action::List) {
         if !admitted.modes.list_forbidden_as_empty200 {
             return Err(Refusal::no_access());
@@ -57,8 +52,12 @@ fn query(admitted: &Admitted<'_>) -> Result<ListQuery, Refusal> {
     }
 }
 
-/// POST keys.
-pub fn create(admitted: &mut Admitted<'_>, trace: &mut Trace) -> Result<Answer, Refusal> {
+/// POST keys, with policies of the key's own where the operation takes them.
+pub fn create(
+    admitted: &mut Admitted<'_>,
+    with_policies: bool,
+    trace: &mut Trace,
+) -> Result<Answer, Refusal> {
     let call = admitted.call;
     let ring = call.header("x-kms-key-ring").map(str::to_owned);
     if !admitted
@@ -67,7 +66,7 @@ pub fn create(admitted: &mut Admitted<'_>, trace: &mut Trace) -> Result<Answer, 
     {
         return Err(Refusal::no_access());
     }
-    let new = body::new_key(&call.body, ring)?;
+    let new = body::new_key(&call.body, ring, with_policies)?;
     let payload = new.check(call.now)?;
     let caller = &admitted.caller;
     let id = admitted
@@ -82,75 +81,40 @@ pub fn create(admitted: &mut Admitted<'_>, trace: &mut Trace) -> Result<Answer, 
     )
 }
 
-/// The operations on a key that was found and may be operated on.
-pub fn on_key(
-    admitted: &mut Admitted<'_>,
-    operation: Operation,
-    id: &str,
-) -> Result<Answer, Refusal> {
-    let (call, modes, now) = (admitted.call, admitted.modes, admitted.call.now);
-    let caller = admitted.caller.clone();
-    match operation {
-        Operation::Metadata => read(admitted, id, false),
-        Operation::Get => read(admitted, id, true),
-        Operation::Delete => delete(admitted, id),
-        Operation::Purge => purge(admitted, id),
-        Operation::Restore => {
-            admitted.instance.restore(id, now)?;
-            key_answer(admitted, 201, id, call.wants_representation() == Some(true))
-        }
-        Operation::Enable | Operation::Disable => {
-            admitted
-                .instance
-                .set_enabled(id, operation == Operation::Enable, now)?;
-            Ok(Answer::empty(204))
-        }
-        Operation::Patch => {
-            let ring = body::patched_ring(&call.body)?;
-            if !admitted.rights.on_ring(Action::Manage, &ring) {
-                return Err(Refusal::no_access());
-            }
-            admitted
-                .instance
-                .move_to_ring(id, &ring, modes.ring_move_delay_seconds, now)?;
-            key_answer(admitted, 200, id, false)
-        }
-        Operation::CreateAlias => {
-            admitted
-                .instance
-                .create_alias(id, call.item(), &caller, now)?;
-            let resource = json!({
-                "keyId": id,
-                "alias": call.item(),
-                "createdBy": caller,
-                "creationDate": date(now),
-            });
-            Ok(Answer::json(
-                201,
-                ALIAS_TYPE,
-                &envelope(ALIAS_TYPE, &[resource]),
-            ))
-        }
-        Operation::DeleteAlias => {
-            admitted
-                .instance
-                .delete_alias(id, call.item(), modes, now)?;
-            Ok(Answer::empty(204))
-        }
-        _ => Err(Refusal::bare(404, "Not Found: no such operation.")),
+/// PATCH a key: moves it to another ring.
+pub fn patch(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
+    let (call, modes) = (admitted.call, admitted.modes);
+    let ring = body::patched_ring(&call.body)?;
+    if !admitted.rights.on_ring(Action::Manage, &ring) {
+        return Err(Refusal::no_access());
     }
+    let delay = modes.ring_move_delay_seconds;
+    admitted.instance.move_to_ring(id, &ring, delay, call.now)?;
+    key_answer(admitted, 200, id, false)
 }
 
-fn delete(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
+/// POST a restoration.
+pub fn restore(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
     let call = admitted.call;
-    admitted.instance.delete(id, &admitted.caller, call.now)?;
+    admitted.instance.restore(id, call.now)?;
+    key_answer(admitted, 201, id, call.wants_representation() == Some(true))
+}
+
+/// DELETE a key.
+pub fn delete(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
+    let call = admitted.call;
+    let force = flag(call, "force");
+    admitted
+        .instance
+        .delete(id, force, &admitted.caller, call.now)?;
     if call.wants_representation() == Some(false) {
         return Ok(Answer::empty(204));
     }
     key_answer(admitted, 200, id, false)
 }
 
-fn purge(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
+/// DELETE a key for good.
+pub fn purge(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
     let call = admitted.call;
     let purged = admitted.instance.purge(id, call.now)?;
     if call.wants_representation() == Some(false) {
@@ -164,17 +128,14 @@ fn purge(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
     ))
 }
 
-fn read(admitted: &Admitted<'_>, id: &str, payload: bool) -> Result<Answer, Refusal> {
+/// GET a key, or its metadata.
+pub fn read(admitted: &Admitted<'_>, id: &str, payload: bool) -> Result<Answer, Refusal> {
     let key = admitted.instance.key(id)?;
     if payload && key.state == KeyState::Destroyed && admitted.modes.deleted_get == 410 {
-        return Err(Refusal::because(
-            410,
-            "KEY_DELETED_ERR",
-            "Key has already been deleted.",
-        ));
+        return Err(Refusal::key_deleted());
     }
     let mut answer = key_answer(admitted, 200, id, payload)?;
-    answer.content_type = read_type(admitted);
+    answer.content_type = read_type(admitted, KEY_TYPE);
     Ok(answer)
 }
 
@@ -196,14 +157,4 @@ fn key_answer(
         KEY_TYPE,
         &envelope(KEY_TYPE, &[resource]),
     ))
-}
-
-/// The media type of what is only read; that of what is written is always the
-/// resource's own, which IBM's Python client depends on.
-fn read_type(admitted: &Admitted<'_>) -> &'static str {
-    if admitted.modes.read_media_type {
-        KEY_TYPE
-    } else {
-        JSON
-    }
 }
