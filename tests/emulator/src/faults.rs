@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// A fault.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
     /// Which requests it befalls; all, by default.
@@ -32,7 +33,7 @@ pub struct Fault {
 }
 
 /// Which requests a fault befalls: those that fit all that is given.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Match {
     /// Any of these operations; one may stand without a list.
@@ -50,7 +51,7 @@ pub struct Match {
 }
 
 /// One text or a list of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMany {
     /// One.
@@ -69,7 +70,7 @@ impl OneOrMany {
 }
 
 /// What goes wrong.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Effect {
     /// This status in place of the operation, which is not done.
@@ -90,8 +91,12 @@ pub struct Effect {
     /// Where the connection is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// Further headers.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// Further headers, but for those that say where a message ends: other
+    /// effects break that off.
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "headers"
+    )]
     pub headers: BTreeMap<String, String>,
 }
 
@@ -104,6 +109,24 @@ fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::
     Err(D::Error::custom("a status is from 200 to 599"))
 }
 
+/// Reads headers that an answer may have more of.
+fn headers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let headers = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let framing = |name: &&String| {
+        let name = name.to_ascii_lowercase();
+        matches!(
+            &*name,
+            "content-length" | "transfer-encoding" | "connection"
+        )
+    };
+    match headers.keys().find(framing) {
+        Some(name) => Err(D::Error::custom(format!("{name} is the connection's own"))),
+        None => Ok(headers),
+    }
+}
+
 /// Reads how likely something is.
 fn probability<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let likely = Option::<f64>::deserialize(deserializer)?;
@@ -114,7 +137,7 @@ fn probability<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>
 }
 
 /// What becomes of a body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum BodyEffect {
     /// These bytes.
@@ -132,7 +155,7 @@ pub enum BodyEffect {
 }
 
 /// Where a connection is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Cut {
     /// Nothing is answered. The operation is done, unless a status is given.

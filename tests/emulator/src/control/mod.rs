@@ -50,10 +50,39 @@ pub struct Control {
 }
 
 impl Control {
-    /// Makes everything that a seed file holds.
+    /// Makes everything that a seed file holds. An error says which part of it
+    /// is wrong.
     pub fn seed(&self, seed: Seed) -> Result<(), ControlError> {
-        for instance in seed.instances {
-            self.create_instance(instance)?;
+        let at = |place: String| {
+            move |error: ControlError| ControlError::Wrong(format!("{place}: {error}"))
+        };
+        for mut instance in seed.instances {
+            let keys = std::mem::take(&mut instance.keys);
+            let id = instance.id.clone();
+            self.create_instance(instance)
+                .map_err(at(format!("instance {id}")))?;
+            for (number, key) in keys.into_iter().enumerate() {
+                let place = format!("instance {id}, key {number} ({})", key.name);
+                self.create_key(&id, key).map_err(at(place))?;
+            }
+        }
+        let named = seed.service_ids.iter().flat_map(|service| {
+            service
+                .roles
+                .iter()
+                .map(|grant| (format!("service ID {}", service.name), grant))
+        });
+        let named = named.chain(seed.profiles.iter().flat_map(|profile| {
+            profile
+                .roles
+                .iter()
+                .map(|grant| (format!("profile {}", profile.name), grant))
+        }));
+        for (place, grant) in named {
+            if !self.shared.world().instances.contains_key(&grant.instance) {
+                let missing = missing_instance(&grant.instance);
+                return Err(at(format!("{place}, a role"))(missing));
+            }
         }
         for service in seed.service_ids {
             self.create_service_id(service)?;

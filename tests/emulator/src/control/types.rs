@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::access::Grant;
@@ -10,7 +11,7 @@ use crate::faults::Fault;
 use crate::iam::profile::Trust;
 
 /// An instance to be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewInstance {
     /// Its GUID.
@@ -33,7 +34,7 @@ pub struct NewInstance {
 }
 
 /// A service ID to be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewServiceId {
     /// Its name.
@@ -47,7 +48,7 @@ pub struct NewServiceId {
 }
 
 /// A trusted profile to be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewProfile {
     /// Its name.
@@ -81,7 +82,7 @@ pub struct Roles {
 }
 
 /// A key to be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct CreateKey {
     /// Its name; not unique.
@@ -195,7 +196,7 @@ pub struct TokenLifetime {
 }
 
 /// What a seed file holds.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Seed {
     /// Instances with their keys.
@@ -208,4 +209,11 @@ pub struct Seed {
     pub modes: Option<Modes>,
     /// Faults by name.
     pub faults: BTreeMap<String, Fault>,
+}
+
+impl Seed {
+    /// Returns the JSON schema of a seed file.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
 }

@@ -3,11 +3,12 @@
 //! Decides rights only. Whether a key exists or is in a fit state is decided
 //! elsewhere.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A service role. Each one includes those before it, except that a Writer's
 /// and a Manager's further rights are spelled out in [`Role::allows`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Role {
     /// Lists and reads metadata; wraps; never reads a payload.
     Reader,
@@ -57,7 +58,7 @@ impl Role {
 }
 
 /// A role on an instance, on one of its rings or on one of its keys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grant {
     /// The instance's ID.

@@ -7,11 +7,12 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The switches; each has a default, and the admin port sets any of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Modes {
     /// List rows have no `aliases`.
@@ -64,6 +65,9 @@ pub struct Modes {
     pub read_media_type: bool,
     /// All writes are refused (503), as after a regional failover.
     pub read_only: bool,
+    /// Everything is refused (503), as by Key Protect Dedicated before its
+    /// crypto units are initialised.
+    pub crypto_unit_uninitialized: bool,
     /// GET of a key without a payload for so long after its creation.
     pub payload_delay_seconds: i64,
     /// GET of a key has no payload, for no reason that shows.
@@ -106,6 +110,7 @@ impl Default for Modes {
             www_authenticate: false,
             read_media_type: false,
             read_only: false,
+            crypto_unit_uninitialized: false,
             payload_delay_seconds: 0,
             payload_missing: false,
             payload_empty: false,

@@ -27,10 +27,19 @@ pub struct Answer {
 impl Answer {
     /// An answer with a JSON body.
     pub fn json(status: u16, content_type: &'static str, body: &impl Serialize) -> Self {
+        // What the emulator makes of its own values is always JSON.
+        Self::written(
+            status,
+            content_type,
+            serde_json::to_vec(body).unwrap_or_default(),
+        )
+    }
+
+    /// An answer with a body that is written already.
+    pub fn written(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
         Self {
             content_type,
-            // What the emulator makes of its own values is always JSON.
-            body: Bytes::from(serde_json::to_vec(body).unwrap_or_default()),
+            body: Bytes::from(body),
             ..Self::empty(status)
         }
     }

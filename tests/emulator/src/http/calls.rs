@@ -209,6 +209,9 @@ fn named_instance(world: &World, call: &Call) -> Result<Option<String>, Refusal>
 fn perform(mut admitted: Admitted<'_>, trace: &mut Trace) -> Result<Answer, Refusal> {
     use Operation as Op;
     let operation = admitted.call.route.operation;
+    if admitted.modes.crypto_unit_uninitialized {
+        return Err(Refusal::bare(503, "No crypto unit is initialised."));
+    }
     if operation.writes() && admitted.modes.read_only {
         return Err(Refusal::bare(
             503,

@@ -112,7 +112,7 @@ pub async fn serve(
     };
     let echo = shared.world().modes.echo_correlation_id;
     let answer = if echo {
-        answer.header("correlation-id", correlation_id)
+        answer.header("correlation-id", correlation_id.clone())
     } else {
         answer
     };
@@ -124,11 +124,13 @@ pub async fn serve(
         served.service_id = trace.service_id;
         served.key_id = trace.key_id.or(key_id);
     });
-    tracing::debug!(
-        operation = call.route.operation.name(),
-        path,
-        status = answer.status,
-        ?faults
+    log(
+        &call,
+        &correlation_id,
+        answer.status,
+        &answer.code,
+        cut,
+        &faults,
     );
     if effect.cut == Some(Cut::Connection) {
         hangup.notify_one();
@@ -137,6 +139,36 @@ pub async fn serve(
         return Err(Cutting);
     }
     Ok(respond(answer, &effect))
+}
+
+/// Logs a request. Tokens, API keys and payloads are in no part of it: they
+/// come in headers and bodies, and a query is left out where it may have one.
+fn log(
+    call: &Call,
+    correlation_id: &str,
+    status: u16,
+    code: &Option<String>,
+    cut: bool,
+    faults: &[String],
+) {
+    let operation = call.route.operation.name();
+    let key = call.route.key.as_deref();
+    let instance = call.header("bluemix-instance");
+    let code = code.as_deref();
+    if cut {
+        tracing::info!(operation, key, instance, correlation_id, ?faults, "cut");
+    } else {
+        tracing::info!(
+            operation,
+            status,
+            code,
+            key,
+            instance,
+            correlation_id,
+            ?faults,
+            "answered"
+        );
+    }
 }
 
 /// Writes down what is known of a request when it arrives.

@@ -213,7 +213,9 @@ impl Fuzz {
             // A cut by a fault, or by hyper for what is no request.
             Err(wire::Broken::Closed) => {}
         }
-        if let Some(panic) = self.panics.lock().unwrap().first() {
+        // Let go of before failing, which is a panic that the hook counts too.
+        let panic = self.panics.lock().unwrap().first().cloned();
+        if let Some(panic) = panic {
             self.fail(&format!("a panic: {panic}"));
         }
     }

@@ -5,15 +5,22 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "helpers of tests are tests too, which the lints cannot tell"
 )]
 
 mod access;
 mod admin;
 mod command;
+mod docs;
+mod envelope;
 mod faults;
 mod iam;
 mod keys;
 mod lists;
 mod places;
+mod policies;
+mod shallow;
+mod speed;
 mod support;
+mod wire;

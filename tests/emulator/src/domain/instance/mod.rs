@@ -12,7 +12,8 @@ mod life;
 mod places;
 mod rotation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -66,6 +67,9 @@ pub struct Instance {
     pub kmip: Adapters,
     /// A pass over expired keys that a test asked for.
     pub forced_expiry_pass: Option<Timestamp>,
+    /// Rows of lists as they were last written, by key. Who changes a key drops
+    /// its row: a page of thousands would else be written anew each time.
+    pub(super) rows: HashMap<String, Arc<str>>,
     /// When something next happens by itself; unknown after a change.
     due: Option<Timestamp>,
     /// The modes that this was worked out under.
@@ -97,6 +101,7 @@ impl Instance {
             registrations: Vec::new(),
             kmip: Adapters::default(),
             forced_expiry_pass: None,
+            rows: HashMap::new(),
             due: None,
             seen: None,
             lists: 0,
@@ -117,6 +122,7 @@ impl Instance {
             if due && key.state.can_expire() {
                 key.state = KeyState::Deactivated;
                 key.last_update = pass;
+                self.rows.remove(&key.id);
             }
             if key
                 .ring_move
@@ -125,6 +131,7 @@ impl Instance {
                 && let Some(moved) = key.ring_move.take()
             {
                 key.ring = moved.to;
+                self.rows.remove(&key.id);
             }
         }
         let lingers = |alias: &Alias| {
@@ -209,6 +216,7 @@ impl Instance {
     /// Returns a key to change.
     pub fn key_mut(&mut self, id: &str) -> Result<&mut Key, Refusal> {
         self.touch();
+        self.rows.remove(id);
         self.keys
             .get_mut(id)
             .ok_or_else(|| Refusal::key_not_found(id))
@@ -226,6 +234,7 @@ impl Instance {
         self.aliases.retain(|_, alias| alias.key != id);
         self.registrations
             .retain(|registration| registration.key != id);
+        self.rows.remove(id);
         self.keys.remove(id)
     }
 }

@@ -64,6 +64,7 @@ impl Instance {
         for key in self.keys.values_mut() {
             if due(key).is_some_and(|due| due <= now) {
                 let random = draw();
+                self.rows.remove(&key.id);
                 add_version(key, random.id.to_string(), random.payload.to_vec(), now);
             }
         }

@@ -4,7 +4,8 @@ pub mod filter;
 pub mod search;
 pub mod sort;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -154,13 +155,36 @@ pub fn total(instance: &Instance, rights: &Rights, query: &ListQuery, modes: &Mo
         .count()
 }
 
-/// A page of a list, as it goes to the wire. An empty one has no `resources`
-/// member at all.
-#[derive(Debug, Serialize)]
-pub struct Page<'k> {
+/// A page of a list, its rows written.
+#[derive(Debug)]
+pub struct Page {
     metadata: PageMetadata,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    resources: Vec<KeyView<'k>>,
+    rows: Vec<Arc<str>>,
+}
+
+impl Page {
+    /// Writes the page. An empty one has no `resources` member at all.
+    pub fn json(&self) -> Vec<u8> {
+        let size: usize = self.rows.iter().map(|row| row.len() + 1).sum();
+        let mut text = Vec::with_capacity(size + 512);
+        text.extend_from_slice(b"{\"metadata\":");
+        text.extend_from_slice(written(&self.metadata).as_bytes());
+        for (number, row) in self.rows.iter().enumerate() {
+            text.extend_from_slice(if number == 0 {
+                b",\"resources\":["
+            } else {
+                b","
+            });
+            text.extend_from_slice(row.as_bytes());
+        }
+        text.extend_from_slice(if self.rows.is_empty() { b"}" } else { b"]}" });
+        text
+    }
+}
+
+/// Writes what is always JSON.
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -175,15 +199,28 @@ struct PageMetadata {
 }
 
 /// Makes a page of a list.
-pub fn page<'k>(
-    instance: &'k mut Instance,
+pub fn page(
+    instance: &mut Instance,
     rights: &Rights,
     query: &ListQuery,
     modes: &Modes,
     now: Timestamp,
-) -> Result<Page<'k>, Refusal> {
+) -> Result<Page, Refusal> {
     instance.lists += 1;
-    let instance = &*instance;
+    let mut rows = std::mem::take(&mut instance.rows);
+    let page = page_of(instance, rights, query, modes, now, &mut rows);
+    instance.rows = rows;
+    page
+}
+
+fn page_of(
+    instance: &Instance,
+    rights: &Rights,
+    query: &ListQuery,
+    modes: &Modes,
+    now: Timestamp,
+    written: &mut HashMap<String, Arc<str>>,
+) -> Result<Page, Refusal> {
     let mut metadata = PageMetadata {
         collection_type: KEY_TYPE,
         ..PageMetadata::default()
@@ -194,7 +231,10 @@ pub fn page<'k>(
         .filter(|key| rights.lists_key(&key.id, &key.ring, modes.list_shows_single_grants))
         .filter(|key| query.admits(key, modes) && query.filter.admits(key))
         .filter(|key| !modes.list_omit_keys.contains(&key.id))
-        .filter(|key| now >= after(key.creation_date, modes.new_key_hidden_seconds))
+        .filter(|key| {
+            let hidden = modes.new_key_hidden_seconds;
+            hidden <= 0 || now >= after(key.creation_date, hidden)
+        })
         .collect();
     query.sort.apply(&mut visible);
     if let Some(search) = &query.search {
@@ -218,17 +258,29 @@ pub fn page<'k>(
     if modes.list_empty {
         visible.clear();
     }
-    let resources: Vec<KeyView<'_>> = visible
+    let rows: Vec<Arc<str>> = visible
         .into_iter()
         .skip(query.offset)
         .take(query.limit)
-        .map(|key| row(key, &instance.crn, modes, now))
+        .map(|key| {
+            // What time or a mode has a say in is written each time.
+            let lasting = key.deletion.is_none()
+                && key.authorization.is_none()
+                && !modes.list_omits_aliases
+                && !modes.list_omits_rings;
+            if !lasting {
+                return Arc::from(self::written(&row(key, &instance.crn, modes, now)));
+            }
+            let known = written.get(&key.id).cloned();
+            known.unwrap_or_else(|| {
+                let text: Arc<str> = Arc::from(self::written(&row(key, &instance.crn, modes, now)));
+                written.insert(key.id.clone(), Arc::clone(&text));
+                text
+            })
+        })
         .collect();
-    metadata.collection_total = resources.len();
-    Ok(Page {
-        metadata,
-        resources,
-    })
+    metadata.collection_total = rows.len();
+    Ok(Page { metadata, rows })
 }
 
 fn row<'k>(key: &'k Key, crn: &str, modes: &Modes, now: Timestamp) -> KeyView<'k> {
@@ -243,12 +295,12 @@ fn row<'k>(key: &'k Key, crn: &str, modes: &Modes, now: Timestamp) -> KeyView<'k
 }
 
 /// The list that a caller gets who may not list.
-pub fn nothing() -> Page<'static> {
+pub fn nothing() -> Page {
     Page {
         metadata: PageMetadata {
             collection_type: KEY_TYPE,
             ..PageMetadata::default()
         },
-        resources: Vec::new(),
+        rows: Vec::new(),
     }
 }

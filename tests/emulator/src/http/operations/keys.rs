@@ -19,7 +19,7 @@ pub fn list(admitted: &mut Admitted<'_>) -> Result<Answer, Refusal> {
         if !admitted.modes.list_forbidden_as_empty200 {
             return Err(Refusal::no_access());
         }
-        return Ok(Answer::json(200, media_type, &listing::nothing()));
+        return Ok(Answer::written(200, media_type, listing::nothing().json()));
     }
     let modes = admitted.modes;
     let page = listing::page(
@@ -29,7 +29,7 @@ pub fn list(admitted: &mut Admitted<'_>) -> Result<Answer, Refusal> {
         modes,
         admitted.call.now,
     )?;
-    Ok(Answer::json(200, media_type, &page))
+    Ok(Answer::written(200, media_type, page.json()))
 }
 
 /// HEAD keys.
