@@ -66,6 +66,9 @@ fn run(model: &mut Model, service: &mut Service, step: &Step, last: bool) -> Res
         ));
     }
     model.judge(step, &asked)?;
+    // A policy, or a restored key, may be due at once: the service sees to it
+    // before it answers again.
+    model.wait(0);
     let touched = step.key();
     for (at, key) in model.keys().iter().enumerate() {
         if last || touched.is_none_or(|touched| touched == at) {
