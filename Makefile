@@ -8,7 +8,13 @@ TOOLS := $(TARGET)/tools
 DENY_VERSION := 0.20.2
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help demo test fuzz-emulator check fmt-check clippy deny crds-check cluster tools image
+# Of the fault suite: how many rounds, which seed, after how many minutes no further round begins.
+ROUNDS ?=
+SEED ?=
+MINUTES ?=
+FAULTS = FAULTS_SEED=$(SEED) FAULTS_MINUTES=$(MINUTES)
+
+.PHONY: help demo test faults soak bench fuzz-emulator check fmt-check clippy deny crds-check cluster tools image
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -26,6 +32,23 @@ test: cluster ## Run all tests
 
 fuzz-emulator: ## Send the emulator random requests for an hour (FUZZ_SECONDS, FUZZ_SEED)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} cargo test -p key-protect-emulator --test fuzz -- --nocapture
+
+faults: cluster ## Run the fault suite (SEED=7, ROUNDS=10; TIMES=20: with so many seeds)
+ifdef TIMES
+	@$(FAULTS) FAULTS_ROUNDS=$(ROUNDS) tests/faults/seeds $(TIMES)
+else
+	@$(FAULTS) FAULTS_ROUNDS=$(ROUNDS) cargo test --quiet --test faults -- --nocapture
+endif
+
+soak: cluster ## Run the fault suite for long (ROUNDS=200, SEED=7, MINUTES=60)
+	@$(FAULTS) FAULTS_ROUNDS=$(or $(ROUNDS),200) cargo test --quiet --test faults -- --exact --nocapture nothing_is_lost_whatever_goes_wrong
+
+# The operator as it ships: `PROFILE=quick` builds in a third of the time, for a first impression.
+PROFILE ?= release
+bench: cluster ## Measure the operator against its goals (20 min; ARGS="--n 200 --rounds 1" for less)
+	@echo "bench: building the operator, the emulator and the benchmark ($(PROFILE); minutes, the first time)"
+	@cargo build --quiet --profile $(PROFILE) -p key-protect-operator -p key-protect-emulator -p key-protect-bench
+	@CLUSTER_CACHE="$(TARGET)/cluster" "$(TARGET)/$(PROFILE)/key-protect-bench" --out "$(TARGET)/bench" $(ARGS)
 
 check: fmt-check clippy crds-check deny ## Check format, lints, generated files and dependencies
 

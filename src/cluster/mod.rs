@@ -2,6 +2,8 @@
 
 pub mod client;
 pub mod events;
+pub mod lease;
+pub mod meter;
 pub mod request;
 pub mod secrets;
 pub mod status;

@@ -11,7 +11,7 @@ use super::credential::CredentialFile;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
-use super::listing;
+use super::listing::{self, Listed};
 use super::options::{ClientError, ClientOptions};
 use super::token::Token;
 use super::verdict;
@@ -23,6 +23,7 @@ use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::material::Payload;
 use crate::domain::service::metadata::KeyMetadata;
 use crate::domain::service::reference::KeyName;
+use crate::metrics::Upstream;
 
 /// Largest page of a listing read: 5,000 rows of up to about 10 KB.
 const LARGEST_PAGE: usize = 64 * 1024 * 1024;
@@ -96,6 +97,12 @@ impl Client {
         &self.tokens
     }
 
+    /// What counts this client's requests.
+    #[must_use]
+    pub const fn metrics(&self) -> &Upstream {
+        &self.options.metrics
+    }
+
     /// Tries whether the key API's host can be connected to: TCP, TLS, and any HTTP answer.
     ///
     /// # Errors
@@ -140,7 +147,18 @@ impl Client {
         &self,
         extractable: Option<bool>,
     ) -> Result<Vec<KeyMetadata>, FetchFailure> {
-        listing::all_keys(self, extractable).await
+        match listing::all_keys(self, extractable, usize::MAX).await? {
+            Listed::All(rows) => Ok(rows),
+            Listed::More(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Lists every standard key that the caller may see, or finds that they are more than `most`.
+    ///
+    /// # Errors
+    /// Says why there is no list.
+    pub async fn list_keys_up_to(&self, most: usize) -> Result<Listed, FetchFailure> {
+        listing::all_keys(self, Some(true), most).await
     }
 
     /// Reads one page of the listing, and tells where it failed whether it was too slow.
@@ -288,8 +306,11 @@ impl Client {
         token: &Token,
         last: &Mutex<Option<FetchFailure>>,
     ) -> Result<(Answer, String), FetchFailure> {
-        self.options
-            .retry()
+        let mut retry = self.options.retry();
+        if self.options.paced && ask.is_of_one_key() {
+            retry.retries = 0;
+        }
+        retry
             .run(
                 || async {
                     let result = self.once(ask, token).await;
@@ -300,6 +321,7 @@ impl Client {
                     result
                 },
                 || ask.is_divisible && ask.was_slow.load(Ordering::Relaxed),
+                |_| self.options.metrics.retried(ask.operation),
             )
             .await
     }
@@ -333,6 +355,7 @@ impl Client {
         } else {
             self.options.request_deadline
         };
+        let counted = self.options.metrics.begin(operation);
         let answer = self
             .transport
             .send(request, deadline, ask.largest)
@@ -345,6 +368,10 @@ impl Client {
                     ..FetchFailure::new(operation, no_answer.kind, no_answer.detail)
                 }
             })?;
+        counted.answered(answer.status);
+        if answer.is_throttled() {
+            self.options.metrics.throttled(operation);
+        }
         // IBM's support finds a request by what the service says its ID is.
         let correlation_id = answer.correlation_id.clone().unwrap_or(correlation_id);
         if answer.status == 200 {

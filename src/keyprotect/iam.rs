@@ -173,7 +173,27 @@ impl TokenSource {
             state.forced_at = Some(now);
             inner.take_off(&mut state)
         };
-        flight.await.map(Some)
+        let result = flight.await;
+        if let Err(failure) = &result
+            && failure.kind == FailureKind::CredentialRejected
+        {
+            inner.discard(refused);
+        }
+        result.map(Some)
+    }
+
+    /// How long the token in use is still good: nothing before the first one, and for one that a
+    /// person brought.
+    #[must_use]
+    pub fn expires_in(&self) -> Option<Duration> {
+        match &self.0 {
+            Supply::Fixed(_) => None,
+            Supply::Exchanged(inner) => {
+                let state = inner.lock();
+                let held = state.held.as_ref()?;
+                Some(held.ends_at.saturating_duration_since(Instant::now()))
+            }
+        }
     }
 
     /// Tells what the last try at IAM said, for the instance's status: nothing before the first
@@ -191,6 +211,19 @@ impl TokenSource {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of a token that Key Protect refused and IAM gives no successor for: each request
+    /// with it would be one more critical event in the customer's audit log.
+    fn discard(&self, refused: &Token) {
+        let mut state = self.lock();
+        if state
+            .held
+            .as_ref()
+            .is_some_and(|held| held.token.serial() == refused.serial())
+        {
+            state.held = None;
+        }
     }
 
     /// Looks at the key file, if the last look is too old.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::retry::RetryPolicy;
+use crate::metrics::Upstream;
 
 /// How a client behaves; the default is what the operator uses.
 #[derive(Clone, Debug)]
@@ -17,10 +18,15 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// Tries after the first, within one call.
     pub retries: usize,
+    /// Whether whoever uses the client keeps the pace of reads of single keys, and tries them
+    /// again itself.
+    pub paced: bool,
     /// Rows a page; the service's largest is 5,000.
     pub page_size: usize,
     /// Seed of the jitter, for tests; absent, it is random.
     pub jitter_seed: Option<u64>,
+    /// Counts the requests.
+    pub metrics: Upstream,
 }
 
 impl Default for ClientOptions {
@@ -31,8 +37,10 @@ impl Default for ClientOptions {
             page_deadline: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(10),
             retries: 3,
+            paced: false,
             page_size: 5_000,
             jitter_seed: None,
+            metrics: Upstream::default(),
         }
     }
 }

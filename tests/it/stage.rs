@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub(crate) const OPERATOR_NAMESPACE: &str = "key-protect-system";
 /// The grace that the operator under test is given, so that a test can see its end.
 pub(crate) const GRACE: &str = "4s";
 /// Scenes that one stage has room for: the operator is told of every host at its start.
-const SCENES: u8 = 120;
+const SCENES: u8 = 200;
 
 /// Cluster and operator.
 pub(crate) struct Stage {
@@ -34,6 +34,8 @@ pub(crate) struct Stage {
     port: u16,
     scenes: AtomicU8,
     operator: Mutex<Option<Child>>,
+    /// Where the operator serves its metrics.
+    metrics_port: AtomicU16,
     runtime: Runtime,
 }
 
@@ -41,13 +43,24 @@ impl Stage {
     /// The one stage of this process.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<&'static Stage> = OnceLock::new();
-        SHARED.get_or_init(|| Self::set(Cluster::shared()))
+        SHARED.get_or_init(|| {
+            let stage = Self::set(Cluster::shared());
+            stage.start_operator();
+            stage
+        })
     }
 
     /// A stage with a cluster and an operator of its own, for tests that count what is asked of
     /// the API server, or that stop the operator. None where the tests were given a cluster: two
     /// operators in one would fight.
     pub(crate) fn alone(name: &str) -> Option<&'static Self> {
+        let stage = Self::empty(name)?;
+        stage.start_operator();
+        Some(stage)
+    }
+
+    /// The same, where no operator runs yet.
+    pub(crate) fn empty(name: &str) -> Option<&'static Self> {
         Cluster::another(name).map(Self::set)
     }
 
@@ -64,10 +77,10 @@ impl Stage {
             port: free_port(),
             scenes: AtomicU8::new(1),
             operator: Mutex::new(None),
+            metrics_port: AtomicU16::new(0),
             runtime,
         }));
         cluster.install("deploy/overlays/standard");
-        stage.start_operator();
         stage
     }
 
@@ -84,12 +97,26 @@ impl Stage {
         self.runtime.block_on(future)
     }
 
+    /// Does something beside the test, for as long as the stage is there.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(future));
+    }
+
     fn operator(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
         self.operator.lock().expect("the operator")
     }
 
     /// Starts the operator and waits until it is ready.
     pub(crate) fn start_operator(&self) {
+        let (mut command, port) = self.operator_command("operator.log");
+        // As in a Pod, whose containers follow each other.
+        command.args(["--pod-uid", "stage"]);
+        *self.operator() = Some(spawn(command));
+        eventually("the operator is ready", || answers_ok(port, "/readyz"));
+    }
+
+    /// What starts an operator that logs to a file of this name, and the port of its health.
+    pub(crate) fn operator_command(&self, log: &str) -> (Command, u16) {
         let kubeconfig = self
             .cluster
             .service_account_kubeconfig(OPERATOR_NAMESPACE, "key-protect-operator");
@@ -98,9 +125,10 @@ impl Stage {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.log_path())
+            .open(self.folder.join(log))
             .expect("the operator's log");
-        let port = free_port();
+        let (port, metrics_port) = (free_port(), free_port());
+        self.metrics_port.store(metrics_port, Ordering::Relaxed);
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--"])
@@ -111,13 +139,13 @@ impl Stage {
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "off"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
+            .args(["--metrics-address", &format!("127.0.0.1:{metrics_port}")])
             .args(["--log", "info,key_protect_operator=debug"])
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        *self.operator() = Some(spawn(command));
-        eventually("the operator is ready", || answers_ok(port, "/readyz"));
+        (command, port)
     }
 
     /// Ends the operator by SIGTERM, and says how long that took.
@@ -134,13 +162,25 @@ impl Stage {
         begun.elapsed()
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.folder.join("operator.log")
-    }
-
     /// Everything that the operator has logged.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.log_path()).unwrap_or_default()
+        self.log_named("operator.log")
+    }
+
+    /// Everything that is in a log.
+    pub(crate) fn log_named(&self, log: &str) -> String {
+        fs::read_to_string(self.folder.join(log)).unwrap_or_default()
+    }
+
+    /// What `/metrics` answers to whoever accepts this, head included.
+    pub(crate) fn metrics(&self, accept: &str) -> String {
+        use std::io::{Read, Write};
+        let port = self.metrics_port.load(Ordering::Relaxed);
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("metrics");
+        write!(stream, "GET /metrics HTTP/1.0\r\nAccept: {accept}\r\n\r\n").expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 
     /// Folder of a mounted API key.
@@ -182,7 +222,7 @@ fn binary() -> PathBuf {
 
 /// Starts a process that dies with this one. Linux counts the thread as the parent, so the
 /// thread stays until the end.
-fn spawn(mut command: Command) -> Child {
+pub(crate) fn spawn(mut command: Command) -> Child {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         sender.send(command.spawn()).expect("who waits for it");
@@ -198,7 +238,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn answers_ok(port: u16, path: &str) -> bool {
+pub(crate) fn answers_ok(port: u16, path: &str) -> bool {
     use std::io::{Read, Write};
     let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
         return false;

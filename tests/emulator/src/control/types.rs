@@ -187,6 +187,14 @@ pub struct NewRegistration {
     pub prevent_key_deletion: bool,
 }
 
+/// What goes wrong with new connections.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConnectionTrouble {
+    /// The fault.
+    pub fault: crate::connections::ConnectionFault,
+}
+
 /// How long tokens live.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -12,6 +12,7 @@
 mod access;
 mod admin;
 mod command;
+mod connections;
 mod docs;
 mod envelope;
 mod faults;

@@ -12,6 +12,7 @@
     reason = "helpers of tests are tests too, which the lints cannot tell"
 )]
 
+mod key;
 mod model;
 mod operations;
 mod service;

@@ -16,7 +16,8 @@ use key_protect_emulator::iam::token::{Bearer, Claims};
 use serde_json::{Value, json};
 use uuid::Builder;
 
-use crate::model::{Key, Model, START};
+use crate::key::Key;
+use crate::model::{Model, START};
 use crate::operations::{Act, Caller, Create, Operation, Policies, Step};
 
 const INSTANCE: &str = "aaaaaaaa-0000-4000-8000-000000000001";
