@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod events;
+pub mod fence;
 pub mod request;
 pub mod secrets;
 pub mod status;

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::clock::Heartbeat;
 use super::connection::Connection;
+use super::fence::Fence;
 use super::forced::Forced;
 use super::lock;
 use super::queue::{ObjectKey, Queue};
@@ -29,6 +30,8 @@ const WRITES: usize = 32;
 pub struct Settings {
     /// What decisions depend on.
     pub policy: Policy,
+    /// Whether admission policies have to bound the operator.
+    pub fence: bool,
     /// The operator's own namespace: only instances there may use mounted API keys.
     pub namespace: String,
     /// Folder of the mounted API keys.
@@ -49,6 +52,8 @@ pub struct Context {
     pub settings: Settings,
     /// Events.
     pub announcer: Announcer,
+    /// Whether the fence holds.
+    pub fence: Fence,
     /// Permits for writes.
     pub writes: Semaphore,
     world: Mutex<World>,
@@ -68,6 +73,7 @@ impl Context {
     pub fn new(client: Client, settings: Settings, started: Timestamp) -> Self {
         Self {
             announcer: Announcer::new(client.clone(), settings.instance_name.clone()),
+            fence: Fence::new(settings.fence),
             world: Mutex::new(World::new(
                 settings.policy.default_instance.clone(),
                 started,
@@ -168,6 +174,7 @@ impl Context {
                 default_instance: ("n".to_owned(), "default".to_owned()),
                 metadata_prefixes: Vec::new(),
             },
+            fence: false,
             namespace: "elsewhere".to_owned(),
             credentials_dir: PathBuf::new(),
             default_credential: "default".to_owned(),

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod connection;
 pub mod context;
 mod execute;
+pub mod fence;
 pub mod forced;
 mod instance;
 mod news;
@@ -47,7 +48,9 @@ pub struct WatchEnded;
 /// # Errors
 /// A watch ended: the operator would be blind.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) -> Result<(), WatchEnded> {
+    fence::until_it_holds(&context, &stop).await;
     let mut watches = JoinSet::new();
+    watches.spawn(fence::keep_trying(Arc::clone(&context)));
     watching::start(&context, &stop, &mut watches);
     let result = tokio::select! {
         () = dispatch(&context, &stop) => Ok(()),

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod concern;
+pub mod fence;
 pub mod instance_status;
 pub mod look;
 pub mod pace;

@@ -27,8 +27,8 @@ pub struct RunArgs {
     /// Mounted API key of instances that name none.
     #[arg(long, env = "DEFAULT_CREDENTIAL", default_value = "default")]
     pub default_credential: String,
-    /// Whether admission policies bound the operator. This version ships none yet.
-    #[arg(long, env = "FENCE", value_enum, default_value_t = Fence::Off)]
+    /// Whether the admission policies of deploy/fence have to hold before anything is done.
+    #[arg(long, env = "FENCE", value_enum, default_value_t = Fence::On)]
     pub fence: Fence,
     /// How long the absence of a key, alias or name is no evidence, like 15m.
     #[arg(long, env = "GRACE", default_value = "15m", value_parser = parse_grace)]
@@ -62,10 +62,12 @@ pub struct RunArgs {
     pub pod_name: String,
 }
 
-/// Whether admission policies bound the operator.
+/// Whether admission policies have to bound the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Fence {
-    /// They do not.
+    /// They have to: without them the operator does not become ready.
+    On,
+    /// They need not, as in a cluster that has no such policies.
     Off,
 }
 
@@ -88,6 +90,7 @@ impl RunArgs {
                 default_instance: self.default_instance.clone(),
                 metadata_prefixes: self.target_metadata_prefixes.clone(),
             },
+            fence: self.fence == Fence::On,
             namespace: self.namespace.clone(),
             credentials_dir: self.credentials_dir.clone(),
             default_credential: self.default_credential.clone(),

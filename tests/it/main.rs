@@ -13,6 +13,7 @@ mod cluster;
 mod crds;
 mod deploy;
 mod docs;
+mod fence;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_proxy;

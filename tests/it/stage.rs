@@ -109,7 +109,7 @@ impl Stage {
             .arg("--credentials-dir")
             .arg(self.folder.join("credentials"))
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
-            .args(["--grace", GRACE, "--fence", "off"])
+            .args(["--grace", GRACE, "--fence", "on"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--log", "info,key_protect_operator=debug"])
             .env("KUBECONFIG", kubeconfig)

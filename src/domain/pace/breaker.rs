@@ -217,7 +217,10 @@ mod tests {
         breaker.strike(&refused(), None, at(0));
         let answer = breaker.answer(at(20)).unwrap();
         assert_eq!(answer.retry_after, Some(std::time::Duration::from_secs(40)));
-        assert_eq!((answer.request_id, answer.kind), (None, FailureKind::Denied));
+        assert_eq!(
+            (answer.request_id, answer.kind),
+            (None, FailureKind::Denied)
+        );
     }
 
     #[test]

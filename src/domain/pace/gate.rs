@@ -237,7 +237,8 @@ impl Gate {
             self.withdrawal.undecided(now);
         }
         if self.refusals.len() >= SWEEP_AT {
-            self.refusals.retain(|_, breaker| breaker.answer(now).is_some());
+            self.refusals
+                .retain(|_, breaker| breaker.answer(now).is_some());
         }
         self.refusals
             .entry(errand.scope.clone())
