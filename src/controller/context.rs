@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -30,8 +31,8 @@ const WRITES: usize = 32;
 pub struct Settings {
     /// What decisions depend on.
     pub policy: Policy,
-    /// Whether admission policies have to bound the operator.
-    pub fence: bool,
+    /// How often it is tried whether the fence holds; nothing where there need not be one.
+    pub fence: Option<Duration>,
     /// The operator's own namespace: only instances there may use mounted API keys.
     pub namespace: String,
     /// Folder of the mounted API keys.
@@ -73,7 +74,7 @@ impl Context {
     pub fn new(client: Client, settings: Settings, started: Timestamp) -> Self {
         Self {
             announcer: Announcer::new(client.clone(), settings.instance_name.clone()),
-            fence: Fence::new(settings.fence),
+            fence: Fence::new(settings.fence.is_some()),
             world: Mutex::new(World::new(
                 settings.policy.default_instance.clone(),
                 started,
@@ -174,7 +175,7 @@ impl Context {
                 default_instance: ("n".to_owned(), "default".to_owned()),
                 metadata_prefixes: Vec::new(),
             },
-            fence: false,
+            fence: None,
             namespace: "elsewhere".to_owned(),
             credentials_dir: PathBuf::new(),
             default_credential: "default".to_owned(),

@@ -1,4 +1,5 @@
-//! The operator's self-test of the fence: at start, before anything else is done, and every hour.
+//! The operator's self-test of the fence: at start, before anything else is done, and then every
+//! `--fence-interval`.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -12,9 +13,7 @@ use super::lock;
 use crate::cluster;
 use crate::domain::fence::{Standing, Verdict, judge};
 
-/// How often a fence that holds is tried.
-const HOURLY: Duration = Duration::from_secs(3600);
-/// How often one that does not is, so that the operator notices soon when it does again.
+/// How often at least a fence is tried that does not hold, to notice soon when it does again.
 const AGAIN: Duration = Duration::from_secs(60);
 /// How soon at start: policies that were applied together with the operator count some moments
 /// later. Doubled up to a limit.
@@ -100,14 +99,14 @@ pub(super) async fn until_it_holds(context: &Context, stop: &CancellationToken) 
     }
 }
 
-/// Tries the fence every hour, and every minute while it does not hold.
+/// Tries the fence from time to time, and soon again while it does not hold.
 pub(super) async fn keep_trying(context: Arc<Context>) {
-    if context.fence.0.is_none() {
+    let Some(interval) = context.settings.fence else {
         return std::future::pending().await;
-    }
+    };
     loop {
         let holds = context.fence.problem().is_none();
-        tokio::time::sleep(if holds { HOURLY } else { AGAIN }).await;
+        tokio::time::sleep(if holds { interval } else { interval.min(AGAIN) }).await;
         try_it(&context).await;
     }
 }

@@ -15,6 +15,32 @@ pub const SECRET_WORDS: &str =
 pub const LEASE_WORDS: &str =
     "fence: key-protect-operator writes no Lease but its own, key-protect-operator";
 
+/// What the fence's refusal of a Secret means to the team whose it would have been; nothing where
+/// it was not the fence. Its own words go no further: they are recognised.
+#[must_use]
+pub fn refusal(message: &str) -> Option<&'static str> {
+    let words = message.split_once("fence: ")?.1;
+    let known = [
+        (
+            "no Secrets of key-protect-operator in",
+            "the fence keeps the operator out of this namespace; an admin lets it in with the namespace's label keyprotect.dev/allow-secrets=true",
+        ),
+        (
+            "key-protect-operator sets no labels under",
+            "the fence does not let it set a label of target.metadata.labels; an admin adds the prefix to deploy/fence/operator-secrets.yaml too",
+        ),
+        (
+            "key-protect-operator sets no annotations under",
+            "the fence does not let it set an annotation of target.metadata.annotations; an admin adds the prefix to deploy/fence/operator-secrets.yaml too",
+        ),
+    ];
+    let found = known.iter().find(|(begin, _)| words.starts_with(begin));
+    Some(found.map_or(
+        "the fence does not let it in, perhaps since a mutating webhook changes it; the API server's audit log says by which rule",
+        |(_, meaning)| meaning,
+    ))
+}
+
 /// What the API server answered to an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

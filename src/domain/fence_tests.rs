@@ -184,3 +184,41 @@ fn the_words_are_those_of_the_policies() {
     let writes = include_str!("../../deploy/fence/operator-writes.yaml");
     assert!(writes.contains(&format!("message: \"{LEASE_WORDS}\"")));
 }
+
+#[test]
+fn a_refusal_by_the_fence_is_told_in_words_of_the_operators_own() {
+    let policies = [
+        include_str!("../../deploy/fence/operator-secrets.yaml"),
+        include_str!("../../deploy/fence/strict/operator-namespaces.yaml"),
+    ];
+    let cases = [
+        (
+            "no Secrets of key-protect-operator in",
+            "keyprotect.dev/allow-secrets=true",
+        ),
+        (
+            "key-protect-operator sets no labels under",
+            "target.metadata.labels",
+        ),
+        (
+            "key-protect-operator sets no annotations under",
+            "target.metadata.annotations",
+        ),
+        ("key-protect-operator leaves finalizers alone", "webhook"),
+    ];
+    for (words, expected) in cases {
+        let found = policies
+            .iter()
+            .any(|policy| policy.contains(&format!("fence: {words}")));
+        assert!(found, "no policy says {words:?}");
+        let Answer::Refused { message, .. } = by_policy(&format!("fence: {words} canary")) else {
+            panic!("a refusal");
+        };
+        let told = refusal(&message).unwrap();
+        assert!(
+            told.contains(expected) && !told.contains("canary"),
+            "{told}"
+        );
+    }
+    assert_eq!(refusal("exceeded quota"), None);
+}

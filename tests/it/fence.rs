@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -84,55 +85,62 @@ impl Outcome {
 
 /// Namespaces, Secrets and accounts to try things with, on a cluster of its own.
 struct Ground {
-    cluster: &'static Cluster,
+    /// By account.
     clients: BTreeMap<&'static str, Client>,
     /// What is put in for `{…}`.
     words: BTreeMap<String, String>,
+    /// One test at a time changes policies, or relies on them.
+    _turn: tokio::sync::MutexGuard<'static, ()>,
 }
 
 const TEAM: &str = "fence-team";
 const OTHER: &str = "fence-other";
 
-impl Ground {
-    async fn laid() -> Option<&'static Self> {
-        static GROUND: tokio::sync::OnceCell<Option<Ground>> = tokio::sync::OnceCell::const_new();
-        let ground = GROUND.get_or_init(async || {
-            let cluster = tokio::task::spawn_blocking(|| Cluster::another("fence")).await;
-            let ground = Self::lay(cluster.unwrap()?).await;
-            Some(ground)
-        });
-        ground.await.as_ref()
-    }
+const ACCOUNTS: [(&str, &str, &str); 4] = [
+    ("operator", OPERATOR_NAMESPACE, "key-protect-operator"),
+    ("tenant", TEAM, "tenant"),
+    ("restorer", TEAM, "restorer"),
+    ("namesake", TEAM, "key-protect-operator"),
+];
 
-    async fn lay(cluster: &'static Cluster) -> Self {
-        tokio::task::spawn_blocking(|| Self::furnish(cluster))
-            .await
-            .unwrap();
-        let mut clients = BTreeMap::new();
-        for (name, namespace, account) in [
-            ("operator", OPERATOR_NAMESPACE, "key-protect-operator"),
-            ("tenant", TEAM, "tenant"),
-            ("restorer", TEAM, "restorer"),
-            ("namesake", TEAM, "key-protect-operator"),
-        ] {
-            let kubeconfig = tokio::task::spawn_blocking(move || {
-                cluster.service_account_kubeconfig(namespace, account)
-            });
-            clients.insert(name, client_of(&kubeconfig.await.unwrap()).await);
+/// The cluster, furnished once, and a kubeconfig for each account.
+fn furnished() -> Option<&'static (&'static Cluster, BTreeMap<&'static str, PathBuf>)> {
+    static FURNISHED: OnceLock<Option<(&Cluster, BTreeMap<&str, PathBuf>)>> = OnceLock::new();
+    let furnished = FURNISHED.get_or_init(|| {
+        let cluster = Cluster::another("fence")?;
+        Ground::furnish(cluster);
+        let kubeconfigs = ACCOUNTS.map(|(name, namespace, account)| {
+            (name, cluster.service_account_kubeconfig(namespace, account))
+        });
+        Some((cluster, kubeconfigs.into_iter().collect()))
+    });
+    furnished.as_ref()
+}
+
+impl Ground {
+    /// None where the tests were given a cluster.
+    async fn laid() -> Option<Self> {
+        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let turn = TURN.lock().await;
+        let furnished = tokio::task::spawn_blocking(furnished).await.unwrap();
+        let (cluster, kubeconfigs) = furnished?;
+        // A client lives as long as the runtime of the test that made it.
+        let mut clients = BTreeMap::from([("admin", cluster.client().await)]);
+        for (name, kubeconfig) in kubeconfigs {
+            clients.insert(name, client_of(kubeconfig).await);
         }
-        clients.insert("admin", cluster.client().await);
+        let words = [
+            ("team", TEAM),
+            ("other", OTHER),
+            ("system", OPERATOR_NAMESPACE),
+        ];
         let mut ground = Self {
-            cluster,
             clients,
-            words: BTreeMap::new(),
+            words: words
+                .map(|(word, text)| (word.to_owned(), text.to_owned()))
+                .into(),
+            _turn: turn,
         };
-        for (word, text) in [
-            ("team", TEAM.to_owned()),
-            ("other", OTHER.to_owned()),
-            ("system", OPERATOR_NAMESPACE.to_owned()),
-        ] {
-            ground.words.insert(word.to_owned(), text);
-        }
         for (word, path) in [
             (
                 "orders",
@@ -150,12 +158,11 @@ impl Ground {
             ),
         ] {
             let object = ground.get(path).await;
-            let uid = object["metadata"]["uid"]
-                .as_str()
-                .unwrap_or_else(|| panic!("{path}: {object}"));
-            ground.words.insert(format!("uid {word}"), uid.to_owned());
+            let uid = object["metadata"]["uid"].as_str();
+            let uid = uid.unwrap_or_else(|| panic!("{path}: {object}")).to_owned();
+            ground.words.insert(format!("uid {word}"), uid);
         }
-        ground
+        Some(ground)
     }
 
     /// Makes what is tried upon, as the cluster's administrator.
@@ -335,7 +342,9 @@ impl Ground {
             ("key-protect-operator", OPERATOR_NAMESPACE),
             ("theirs", "kube-system"),
         ] {
-            apply(json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "namespace": namespace}}));
+            apply(
+                json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "namespace": namespace}}),
+            );
         }
         apply(
             json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "old", "namespace": TEAM}, "eventTime": "2026-01-01T00:00:00.000000Z", "action": "a", "reason": "r", "type": "Normal", "note": "n", "reportingController": "keyprotect.dev/operator", "reportingInstance": "i", "regarding": {"apiVersion": "keyprotect.dev/v1alpha1", "kind": "KeyProtectKey", "name": "orders", "namespace": TEAM}}),
@@ -393,12 +402,7 @@ impl Ground {
                 let object = path.strip_suffix("/finalize").unwrap_or(path);
                 let mut object = self.get(object).await;
                 let metadata = object["metadata"].as_object_mut().unwrap();
-                metadata.remove("resourceVersion");
                 metadata.remove("managedFields");
-                if path.ends_with("/status") {
-                    object["metadata"]["resourceVersion"] =
-                        self.get(path).await["metadata"]["resourceVersion"].clone();
-                }
                 merge(&mut object, &with);
                 (object, "application/json")
             }
@@ -592,4 +596,118 @@ async fn legitimate_work_passes_the_fence() {
         .map(|(work, outcome)| format!("{}: {} {}", work.r#try, outcome.code, outcome.body))
         .collect();
     assert!(stopped.is_empty(), "{}", stopped.join("\n"));
+}
+
+/// One change of a policy, after which it is weaker.
+struct Mutant {
+    policy: String,
+    /// JSON pointer of the expression.
+    at: String,
+    expression: String,
+    instead: &'static str,
+}
+
+fn mutants(policies: &Value) -> Vec<Mutant> {
+    let mut mutants = Vec::new();
+    for policy in policies["items"].as_array().unwrap() {
+        let name = policy["metadata"]["name"].as_str().unwrap();
+        if !name.contains(".fence.") {
+            continue;
+        }
+        // Validations that let everything pass, conditions by which a policy concerns nobody.
+        for (field, instead) in [("validations", "true"), ("matchConditions", "false")] {
+            for (index, rule) in policy["spec"][field]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .enumerate()
+            {
+                mutants.push(Mutant {
+                    policy: name.to_owned(),
+                    at: format!("/spec/{field}/{index}/expression"),
+                    expression: rule["expression"].as_str().unwrap().to_owned(),
+                    instead,
+                });
+            }
+        }
+    }
+    mutants
+}
+
+impl Ground {
+    async fn change(&self, mutant: &Mutant, expression: &str) {
+        let path = "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies";
+        let patch = json!([{"op": "replace", "path": mutant.at, "value": expression}]);
+        let request = Request::patch(format!("{path}/{}", mutant.policy))
+            .header("content-type", "application/json-patch+json")
+            .body(Body::from(patch.to_string().into_bytes()))
+            .unwrap();
+        let answer = self.clients["admin"].send(request).await.unwrap();
+        assert!(answer.status().is_success(), "{}", mutant.policy);
+    }
+
+    /// The first of these attempts that the fence does not refuse, within some seconds.
+    async fn first_to_pass<'a>(&self, attempts: &[&'a Attempt]) -> Option<&'a Attempt> {
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed().as_secs() < 20 {
+            let passed = futures::stream::iter(attempts)
+                .map(async |attempt| (*attempt, self.make(attempt, true).await))
+                .buffer_unordered(8)
+                .filter(|(_, outcome)| std::future::ready(outcome.policy.is_none()));
+            if let Some((attempt, _)) = std::pin::pin!(passed).next().await {
+                return Some(attempt);
+            }
+        }
+        None
+    }
+}
+
+/// Each expression is taken out in turn, and something passes that was refused: so there is none
+/// that nothing tests, and none that is not needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_expression_of_the_fence_could_be_left_out() {
+    let Some(ground) = Ground::laid().await else {
+        return;
+    };
+    let policies = ground
+        .get("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies")
+        .await;
+    let mutants = mutants(&policies);
+    assert!(mutants.len() >= 30, "only {}", mutants.len());
+    let groups = groups();
+    let refused = groups.iter().flat_map(|group| &group.attempts);
+    let refused = ground
+        .make_all(refused.filter(|attempt| attempt.open.is_none()))
+        .await;
+    let mut survivors = Vec::new();
+    for mutant in &mutants {
+        let by_it = |outcome: &Outcome| {
+            let policy = outcome.policy.as_ref();
+            policy.is_some_and(|policy| format!("{policy}.fence.keyprotect.dev") == mutant.policy)
+        };
+        let concerned: Vec<&Attempt> = refused
+            .iter()
+            .filter(|(_, outcome)| by_it(outcome))
+            .map(|(attempt, _)| *attempt)
+            .collect();
+        ground.change(mutant, mutant.instead).await;
+        let passed = ground.first_to_pass(&concerned).await;
+        ground.change(mutant, &mutant.expression).await;
+        let Some(passed) = passed else {
+            survivors.push(format!(
+                "{} {}: {}",
+                mutant.policy, mutant.at, mutant.expression
+            ));
+            continue;
+        };
+        crate::bed::until("the policy is as it was", async || {
+            ground.make(passed, true).await.policy.is_some()
+        })
+        .await;
+    }
+    assert!(
+        survivors.is_empty(),
+        "nothing tests:\n{}",
+        survivors.join("\n")
+    );
 }

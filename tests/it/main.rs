@@ -14,6 +14,7 @@ mod crds;
 mod deploy;
 mod docs;
 mod fence;
+mod fence_operator;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_proxy;

@@ -90,6 +90,11 @@ impl Stage {
 
     /// Starts the operator and waits until it is ready.
     pub(crate) fn start_operator(&self) {
+        self.start_operator_with(&[]);
+    }
+
+    /// The same, with more flags; returns the port of its health.
+    pub(crate) fn start_operator_with(&self, more: &[&str]) -> u16 {
         let kubeconfig = self
             .cluster
             .service_account_kubeconfig(OPERATOR_NAMESPACE, "key-protect-operator");
@@ -112,12 +117,14 @@ impl Stage {
             .args(["--grace", GRACE, "--fence", "on"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--log", "info,key_protect_operator=debug"])
+            .args(more)
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         *self.operator() = Some(spawn(command));
         eventually("the operator is ready", || answers_ok(port, "/readyz"));
+        port
     }
 
     /// Ends the operator by SIGTERM, and says how long that took.
@@ -173,7 +180,7 @@ impl Stage {
 }
 
 /// The operator: what cargo built, or what `OPERATOR_BIN` names (a release build, say).
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("OPERATOR_BIN").map_or_else(
         || PathBuf::from(env!("CARGO_BIN_EXE_key-protect-operator")),
         PathBuf::from,
@@ -182,7 +189,7 @@ fn binary() -> PathBuf {
 
 /// Starts a process that dies with this one. Linux counts the thread as the parent, so the
 /// thread stays until the end.
-fn spawn(mut command: Command) -> Child {
+pub(crate) fn spawn(mut command: Command) -> Child {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         sender.send(command.spawn()).expect("who waits for it");
@@ -193,18 +200,21 @@ fn spawn(mut command: Command) -> Child {
     receiver.recv().expect("a thread").expect("the operator")
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").port()
 }
 
 fn answers_ok(port: u16, path: &str) -> bool {
+    answer(port, path).is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
+}
+
+/// What a server answers, head and body.
+pub(crate) fn answer(port: u16, path: &str) -> Option<String> {
     use std::io::{Read, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
-        return false;
-    };
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     let mut answer = String::new();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.starts_with("HTTP/1.0 200")
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
