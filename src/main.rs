@@ -49,7 +49,7 @@ enum StartError {
     #[error("no way to a cluster: {0}")]
     Cluster(#[from] kube::Error),
     #[error(transparent)]
-    Watch(#[from] controller::WatchEnded),
+    Ended(#[from] controller::Ended),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }

@@ -18,6 +18,8 @@ pub const API_VERSION: &str = "keyprotect.dev/v1alpha1";
 pub const KEY_KIND: &str = "KeyProtectKey";
 /// Field manager of every Secret and status that the operator writes.
 pub const FIELD_MANAGER: &str = "keyprotect.dev/operator";
+/// Name of the Lease by which one of several replicas leads, in the operator's namespace.
+pub const LEASE: &str = "key-protect-operator";
 
 /// Label that decides what the operator may touch (design: "Marks").
 pub const TARGET_LABEL: &str = "keyprotect.dev/target";

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod events;
 pub mod fence;
+pub mod lease;
 pub mod request;
 pub mod secrets;
 pub mod status;

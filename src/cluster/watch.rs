@@ -2,6 +2,7 @@
 //! object cannot stop a watch; Secrets and namespaces are watched as metadata.
 
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::{DeserializeGuard, PartialObjectMeta, Status};
 use kube::runtime::WatchStreamExt;
@@ -112,6 +113,19 @@ pub fn namespaces(
             Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
             watcher::Config::default(),
         ),
+    )
+}
+
+/// Watches one Lease.
+pub fn lease(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> impl Stream<Item = Happened<Lease>> + Send + 'static {
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    plain(
+        "Lease",
+        watcher(Api::<Lease>::namespaced(client.clone(), namespace), config),
     )
 }
 

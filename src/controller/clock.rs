@@ -1,10 +1,13 @@
-//! The one place where the operator reads the clock, and the sign of life of what goes round by it.
+//! The one place where the operator reads clocks, and the sign of life of what goes round by them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
+
+use crate::domain::lease::BootTime;
 
 /// The time.
 #[must_use]
@@ -14,6 +17,20 @@ use tokio::time::Instant;
 )]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// The time since the machine was started. Nobody sets this clock, and it goes on while the machine
+/// sleeps: whoever leads by it notices that it was away.
+#[must_use]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "everything else is handed the time from here"
+)]
+pub fn boot_now() -> BootTime {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default());
+    let rest = Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default());
+    BootTime::since_boot(seconds.saturating_add(rest))
 }
 
 /// Sleeps until a time; for ever, where there is none.

@@ -1,31 +1,30 @@
-//! One instance's connection: its client, what is known of its keys, and the requests in flight.
+//! One instance's connection: its client, what is known of its keys, and when they are listed.
 //! Keyed by the KeyProtectInstance's UID and generation and shared by nothing else: another
-//! object with the same GUID has a connection, and a credential, of its own.
+//! object with the same GUID has a connection, and a credential, of its own. Reads of single keys
+//! stand in [`super::reads`].
 
 use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, OnceCell, Semaphore};
+use tokio::sync::Notify;
 
 use super::clock::now;
+use super::limiter::Limiter;
 use super::lock;
+use super::reads::{Flights, Lingering};
 use crate::api::{KeyProtectInstance, Reason};
 use crate::domain::access::Question;
-use crate::domain::look::hindrance::PayloadNeed;
+use crate::domain::pace::listing::{self, Burst, Manner, Missing};
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Catalogue, Changes, Listing};
 use crate::domain::service::endpoint::{Endpoint, Tenant};
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::material::Payload;
-use crate::keyprotect::{Client, CredentialFile};
-
-/// Requests for single keys in flight at once, per instance.
-const FETCHES: usize = 64;
-/// How long an answer that others wait for may be shared.
-const SHARED_FOR: SignedDuration = SignedDuration::from_secs(10);
+use crate::domain::service::metadata::KeyMetadata;
+use crate::keyprotect::{Client, CredentialFile, Listed};
 
 /// How long a single read is kept: beyond that it serves nobody.
 const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -40,14 +39,20 @@ pub enum News {
         /// Whether the attempt before had failed.
         recovered: bool,
     },
+    /// Keys are read one by one from now on, or all of them once more.
+    Singly,
     /// It failed.
     Failed,
 }
 
-type Shared<T> = Arc<OnceCell<Result<T, FetchFailure>>>;
-type Flights<K, T> = Mutex<HashMap<K, (Timestamp, Weak<OnceCell<Result<T, FetchFailure>>>)>>;
-/// A payload and everyone who waits for it: it lives until the last of them is done with it.
-pub type SharedPayload = Shared<Arc<Payload>>;
+/// What is watched of an instance.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Watched {
+    /// How many objects use it.
+    pub objects: usize,
+    /// Whether one of them names its key by name.
+    pub by_name: bool,
+}
 
 #[derive(Debug, Default)]
 struct Pace {
@@ -80,12 +85,16 @@ pub struct Connection {
     pub usable: Result<Usable, (Reason, String)>,
     /// Wakes the task that looks after the instance.
     pub poke: Notify,
+    /// The pace of reads of single keys.
+    pub limiter: Limiter,
     listing: Mutex<Listing>,
-    answers: Mutex<HashMap<Question, Answer>>,
+    pub(super) answers: Mutex<HashMap<Question, Answer>>,
     turn: tokio::sync::Mutex<Pace>,
-    payloads: Flights<(KeyId, Option<KeyRing>), Arc<Payload>>,
-    questions: Flights<Question, crate::domain::service::metadata::KeyMetadata>,
-    fetches: Semaphore,
+    pub(super) payloads: Flights<(KeyId, Option<KeyRing>), Arc<Payload>>,
+    pub(super) questions: Flights<Question, KeyMetadata>,
+    pub(super) lingering: Lingering,
+    /// Single reads of metadata since the last listing.
+    pub(super) reads: AtomicUsize,
 }
 
 impl Connection {
@@ -106,7 +115,9 @@ impl Connection {
             turn: tokio::sync::Mutex::default(),
             payloads: Mutex::default(),
             questions: Mutex::default(),
-            fetches: Semaphore::new(FETCHES),
+            lingering: Lingering::default(),
+            limiter: Limiter::default(),
+            reads: AtomicUsize::new(0),
         }
     }
 
@@ -146,17 +157,20 @@ impl Connection {
             .collect()
     }
 
-    /// Makes sure that a listing was attempted at this time or later. Whoever comes while one is
-    /// under way waits for it; after a failure, the next is not sent before its time, unless it is
-    /// `forced` by a person's word: that overrides the back-off, but never what the service bade.
-    pub async fn ensure_listing(&self, not_before: Timestamp, forced: bool) -> Option<News> {
+    /// Makes sure that a listing was attempted at this time or later, unless keys are read one by
+    /// one. Whoever comes while one is under way waits for it; after a failure, the next is not
+    /// sent before its time, unless it is `forced` by a person's word: that overrides the
+    /// back-off, but never what the service bade.
+    pub async fn ensure_listing(
+        &self,
+        not_before: Timestamp,
+        forced: bool,
+        watched: impl FnOnce() -> Watched,
+    ) -> Option<News> {
         let usable = self.usable.as_ref().ok()?;
         let mut pace = self.turn.lock().await;
-        if self
-            .listing()
-            .attempted_at()
-            .is_some_and(|at| at >= not_before)
-        {
+        let listing = self.listing();
+        if listing.attempted_at().is_some_and(|at| at >= not_before) {
             return None;
         }
         let begun = now();
@@ -171,30 +185,101 @@ impl Connection {
             return None;
         }
         pace.credential = Some(credential);
-        let result = usable.client.list_keys().await;
-        Some(self.take_listing(result, begun, &mut pace))
+        let watched = watched();
+        let known = match &listing {
+            Listing::Singly { rows, .. } => Some(*rows),
+            other => other.catalogue().map(Catalogue::len),
+        };
+        if let Some(rows) = known
+            && !matches!(listing, Listing::Failed { .. })
+            && listing::manner(rows, watched.objects, watched.by_name) == Manner::Single
+        {
+            return Some(self.read_singly(rows, begun, forced || renewed));
+        }
+        let most = listing::rows_worth_reading(watched.objects, watched.by_name);
+        match usable.client.list_keys_up_to(most).await {
+            Ok(Listed::More(rows)) => {
+                self.limiter.settle_listing(Ok(()));
+                *pace = Pace {
+                    credential: pace.credential,
+                    ..Pace::default()
+                };
+                Some(self.read_singly(rows, begun, true))
+            }
+            Ok(Listed::All(rows)) => {
+                self.limiter.settle_listing(Ok(()));
+                Some(self.take_listing(Ok(rows), begun, &mut pace))
+            }
+            Err(failure) => {
+                self.limiter.settle_listing(Err(&failure));
+                Some(self.take_listing(Err(failure), begun, &mut pace))
+            }
+        }
+    }
+
+    /// Notes that keys are read one by one; `anew` where what was read before does not count.
+    fn read_singly(&self, rows: usize, begun: Timestamp, anew: bool) -> News {
+        let mut listing = lock(&self.listing);
+        let changed = !matches!(&*listing, Listing::Singly { .. });
+        *listing = Listing::Singly { at: begun, rows };
+        drop(listing);
+        self.reads.store(0, Ordering::Relaxed);
+        self.forget_answers(begun);
+        if anew {
+            lock(&self.answers).clear();
+        }
+        if anew || changed {
+            News::Singly
+        } else {
+            News::Listed {
+                changes: Some(Changes::default()),
+                recovered: false,
+            }
+        }
+    }
+
+    fn forget_answers(&self, now: Timestamp) {
+        lock(&self.answers).retain(|_, answer| {
+            let end = answer.asked_at.checked_add(ANSWERS_FOR);
+            end.is_ok_and(|end| end > now)
+        });
+    }
+
+    /// What to do for an object that misses a row since `missed_at`.
+    #[must_use]
+    pub fn missing(&self, missed_at: Timestamp) -> Missing {
+        let listing = self.listing();
+        let Listing::Fresh(catalogue) = &listing else {
+            return Missing::Read;
+        };
+        let burst = Burst {
+            listed_at: catalogue.listed_at(),
+            rows: catalogue.len(),
+            reads: self.reads.load(Ordering::Relaxed),
+            missed_at,
+        };
+        listing::missing(&burst, now())
     }
 
     fn take_listing(
         &self,
-        result: Result<Vec<crate::domain::service::metadata::KeyMetadata>, FetchFailure>,
+        result: Result<Vec<KeyMetadata>, FetchFailure>,
         begun: Timestamp,
         pace: &mut Pace,
     ) -> News {
         // Also where the service refuses to list for ever, and everything is read singly.
-        lock(&self.answers).retain(|_, answer| {
-            let end = answer.asked_at.checked_add(ANSWERS_FOR);
-            end.is_ok_and(|end| end > begun)
-        });
+        self.forget_answers(begun);
+        self.reads.store(0, Ordering::Relaxed);
         let mut listing = lock(&self.listing);
         let last = match &*listing {
-            Listing::None => None,
+            Listing::None | Listing::Singly { .. } => None,
             Listing::Failed { last, .. } => last.clone(),
             Listing::Fresh(catalogue) => Some(Arc::clone(catalogue)),
         };
         match result {
             Ok(rows) => {
-                let recovered = matches!(&*listing, Listing::Failed { .. });
+                let recovered =
+                    matches!(&*listing, Listing::Failed { .. } | Listing::Singly { .. });
                 let catalogue = Arc::new(Catalogue::new(rows, begun));
                 let changes = last.map(|last| last.changes(&catalogue));
                 *listing = Listing::Fresh(catalogue);
@@ -217,7 +302,7 @@ impl Connection {
                     schedule::retry_at(begun, retry, pace.failures, &self.uid, failure.retry_after);
                 let since = match &*listing {
                     Listing::Failed { since, .. } => *since,
-                    Listing::None | Listing::Fresh(_) => begun,
+                    Listing::None | Listing::Fresh(_) | Listing::Singly { .. } => begun,
                 };
                 *listing = Listing::Failed {
                     failure,
@@ -257,61 +342,6 @@ impl Connection {
             .credential
             .is_some_and(|then| then != version)
     }
-
-    /// Asks a question anew, together with whoever asks it just now.
-    pub async fn ask(&self, question: &Question) -> Option<Answer> {
-        let usable = self.usable.as_ref().ok()?;
-        let (asked_at, flight) = join(&self.questions, question.clone());
-        let result = flight
-            .get_or_init(|| async {
-                let _permit = self.fetches.acquire().await;
-                usable
-                    .client
-                    .key_metadata(&question.key, question.ring.as_ref())
-                    .await
-            })
-            .await
-            .clone();
-        let answer = Answer { result, asked_at };
-        lock(&self.answers).insert(question.clone(), answer.clone());
-        Some(answer)
-    }
-
-    /// Reads a payload, together with whoever needs it just now. It lives while what is returned
-    /// does, and is wiped with the last of them.
-    pub async fn payload(&self, need: &PayloadNeed) -> Option<(SharedPayload, bool)> {
-        let usable = self.usable.as_ref().ok()?;
-        let (_, flight) = join(&self.payloads, (need.id.clone(), need.ring.clone()));
-        let mut read_here = false;
-        flight
-            .get_or_init(|| async {
-                read_here = true;
-                let _permit = self.fetches.acquire().await;
-                usable
-                    .client
-                    .key(&need.id, need.ring.as_ref())
-                    .await
-                    .map(Arc::new)
-            })
-            .await;
-        Some((flight, read_here))
-    }
-}
-
-/// Joins a flight that began within [`SHARED_FOR`], or begins one.
-fn join<K: Hash + Eq, T>(flights: &Flights<K, T>, key: K) -> (Timestamp, Shared<T>) {
-    let mut flights = lock(flights);
-    let begun = now();
-    flights.retain(|_, (_, flight)| flight.strong_count() > 0);
-    if let Some((at, flight)) = flights.get(&key)
-        && at.checked_add(SHARED_FOR).is_ok_and(|end| end > begun)
-        && let Some(flight) = flight.upgrade()
-    {
-        return (*at, flight);
-    }
-    let flight = Arc::new(OnceCell::new());
-    flights.insert(key, (begun, Arc::downgrade(&flight)));
-    (begun, flight)
 }
 
 #[cfg(test)]

@@ -2,21 +2,22 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, watch};
 
 use super::clock::Heartbeat;
 use super::connection::Connection;
 use super::fence::Fence;
 use super::forced::Forced;
+use super::leadership::{Leadership, NotLeading, Term};
 use super::lock;
 use super::queue::{ObjectKey, Queue};
 use super::world::{Concerned, World};
+use super::writes::{Permit, Writes};
 use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::events::Announcer;
 use crate::domain::look::observed::Policy;
@@ -43,6 +44,10 @@ pub struct Settings {
     pub allowed_hosts: AllowedHosts,
     /// The operator's name in Events (the Pod's).
     pub instance_name: String,
+    /// Who this process is among several replicas: the same for every container of one Pod.
+    pub identity: String,
+    /// How long other replicas wait for a leader that says nothing.
+    pub lease_duration: Duration,
 }
 
 /// What looks share.
@@ -55,8 +60,9 @@ pub struct Context {
     pub announcer: Announcer,
     /// Whether the fence holds.
     pub fence: Fence,
-    /// Permits for writes.
-    pub writes: Semaphore,
+    /// Who leads.
+    pub leadership: Leadership,
+    writes: Writes,
     world: Mutex<World>,
     queue: Mutex<Queue>,
     connections: Mutex<HashMap<ObjectKey, Arc<Connection>>>,
@@ -65,7 +71,27 @@ pub struct Context {
     pub wake: Notify,
     /// The dispatcher's sign of life.
     pub heartbeat: Heartbeat,
-    ready: AtomicBool,
+    ready: watch::Sender<bool>,
+}
+
+/// Lets one write go out, in a term.
+pub struct WritePermit<'a> {
+    term: &'a Term,
+    _permit: Permit,
+}
+
+impl WritePermit<'_> {
+    /// Whether the write may still go out, after something else that took time.
+    ///
+    /// # Errors
+    /// The term is over.
+    pub fn still_good(&self) -> Result<(), NotLeading> {
+        if self.term.is_good() {
+            Ok(())
+        } else {
+            Err(NotLeading)
+        }
+    }
 }
 
 impl Context {
@@ -82,10 +108,11 @@ impl Context {
             queue: Mutex::default(),
             connections: Mutex::default(),
             forced: Mutex::default(),
-            writes: Semaphore::new(WRITES),
+            leadership: Leadership::default(),
+            writes: Writes::new(WRITES),
             wake: Notify::new(),
             heartbeat: Heartbeat::start(),
-            ready: AtomicBool::new(false),
+            ready: watch::Sender::new(false),
             client,
             settings,
         }
@@ -111,9 +138,46 @@ impl Context {
         lock(&self.forced)
     }
 
+    /// Waits for leave to write something that was decided in a term. Every write passes here,
+    /// just before it goes out.
+    ///
+    /// # Errors
+    /// The term is over: what was decided in it is not written.
+    pub async fn permit_to_write<'a>(
+        &'a self,
+        term: &'a Term,
+        namespace: &str,
+    ) -> Result<WritePermit<'a>, NotLeading> {
+        let permit = self.writes.acquire(namespace).await;
+        term.settled().await?;
+        Ok(WritePermit {
+            term,
+            _permit: permit,
+        })
+    }
+
+    /// Begins a term: with what the watches show, and nothing that was learnt or planned in an
+    /// earlier one. A process that was stopped while another led may have fresh watches beside an
+    /// old listing.
+    pub(super) fn begin_term(&self, term: &Term, now: Timestamp) {
+        self.forget_connections();
+        *self.queue() = Queue::default();
+        self.world().forget_looks(now);
+        // From here on, what the watches bring is looked at.
+        self.leadership.act(term);
+        let everything = self.world().everything();
+        self.look_now(everything, now);
+    }
+
+    /// Forgets tokens, listings and whatever was read.
+    pub(super) fn forget_connections(&self) {
+        self.connections().clear();
+    }
+
     /// Asks for a look at each of these now: something changed that a back-off knows nothing of.
+    /// A standby looks at nothing; it looks at everything when it leads.
     pub fn look_now(&self, concerned: Concerned, now: Timestamp) {
-        if concerned.is_empty() {
+        if concerned.is_empty() || !self.leadership.is_acting() {
             return;
         }
         {
@@ -140,14 +204,18 @@ impl Context {
 
     /// Says that every watch has shown its first listing.
     pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
-        self.wake.notify_one();
+        self.ready.send_replace(true);
     }
 
     /// Whether every watch has shown its first listing.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        *self.ready.borrow()
+    }
+
+    /// Waits until every watch has shown its first listing.
+    pub async fn until_ready(&self) {
+        drop(self.ready.subscribe().wait_for(|ready| *ready).await);
     }
 }
 
@@ -181,11 +249,84 @@ impl Context {
             default_credential: "default".to_owned(),
             allowed_hosts: AllowedHosts::default(),
             instance_name: "test".to_owned(),
+            identity: "test".to_owned(),
+            lease_duration: Duration::from_secs(15),
         };
         Self::new(
             Client::try_from(config).unwrap(),
             settings,
             super::clock::now(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Reason;
+    use crate::controller::clock::now;
+    use serde_json::json;
+
+    fn object(name: &str) -> KeyProtectKey {
+        serde_json::from_value(json!({
+            "apiVersion": "keyprotect.dev/v1alpha1",
+            "kind": "KeyProtectKey",
+            "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": "1"},
+            "spec": {},
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_standby_looks_at_nothing_and_a_term_begins_with_everything_and_no_old_listing() {
+        let context = Context::nowhere();
+        let shows = |name: &str| {
+            let concerned = context.world().key_applied(object(name));
+            context.look_now(concerned, now());
+        };
+        let connect = || {
+            let unusable = Err((Reason::Unreachable, String::new()));
+            let connection = Connection::new("u".to_owned(), Some(1), unusable);
+            let key = ObjectKey::new("n", "default");
+            context.connections().insert(key, Arc::new(connection));
+        };
+        shows("a");
+        connect();
+        assert_eq!(context.queue().next_due(), None);
+        for _ in 0..2 {
+            let term = context.leadership.win();
+            context.begin_term(&term, now());
+            assert!(context.connections().is_empty());
+            let mut waiting = Vec::new();
+            let pop = || {
+                context
+                    .queue()
+                    .pop(now(), |_| ObjectKey::new("n", "default"))
+            };
+            while let Some(key) = pop() {
+                waiting.push(key.name);
+            }
+            waiting.sort();
+            assert_eq!(waiting, ["a"]);
+            connect();
+            context.leadership.rest();
+        }
+        let term = context.leadership.win();
+        context.begin_term(&term, now());
+        shows("b");
+        assert!(context.queue().next_due().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_decided_in_a_term_that_is_over_is_not_written_in_the_next() {
+        let context = Context::nowhere();
+        let old = context.leadership.win();
+        let permit = context.permit_to_write(&old, "n").await.ok().unwrap();
+        assert_eq!(permit.still_good(), Ok(()));
+        context.leadership.lose();
+        assert_eq!(permit.still_good(), Err(NotLeading));
+        let new = context.leadership.win();
+        assert!(context.permit_to_write(&old, "n").await.is_err());
+        assert!(context.permit_to_write(&new, "n").await.is_ok());
     }
 }

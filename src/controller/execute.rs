@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use kube::Resource;
 
 use super::clock::now;
-use super::context::Context;
+use super::context::{Context, WritePermit};
+use super::leadership::{NotLeading, Term};
 use super::queue::ObjectKey;
 use super::world::{Gathered, lane_of};
 use crate::api::{KeyProtectKey, KeyProtectKeyStatus, Reason};
@@ -27,33 +28,55 @@ pub(super) struct FailedWrite {
     pub(super) failure: WriteFailure,
 }
 
+/// Why a plan's writes were not all made.
+pub(super) enum Unwritten {
+    /// One failed.
+    Failed(FailedWrite),
+    /// Another replica leads, or may: this is no matter of the object's.
+    NotLeading,
+}
+
+impl From<NotLeading> for Unwritten {
+    fn from(_: NotLeading) -> Self {
+        Self::NotLeading
+    }
+}
+
 /// Makes a plan's writes of Secrets, and notes in the plan's status what became of them.
 ///
 /// # Errors
 /// The first write that failed; those after it were not begun.
 pub(super) async fn write(
     context: &Context,
+    term: &Term,
     key: &ObjectKey,
     gathered: &Gathered,
     mut plan: Plan,
-) -> Result<Plan, FailedWrite> {
+) -> Result<Plan, Unwritten> {
     let uid = gathered.object.metadata.uid.as_deref().unwrap_or_default();
     if let Err(broken) = plan::check(&plan, uid) {
         tracing::error!(object = %key, invariant = broken, "a plan was refused; please report this");
-        return Err(FailedWrite {
+        return Err(Unwritten::Failed(FailedWrite {
             secret: request::target_name(&gathered.object).to_owned(),
             failure: WriteFailure::Failed("the operator refused its own plan; please report this"),
-        });
+        }));
     }
     for write in std::mem::take(&mut plan.writes) {
-        match perform(context, key, gathered, &write).await {
+        let permit = context.permit_to_write(term, &key.namespace).await?;
+        match perform(context, &permit, key, gathered, &write).await? {
             Ok(Some(view)) => note_written(context, key, &mut plan, view),
             Ok(None) => {}
             Err(failure) => {
-                return Err(FailedWrite {
+                if matches!(
+                    failure,
+                    WriteFailure::Conflict | WriteFailure::AlreadyExists
+                ) {
+                    term.doubt();
+                }
+                return Err(Unwritten::Failed(FailedWrite {
                     secret: write.name().to_owned(),
                     failure,
-                });
+                }));
             }
         }
     }
@@ -62,13 +85,13 @@ pub(super) async fn write(
 
 async fn perform(
     context: &Context,
+    permit: &WritePermit<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
     write: &Write,
-) -> Result<Option<SecretView>, WriteFailure> {
-    let _permit = context.writes.acquire().await;
+) -> Result<Result<Option<SecretView>, WriteFailure>, NotLeading> {
     let (client, namespace) = (&context.client, key.namespace.as_str());
-    match write {
+    Ok(match write {
         Write::Create(body) => secrets::create(client, namespace, body).await.map(Some),
         Write::Replace {
             uid,
@@ -77,7 +100,10 @@ async fn perform(
             confirm_alive,
         } => {
             if *confirm_alive {
-                alive(context, &gathered.object).await?;
+                if let Err(failure) = alive(context, &gathered.object).await {
+                    return Ok(Err(failure));
+                }
+                permit.still_good()?;
             }
             secrets::replace(
                 client,
@@ -106,7 +132,7 @@ async fn perform(
         )
         .await
         .map(|()| None),
-    }
+    })
 }
 
 /// Looks at the object itself, not at what a watch showed of it.
@@ -151,9 +177,11 @@ fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: Secre
     context.world().secret_written(&key.namespace, view);
 }
 
-/// Writes the status, announces Events, remembers, and asks for the next look.
+/// Writes the status, announces Events, remembers, and asks for the next look; nothing of it
+/// where this process does not lead any more.
 pub(super) async fn settle(
     context: &Arc<Context>,
+    term: &Term,
     key: &ObjectKey,
     gathered: &Gathered,
     plan: Plan,
@@ -163,10 +191,13 @@ pub(super) async fn settle(
     let mut next = plan.next;
     let mut remembered = gathered.remembered.clone();
     remembered.memory = plan.memory;
+    remembered.missed_at = None;
     if let Some(status) = plan.status.as_deref().map(as_shown) {
-        context.world().status_in_writing(key, status.clone());
         let written = {
-            let _permit = context.writes.acquire().await;
+            let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+                return;
+            };
+            context.world().status_in_writing(key, status.clone());
             status::replace(&context.client, object.as_ref(), &status).await
         };
         match written {
@@ -182,6 +213,9 @@ pub(super) async fn settle(
                 // The object changed, or the API server failed: plan again from what is there.
                 remembered.unwritten = remembered.unwritten.saturating_add(1);
                 let conflict = failure == StatusFailure::Conflict;
+                if conflict {
+                    term.doubt();
+                }
                 let uid = object.metadata.uid.as_deref().unwrap_or_default();
                 let again = schedule::status_at(now(), conflict, remembered.unwritten, uid);
                 next = Some(earlier(next, again));
@@ -204,6 +238,9 @@ pub(super) async fn settle(
         .world()
         .remember(key, object.metadata.uid.as_deref(), remembered);
     for event in &plan.events {
+        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+            return;
+        };
         context
             .announcer
             .announce(object.as_ref(), event, now())

@@ -11,8 +11,9 @@ use kube::ResourceExt;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::{now, sleep_until};
-use super::connection::{Connection, News, Usable};
+use super::connection::{Connection, News, Usable, Watched};
 use super::context::Context;
+use super::leadership::Term;
 use super::queue::ObjectKey;
 use super::world::{Concerned, Gathered, lane_of};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
@@ -89,7 +90,11 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
         mounted.name.as_str()
     });
     let credential = CredentialFile::mounted(&settings.credentials_dir, name);
-    let client = Client::new(&endpoint, credential.clone(), &ClientOptions::default())
+    let options = ClientOptions {
+        paced: true,
+        ..ClientOptions::default()
+    };
+    let client = Client::new(&endpoint, credential.clone(), &options)
         .map_err(|error| unreachable(error.to_string()))?;
     Ok(Usable {
         endpoint,
@@ -98,11 +103,20 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
     })
 }
 
-/// Looks after one instance until it is gone, also where doing so once panics.
+/// Looks after one instance until it is gone, while this process leads, also where doing so once
+/// panics.
 pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: CancellationToken) {
     loop {
-        let ended = AssertUnwindSafe(look_after(&context, &key, &gone)).catch_unwind();
-        if ended.await.is_ok() {
+        let term = tokio::select! {
+            () = gone.cancelled() => return,
+            term = context.leadership.acting() => term,
+        };
+        let ended = AssertUnwindSafe(look_after(&context, &term, &key, &gone)).catch_unwind();
+        let ended = tokio::select! {
+            () = term.over() => continue,
+            ended = ended => ended,
+        };
+        if ended.is_ok() {
             return;
         }
         tracing::error!(instance = %key, "an instance's task ended badly; please report this");
@@ -113,7 +127,7 @@ pub(super) async fn supervise(context: Arc<Context>, key: ObjectKey, gone: Cance
     }
 }
 
-async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken) {
+async fn look_after(context: &Context, term: &Term, key: &ObjectKey, gone: &CancellationToken) {
     let (mut forced, mut unwritten) = (None, 0_u32);
     loop {
         let Some(instance) = context.world().instance(key) else {
@@ -129,7 +143,7 @@ async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken
             // The opening one: whichever was begun first will do.
             None => Some(Timestamp::MIN),
             // Nobody needs it.
-            Some(_) if in_use == 0 && matches!(connection.listing(), Listing::Fresh(_)) => None,
+            Some(_) if in_use == 0 && is_well(&connection.listing()) => None,
             Some(due) => Some(due),
         };
         let credential = matches!(&connection.listing(), Listing::Failed { failure, .. } if is_credential(failure.kind));
@@ -140,14 +154,16 @@ async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken
             due.filter(|due| *due <= now())
         };
         if let Some(not_before) = not_before
-            && let Some(news) = connection.ensure_listing(not_before, is_forced).await
+            && let Some(news) = connection
+                .ensure_listing(not_before, is_forced, || watched(context, key))
+                .await
         {
             spread(context, key, &connection, &news);
         }
         if gone.is_cancelled() {
             return;
         }
-        match write_status(context, key, &connection, asked.as_deref()).await {
+        match write_status(context, term, key, &connection, asked.as_deref()).await {
             StatusWrite::Done => unwritten = 0,
             StatusWrite::Failed => unwritten = unwritten.saturating_add(1),
             StatusWrite::Outdated => continue,
@@ -158,6 +174,7 @@ async fn look_after(context: &Context, key: &ObjectKey, gone: &CancellationToken
                 () = sleep_until(due_again(&connection, interval, in_use).await) => {}
                 () = tokio::time::sleep(CREDENTIAL_WATCH), if credential => {}
                 () = tokio::time::sleep(write_again(unwritten)), if unwritten > 0 => {}
+                () = connection.limiter.changed() => {}
                 () = connection.poke.notified() => tokio::time::sleep(settle(context, key)).await,
             }
         };
@@ -186,8 +203,7 @@ async fn due_again(
     interval: jiff::SignedDuration,
     in_use: i64,
 ) -> Option<Timestamp> {
-    let fresh = matches!(connection.listing(), Listing::Fresh(_));
-    if connection.usable.is_err() || (fresh && in_use == 0) {
+    if connection.usable.is_err() || (is_well(&connection.listing()) && in_use == 0) {
         return None;
     }
     let due = connection.next_listing(interval).await?;
@@ -225,6 +241,19 @@ fn interval(
         .iter()
         .map(|object| schedule::interval_of(object, own))
         .fold(own, std::cmp::Ord::min)
+}
+
+const fn is_well(listing: &Listing) -> bool {
+    matches!(listing, Listing::Fresh(_) | Listing::Singly { .. })
+}
+
+/// What is watched of an instance: what the choice between listing and single reads depends on.
+pub(super) fn watched(context: &Context, key: &ObjectKey) -> Watched {
+    let objects = context.world().objects_of(key);
+    Watched {
+        objects: objects.len(),
+        by_name: objects.iter().any(|object| concern::names_by_name(object)),
+    }
 }
 
 fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
@@ -265,6 +294,7 @@ fn spread(context: &Context, key: &ObjectKey, connection: &Connection, news: &Ne
     connection.poke.notify_one();
     let concerned = match news {
         News::Failed => growing_stale(context, key, connection),
+        News::Singly => context.world().meaning(key),
         // Those that waited for the first listing go on by themselves.
         News::Listed {
             changes: None,
@@ -278,6 +308,18 @@ fn spread(context: &Context, key: &ObjectKey, connection: &Connection, news: &Ne
             ..
         } => concerned_by(context, key, changes),
     };
+    context.look_now(concerned, now());
+}
+
+/// Tells the objects that a breaker held up that it has closed.
+pub(super) fn note_recovery(context: &Context, gathered: &Gathered, connection: &Connection) {
+    if !connection.limiter.take_recovered() {
+        return;
+    }
+    let Some(instance) = &gathered.instance else {
+        return;
+    };
+    let concerned = context.world().release(&ObjectKey::of(instance.as_ref()));
     context.look_now(concerned, now());
 }
 
@@ -336,6 +378,7 @@ fn write_again(failures: u32) -> Duration {
 
 async fn write_status(
     context: &Context,
+    term: &Term,
     key: &ObjectKey,
     connection: &Connection,
     asked: Option<&str>,
@@ -375,18 +418,25 @@ async fn write_status(
             .ok()
             .and_then(|usable| usable.client.token_source().authenticated()),
         keys_in_use: keys_in_use(context, &instance),
-        answered: asked.filter(|_| matches!(listing, Listing::Fresh(_))),
+        shut: connection.limiter.shut(),
+        answered: asked.filter(|_| is_well(&listing)),
     };
     let Some(new) = instance_status::status(&instance, &seen) else {
         return StatusWrite::Done;
     };
     let written = {
-        let _permit = context.writes.acquire().await;
+        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+            // The term is over, and so is this task until the next.
+            return StatusWrite::Failed;
+        };
         status::replace(&context.client, instance.as_ref(), &new).await
     };
     match written {
         Ok(_) => StatusWrite::Done,
         Err(failure) => {
+            if failure == status::StatusFailure::Conflict {
+                term.doubt();
+            }
             tracing::debug!(instance = %key, ?failure, "the instance's status is written again soon");
             StatusWrite::Failed
         }

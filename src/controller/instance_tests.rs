@@ -37,10 +37,11 @@ async fn what_was_seen_by_an_old_spec_is_not_written_to_a_newer_one() {
     let old = instance("u", 1);
     let key = ObjectKey::of(&old);
     context.world().instance_applied(old.clone());
+    let term = context.leadership.win();
     let seen = connection(&context, &old).unwrap();
     for newer in [instance("u", 2), instance("other", 1)] {
         context.world().instance_applied(newer);
-        let written = write_status(&context, &key, &seen, None).await;
+        let written = write_status(&context, &term, &key, &seen, None).await;
         assert!(matches!(written, StatusWrite::Outdated));
     }
 }

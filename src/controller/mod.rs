@@ -1,5 +1,6 @@
 //! The shell between watches, decisions and writes. Watch events change the [`world`]; what they
-//! concern goes through the [`queue`]; each look is one task of [`reconcile`].
+//! concern goes through the [`queue`]; each look is one task of [`reconcile`]. Of several replicas
+//! every one watches, and one looks and writes: [`leadership`].
 
 pub mod clock;
 pub mod connection;
@@ -8,14 +9,19 @@ mod execute;
 pub mod fence;
 pub mod forced;
 mod instance;
+pub mod leadership;
+pub mod limiter;
 mod news;
 pub mod queue;
+pub mod reads;
 mod reconcile;
 pub mod secrets;
+pub mod turns;
 mod watching;
 pub mod world;
 #[cfg(test)]
 mod world_tests;
+pub mod writes;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,74 +32,145 @@ use tokio_util::sync::CancellationToken;
 
 use clock::{now, sleep_until};
 use context::Context;
+use leadership::Term;
 use queue::Lane;
 
-/// Looks under way at once. Most of them wait for a request, whose number has limits of its own.
-const LOOKS: usize = 128;
+/// Looks under way at once. Most of them wait for a request, whose number has limits of its own;
+/// how many are of one instance, the queue sees to.
+const LOOKS: usize = 512;
 /// When an object is looked at again whose look panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
-/// How long looks may go on after the operator was told to stop.
-const GRACE: Duration = Duration::from_secs(4);
+/// How long looks may go on after the operator was told to stop. A write takes milliseconds; what
+/// waits for an answer of IBM Cloud for longer is left to the replica that takes over.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long the end of the leadership task is waited for.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// How often the dispatcher comes round where nothing happens, to show that it lives.
-const BEAT: Duration = Duration::from_secs(10);
+const BEAT: Duration = Duration::from_secs(4);
+/// How long a payload is kept for objects that still stand in the queue. With the time until the
+/// dispatcher comes round, no payload outlives ten seconds.
+const LINGER: Duration = Duration::from_secs(5);
 
-/// Says that a watch ended, which none does.
+/// Says that something ended that never does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a watch ended; please report this")]
-pub struct WatchEnded;
+pub enum Ended {
+    /// A watch: the operator would be blind.
+    #[error("a watch ended; please report this")]
+    Watch,
+    /// The task that leads or stands by: the operator would never lead again.
+    #[error("the leadership task ended; please report this")]
+    Leadership,
+}
 
 /// Runs until told to stop.
 ///
 /// # Errors
-/// A watch ended: the operator would be blind.
-pub async fn run(context: Arc<Context>, stop: CancellationToken) -> Result<(), WatchEnded> {
+/// Something ended that never does.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) -> Result<(), Ended> {
     fence::until_it_holds(&context, &stop).await;
-    let mut watches = JoinSet::new();
+    let (mut watches, mut leading) = (JoinSet::new(), JoinSet::new());
     watches.spawn(fence::keep_trying(Arc::clone(&context)));
     watching::start(&context, &stop, &mut watches);
+    let resign = CancellationToken::new();
+    leading.spawn(leadership::run(Arc::clone(&context), resign.clone()));
     let result = tokio::select! {
         () = dispatch(&context, &stop) => Ok(()),
         Some(ended) = watches.join_next() => {
             tracing::error!(?ended, "a watch ended; the operator stops");
-            Err(WatchEnded)
+            Err(Ended::Watch)
+        }
+        Some(ended) = leading.join_next() => {
+            tracing::error!(?ended, "the leadership task ended; the operator stops");
+            Err(Ended::Leadership)
         }
     };
     stop.cancel();
     watches.shutdown().await;
+    // Only now does nothing write any more, so that another replica may.
+    resign.cancel();
+    drop(tokio::time::timeout(LAST_WORD, leading.join_next()).await);
     result
 }
 
-/// Starts looks as their time comes, until told to stop, and then lets those under way end: a
-/// write that was begun is better finished.
+/// Acts in one term after the other, until told to stop.
 async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
-    let mut looks = JoinSet::new();
     loop {
-        // Where the world is locked for ever, the operator is as dead as where this loop is stuck.
-        drop(context.world());
-        context.heartbeat.beat();
-        while context.is_ready() && looks.len() < LOOKS {
-            let Some(key) = context.queue().pop(now()) else {
+        let term = tokio::select! {
+            () = stop.cancelled() => return,
+            term = stand_by(context) => term,
+        };
+        context.begin_term(&term, now());
+        let mut looks = JoinSet::new();
+        let stopped = tokio::select! {
+            () = stop.cancelled() => true,
+            () = term.over() => false,
+            () = look_around(context, &term, &mut looks) => false,
+        };
+        if stopped {
+            // A write that was begun is better finished.
+            let rest = async { while looks.join_next().await.is_some() {} };
+            if tokio::time::timeout(GRACE, rest).await.is_err() {
+                tracing::warn!("looks were still under way at the end of the grace");
+            }
+        }
+        context.leadership.rest();
+        // Nothing of this term is under way when the next one begins, and no payload or token is
+        // held that nobody will use.
+        looks.shutdown().await;
+        context.forget_connections();
+        if stopped {
+            return;
+        }
+    }
+}
+
+/// Waits for a term, and shows meanwhile that the dispatcher lives.
+async fn stand_by(context: &Context) -> Term {
+    loop {
+        beat(context);
+        tokio::select! {
+            term = context.leadership.won() => return term,
+            () = tokio::time::sleep(BEAT) => {}
+        }
+    }
+}
+
+/// Where the world is locked for ever, the operator is as dead as where the dispatcher is stuck.
+fn beat(context: &Context) {
+    drop(context.world());
+    context.heartbeat.beat();
+}
+
+/// Starts looks as their time comes, for ever.
+async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()>) {
+    loop {
+        beat(context);
+        while term.is_good() && looks.len() < LOOKS {
+            let next = context
+                .queue()
+                .pop(now(), |key| context.world().instance_of(key));
+            let Some(key) = next else {
                 break;
             };
-            let context = Arc::clone(context);
+            let (context, term) = (Arc::clone(context), term.clone());
             looks.spawn(async move {
                 // A panic in a look must not keep its object from ever being looked at again.
                 let _done = Done {
                     context: Arc::clone(&context),
                     key: key.clone(),
                 };
-                reconcile::look_at(&context, &key).await;
+                reconcile::look_at(&context, &term, &key).await;
             });
         }
-        let full = looks.len() >= LOOKS || !context.is_ready();
+        let_go(context);
+        let full = looks.len() >= LOOKS || !term.is_good();
         let due = if full {
             None
         } else {
             context.queue().next_due()
         };
         tokio::select! {
-            () = stop.cancelled() => break,
             () = context.wake.notified() => {}
             () = sleep_until(due) => {}
             () = tokio::time::sleep(BEAT) => {}
@@ -104,9 +181,17 @@ async fn dispatch(context: &Arc<Context>, stop: &CancellationToken) {
             }
         }
     }
-    let rest = async { while looks.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, rest).await.is_err() {
-        tracing::warn!("looks were still under way at the end of the grace");
+}
+
+/// Lets go of payloads that nobody in the queue needs any more, and of those kept for long.
+fn let_go(context: &Context) {
+    let before = if context.queue().is_drained() {
+        Timestamp::MAX
+    } else {
+        now().checked_sub(LINGER).unwrap_or(Timestamp::MIN)
+    };
+    for connection in context.connections().values() {
+        connection.let_go(before);
     }
 }
 
@@ -154,6 +239,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_dispatcher_shows_that_it_lives_and_when_it_is_stuck() {
         let context = Arc::new(Context::nowhere());
+        context.leadership.win();
         let stop = CancellationToken::new();
         let (ours, told) = (Arc::clone(&context), stop.clone());
         let dispatcher = tokio::spawn(async move { dispatch(&ours, &told).await });

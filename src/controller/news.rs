@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 
 use crate::api::{KeyProtectKey, KeyProtectKeyStatus, SYNC_REQUESTED_ANNOTATION};
+use crate::domain::resource_version;
 
 /// Whether two are one object, not two that followed each other under one name.
 pub(super) fn same_uid(a: &KeyProtectKey, b: &KeyProtectKey) -> bool {
@@ -24,11 +25,9 @@ pub(super) fn asks_for_a_look(
         || old.status != new.status && new.status.as_ref() != in_writing
 }
 
-/// Compares resourceVersions, which are numbers that grow; what is no number counts as newer.
+/// Compares resourceVersions; one that is missing counts as newer.
 pub(super) fn is_newer(version: Option<&String>, than: Option<&String>) -> bool {
-    let number = |version: Option<&String>| version.and_then(|v| v.parse::<u64>().ok());
-    match (number(version), number(than)) {
-        (Some(version), Some(than)) => version > than,
-        _ => true,
-    }
+    version
+        .zip(than)
+        .is_none_or(|(version, than)| resource_version::is_newer(version, than))
 }

@@ -1,11 +1,17 @@
-//! Which object is looked at next. Two lanes, never synced before routine; fair by namespace,
-//! then by object, so that one tenant's thousand objects do not delay another's one. Never two
-//! looks at one object at once. Pure: time comes in, and whoever holds it sleeps.
+//! Which object is looked at next. Two lanes, never synced before routine; fair by instance, then
+//! by namespace, then by object, so that neither an instance that does not answer nor one tenant's
+//! thousand objects delay another's one. Never two looks at one object at once. Pure: time comes
+//! in, and whoever holds it sleeps.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+
+use super::turns::Turns;
+
+/// Looks at objects of one instance at once: as many as may read a key, and some that write.
+const LOOKS_OF_AN_INSTANCE: usize = 96;
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,38 +61,51 @@ pub enum Lane {
 enum Slot {
     /// Waits for its time.
     Waiting { at: Timestamp, lane: Lane },
-    /// Stands in a lane.
-    Ready,
+    /// Stands in a lane since then.
+    Ready { since: Timestamp },
     /// Is being looked at; if something happened meanwhile, it is looked at again then.
-    Running { again: Option<(Timestamp, Lane)> },
+    Running {
+        instance: ObjectKey,
+        again: Option<(Timestamp, Lane)>,
+    },
 }
 
-/// One lane: namespaces take turns, and within each its objects.
+/// One lane: instances take turns, then namespaces, then objects.
 #[derive(Debug, Default)]
-struct Turns {
-    namespaces: VecDeque<String>,
-    objects: HashMap<String, VecDeque<String>>,
+struct Line {
+    instances: VecDeque<ObjectKey>,
+    turns: HashMap<ObjectKey, Turns<String>>,
 }
 
-impl Turns {
-    fn push(&mut self, key: &ObjectKey) {
-        let line = self.objects.entry(key.namespace.clone()).or_default();
-        if line.is_empty() {
-            self.namespaces.push_back(key.namespace.clone());
+impl Line {
+    fn push(&mut self, instance: ObjectKey, key: &ObjectKey) {
+        let turns = self.turns.entry(instance.clone()).or_default();
+        if turns.is_empty() {
+            self.instances.push_back(instance);
         }
-        line.push_back(key.name.clone());
+        turns.push(&key.namespace, key.name.clone());
     }
 
-    fn pop(&mut self) -> Option<ObjectKey> {
-        let namespace = self.namespaces.pop_front()?;
-        let line = self.objects.get_mut(&namespace)?;
-        let name = line.pop_front()?;
-        if line.is_empty() {
-            self.objects.remove(&namespace);
-        } else {
-            self.namespaces.push_back(namespace.clone());
+    /// Takes the next object of an instance that may have another look.
+    fn pop(&mut self, may: impl Fn(&ObjectKey) -> bool) -> Option<(ObjectKey, ObjectKey)> {
+        for _ in 0..self.instances.len() {
+            let instance = self.instances.pop_front()?;
+            if !may(&instance) {
+                self.instances.push_back(instance);
+                continue;
+            }
+            let turns = self.turns.get_mut(&instance)?;
+            let (namespace, name) = turns.pop()?;
+            // One that was emptied keeps who had a turn, as long as others have things in line.
+            if !turns.is_empty() {
+                self.instances.push_back(instance.clone());
+            }
+            if self.instances.is_empty() {
+                self.turns.clear();
+            }
+            return Some((instance, ObjectKey { namespace, name }));
         }
-        Some(ObjectKey { namespace, name })
+        None
     }
 }
 
@@ -95,16 +114,17 @@ impl Turns {
 pub struct Queue {
     slots: HashMap<ObjectKey, Slot>,
     timers: BTreeSet<(Timestamp, ObjectKey)>,
-    first: Turns,
-    routine: Turns,
+    first: Line,
+    routine: Line,
+    running: HashMap<ObjectKey, usize>,
 }
 
 impl Queue {
     /// Asks for a look at an object at a time, or earlier if one is asked for already.
     pub fn schedule(&mut self, key: &ObjectKey, at: Timestamp, lane: Lane) {
         match self.slots.get_mut(key) {
-            Some(Slot::Ready) => {}
-            Some(Slot::Running { again }) => {
+            Some(Slot::Ready { .. }) => {}
+            Some(Slot::Running { again, .. }) => {
                 *again =
                     Some(again.map_or((at, lane), |(then, was)| (then.min(at), was.min(lane))));
             }
@@ -126,8 +146,12 @@ impl Queue {
         }
     }
 
-    /// Takes the next object whose time has come.
-    pub fn pop(&mut self, now: Timestamp) -> Option<ObjectKey> {
+    /// Takes the next object whose time has come; `instance_of` says which instance it means.
+    pub fn pop(
+        &mut self,
+        now: Timestamp,
+        instance_of: impl Fn(&ObjectKey) -> ObjectKey,
+    ) -> Option<ObjectKey> {
         while let Some((at, _)) = self.timers.first() {
             if *at > now {
                 break;
@@ -139,42 +163,65 @@ impl Queue {
                 && let Slot::Waiting { lane, .. } = slot
             {
                 let lane = *lane;
-                *slot = Slot::Ready;
-                self.turns(lane).push(&key);
+                *slot = Slot::Ready { since: now };
+                self.line(lane).push(instance_of(&key), &key);
             }
         }
-        loop {
-            let key = self.first.pop().or_else(|| self.routine.pop())?;
-            // An object that was forgotten while it stood in a lane is skipped.
-            if let Some(slot @ Slot::Ready) = self.slots.get_mut(&key) {
-                *slot = Slot::Running { again: None };
-                return Some(key);
-            }
-        }
+        let running = &self.running;
+        let may = |instance: &ObjectKey| {
+            running.get(instance).copied().unwrap_or_default() < LOOKS_OF_AN_INSTANCE
+        };
+        let next = self.first.pop(may).or_else(|| self.routine.pop(may));
+        let (instance, key) = next?;
+        *self.running.entry(instance.clone()).or_default() += 1;
+        let again = None;
+        self.slots
+            .insert(key.clone(), Slot::Running { instance, again });
+        Some(key)
     }
 
     /// Says that the look at an object has ended.
     pub fn done(&mut self, key: &ObjectKey) {
-        if let Some(Slot::Running { again }) = self.slots.get(key) {
-            let again = *again;
-            self.slots.remove(key);
-            if let Some((at, lane)) = again {
-                self.schedule(key, at, lane);
+        if !matches!(self.slots.get(key), Some(Slot::Running { .. })) {
+            return;
+        }
+        let Some(Slot::Running { instance, again }) = self.slots.remove(key) else {
+            return;
+        };
+        if let Some(running) = self.running.get_mut(&instance) {
+            *running = running.saturating_sub(1);
+            if *running == 0 {
+                self.running.remove(&instance);
             }
         }
-    }
-
-    /// When the next object's time comes; the least time there is, if one stands in a lane.
-    #[must_use]
-    pub fn next_due(&self) -> Option<Timestamp> {
-        if self.first.namespaces.is_empty() && self.routine.namespaces.is_empty() {
-            self.timers.first().map(|(at, _)| *at)
-        } else {
-            Some(Timestamp::MIN)
+        if let Some((at, lane)) = again {
+            self.schedule(key, at, lane);
         }
     }
 
-    fn turns(&mut self, lane: Lane) -> &mut Turns {
+    /// When the time of the next object comes that stands in no lane yet.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Whether no object stands in a lane.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.first.instances.is_empty() && self.routine.instances.is_empty()
+    }
+
+    /// For how long the object has stood in a lane that has stood there longest.
+    #[must_use]
+    pub fn oldest_waiting(&self, now: Timestamp) -> Option<SignedDuration> {
+        let since = self.slots.values().filter_map(|slot| match slot {
+            Slot::Ready { since } => Some(*since),
+            Slot::Waiting { .. } | Slot::Running { .. } => None,
+        });
+        since.min().map(|since| now.duration_since(since))
+    }
+
+    fn line(&mut self, lane: Lane) -> &mut Line {
         match lane {
             Lane::First => &mut self.first,
             Lane::Routine => &mut self.routine,
@@ -190,8 +237,12 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    fn one_instance(_: &ObjectKey) -> ObjectKey {
+        ObjectKey::new("system", "default")
+    }
+
     fn drain(queue: &mut Queue, now: i64) -> Vec<String> {
-        std::iter::from_fn(|| queue.pop(at(now)))
+        std::iter::from_fn(|| queue.pop(at(now), one_instance))
             .map(|key| key.to_string())
             .collect()
     }
@@ -215,11 +266,11 @@ mod tests {
         let mut queue = Queue::default();
         let key = ObjectKey::new("a", "x");
         queue.schedule(&key, at(0), Lane::Routine);
-        assert_eq!(queue.pop(at(0)), Some(key.clone()));
+        assert_eq!(queue.pop(at(0), one_instance), Some(key.clone()));
         queue.schedule(&key, at(0), Lane::Routine);
-        assert_eq!(queue.pop(at(9)), None);
+        assert_eq!(queue.pop(at(9), one_instance), None);
         queue.done(&key);
-        assert_eq!(queue.pop(at(9)), Some(key));
+        assert_eq!(queue.pop(at(9), one_instance), Some(key));
     }
 
     #[test]
@@ -232,5 +283,30 @@ mod tests {
         assert_eq!(queue.next_due(), Some(at(10)));
         assert_eq!(drain(&mut queue, 9), Vec::<String>::new());
         assert_eq!(drain(&mut queue, 10), ["a/x"]);
+    }
+
+    #[test]
+    fn an_instance_that_does_not_answer_leaves_looks_for_others_and_gets_its_own_back() {
+        let instance_of = |key: &ObjectKey| ObjectKey::new("system", &key.namespace);
+        let mut queue = Queue::default();
+        for n in 0..200 {
+            queue.schedule(&ObjectKey::new("hung", &n.to_string()), at(0), Lane::First);
+        }
+        let taken: Vec<_> = std::iter::from_fn(|| queue.pop(at(0), instance_of)).collect();
+        assert_eq!(taken.len(), LOOKS_OF_AN_INSTANCE);
+        assert!(!queue.is_drained());
+        queue.schedule(&ObjectKey::new("well", "x"), at(0), Lane::Routine);
+        assert_eq!(
+            queue.pop(at(0), instance_of),
+            Some(ObjectKey::new("well", "x"))
+        );
+        assert_eq!(queue.pop(at(7), instance_of), None);
+        assert_eq!(
+            queue.oldest_waiting(at(7)),
+            Some(SignedDuration::from_secs(7))
+        );
+        queue.done(&taken[0]);
+        assert!(queue.pop(at(7), instance_of).is_some());
+        assert_eq!(queue.pop(at(7), instance_of), None);
     }
 }

@@ -5,24 +5,30 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 
 use super::clock::now;
-use super::connection::{Connection, SharedPayload};
+use super::connection::{Connection, Watched};
 use super::context::Context;
-use super::execute::{self, FailedWrite};
+use super::execute::{self, FailedWrite, Unwritten};
 use super::instance;
-use super::queue::ObjectKey;
-use super::world::Gathered;
+use super::leadership::Term;
+use super::queue::{Lane, ObjectKey};
+use super::reads::{Asker, Reading};
+use super::world::{Gathered, lane_of};
 use crate::api::{KeyProtectInstance, Reason};
 use crate::cluster::secrets;
 use crate::domain::access::Question;
+use crate::domain::concern;
 use crate::domain::look::decide::{self, Step};
 use crate::domain::look::hindrance::{Need, PayloadNeed};
 use crate::domain::look::observed::{self, InstanceView, NamespaceView, Observed, Payloads, Probe};
 use crate::domain::look::plan::{Plan, WriteFailure};
 use crate::domain::look::request;
+use crate::domain::pace::listing::Missing;
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Knowledge};
+use crate::domain::service::reference::KeyName;
 
 /// Rounds after which a look gives up: more needs than any object has.
 const ROUNDS: usize = 16;
@@ -36,14 +42,17 @@ struct Learnt {
     answers: HashMap<Question, Answer>,
     payloads: Payloads,
     /// Keeps shared payloads alive until this look's write.
-    held: Vec<SharedPayload>,
+    held: Vec<Reading>,
     probe: Option<Probe>,
+    /// Whether a listing was made for it.
+    listed: bool,
     /// The connection that it was learnt on.
     connection: Option<Arc<Connection>>,
 }
 
-/// Looks at an object and does what is to be done for it.
-pub(super) async fn look_at(context: &Arc<Context>, key: &ObjectKey) {
+/// Looks at an object and does what is to be done for it, as long as this process leads. A look
+/// that the end of the term cuts off leaves no status: the next leader looks at everything.
+pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey) {
     let mut learnt = Learnt::default();
     for _ in 0..ROUNDS {
         let Some(gathered) = gather(context, key) else {
@@ -54,30 +63,48 @@ pub(super) async fn look_at(context: &Arc<Context>, key: &ObjectKey) {
         let failed = match decide_on(context, &gathered, &learnt) {
             Step::Do(plan) => {
                 let gathered = learnt.note_questions(gathered);
-                let plan = match execute::write(context, key, &gathered, *plan).await {
+                let plan = match execute::write(context, term, key, &gathered, *plan).await {
                     Ok(plan) => plan,
-                    Err(failed) => after_failed_write(context, key, &gathered, &learnt, &failed),
+                    Err(Unwritten::Failed(failed)) => {
+                        after_failed_write(context, key, &gathered, &learnt, &failed)
+                    }
+                    Err(Unwritten::NotLeading) => return,
                 };
                 // Payloads are let go of before the status is written, not after.
                 drop(learnt);
-                return execute::settle(context, key, &gathered, plan).await;
+                return execute::settle(context, term, key, &gathered, plan).await;
             }
-            Step::Ask(need) => learn(context, &gathered, &mut learnt, need).await,
+            Step::Ask(need) => match learn(context, &gathered, &mut learnt, need).await {
+                Ok(Learned::Something) => Ok(()),
+                Ok(Learned::Later(at)) => return wait_for_listing(context, key, gathered, at),
+                Err(failure) => Err(failure),
+            },
         };
         if let Err(failure) = failed {
-            return give_up(context, key, &gathered, &learnt, failure).await;
+            return give_up(context, term, key, &gathered, &learnt, failure).await;
         }
     }
     tracing::error!(object = %key, "a look did not come to an end; it is tried again");
     let failure = WriteFailure::Failed("the operator could not decide; please report this");
     if let Some(gathered) = gather(context, key) {
-        give_up(context, key, &gathered, &learnt, failure).await;
+        give_up(context, term, key, &gathered, &learnt, failure).await;
     }
+}
+
+/// Ends a look for which there is nothing to do before a listing is to come.
+fn wait_for_listing(context: &Context, key: &ObjectKey, mut gathered: Gathered, at: Timestamp) {
+    gathered.remembered.missed_at.get_or_insert_with(now);
+    let uid = gathered.object.metadata.uid.as_deref();
+    context.world().remember(key, uid, gathered.remembered);
+    let lane = lane_of(&gathered.object);
+    context.queue().schedule(key, at, lane);
+    context.wake.notify_one();
 }
 
 /// Ends a look that did not get as far as a write.
 async fn give_up(
     context: &Arc<Context>,
+    term: &Term,
     key: &ObjectKey,
     gathered: &Gathered,
     learnt: &Learnt,
@@ -86,7 +113,7 @@ async fn give_up(
     let secret = request::target_name(&gathered.object).to_owned();
     let failed = FailedWrite { secret, failure };
     let plan = after_failed_write(context, key, gathered, learnt, &failed);
-    execute::settle(context, key, gathered, plan).await;
+    execute::settle(context, term, key, gathered, plan).await;
 }
 
 impl Learnt {
@@ -235,13 +262,21 @@ fn instance_view<'a>(
     }
 }
 
+/// What came of asking.
+enum Learned {
+    /// More is known now.
+    Something,
+    /// A listing is to come at this time.
+    Later(Timestamp),
+}
+
 /// Asks what a decision needs.
 async fn learn(
     context: &Arc<Context>,
     gathered: &Gathered,
     learnt: &mut Learnt,
     need: Need,
-) -> Result<(), WriteFailure> {
+) -> Result<Learned, WriteFailure> {
     if need == Need::TargetFree {
         let namespace = gathered
             .object
@@ -251,20 +286,38 @@ async fn learn(
             .unwrap_or_default();
         let name = request::target_name(&gathered.object);
         learnt.probe = Some(secrets::probe(&context.client, namespace, name).await?);
-        return Ok(());
+        return Ok(Learned::Something);
     }
     let Some(connection) = learnt.connection.clone() else {
-        return Ok(());
+        return Ok(Learned::Something);
+    };
+    let object = gathered.object.as_ref();
+    let asker = |key: &KeyName| Asker {
+        namespace: object.metadata.namespace.as_deref().unwrap_or_default(),
+        read_before: concern::used_before(object, key),
     };
     match need {
         Need::TargetFree => {}
         Need::Listing(not_before) => {
-            if let Some(news) = connection.ensure_listing(not_before, false).await {
-                instance::take_news(context, gathered, &connection, &news);
-            }
+            list(context, gathered, &connection, not_before).await;
         }
         Need::Answers(questions) => {
-            let asked = join_all(questions.iter().map(|question| connection.ask(question))).await;
+            if lane_of(object) == Lane::First && !learnt.listed {
+                let missed_at = gathered.remembered.missed_at.unwrap_or_else(now);
+                match connection.missing(missed_at) {
+                    Missing::Read => {}
+                    Missing::Wait(until) => return Ok(Learned::Later(until)),
+                    Missing::List => {
+                        list(context, gathered, &connection, missed_at).await;
+                        learnt.listed = true;
+                        return Ok(Learned::Something);
+                    }
+                }
+            }
+            let asked = questions
+                .iter()
+                .map(|question| connection.ask(question, asker(&question.key)));
+            let asked = join_all(asked).await;
             for (question, answer) in questions.into_iter().zip(asked) {
                 if let Some(answer) = answer {
                     learnt.answers.insert(question, answer);
@@ -272,23 +325,43 @@ async fn learn(
             }
         }
         Need::Payloads(needs) => {
-            let read = join_all(needs.iter().map(|need| connection.payload(need))).await;
-            for (need, shared) in needs.into_iter().zip(read) {
-                let Some((shared, read_here)) = shared else {
+            let read = needs.iter().map(|need| {
+                let asker = asker(&KeyName::Id(need.id.clone()));
+                connection.payload(need, asker)
+            });
+            let read = join_all(read).await;
+            for (need, reading) in needs.into_iter().zip(read) {
+                let Some(reading) = reading else {
                     continue;
                 };
-                let Some(result) = shared.get().cloned() else {
-                    continue;
-                };
-                if read_here {
-                    audit(gathered, &need, &result);
+                if reading.sent_here {
+                    audit(gathered, &need, &reading.result);
                 }
-                learnt.payloads.insert(need.id, result);
-                learnt.held.push(shared);
+                if context.world().shares_a_key(object) {
+                    connection.linger(&reading);
+                }
+                learnt.payloads.insert(need.id, reading.result.clone());
+                learnt.held.push(reading);
             }
         }
     }
-    Ok(())
+    instance::note_recovery(context, gathered, &connection);
+    Ok(Learned::Something)
+}
+
+async fn list(
+    context: &Arc<Context>,
+    gathered: &Gathered,
+    connection: &Connection,
+    not_before: Timestamp,
+) {
+    let watched = || {
+        let instance = gathered.instance.as_deref().map(ObjectKey::of);
+        instance.map_or_else(Watched::default, |key| instance::watched(context, &key))
+    };
+    if let Some(news) = connection.ensure_listing(not_before, false, watched).await {
+        instance::take_news(context, gathered, connection, &news);
+    }
 }
 
 /// One line per payload read, in a stream of its own, to be joined with Activity Tracker.

@@ -3,6 +3,7 @@
 //! concerns.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use super::queue::{Lane, ObjectKey};
 use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey, KeyProtectKeyStatus};
 use crate::domain::access::Question;
+use crate::domain::concern;
 use crate::domain::look::observed::Memory;
 use crate::domain::look::request;
 use crate::domain::secret::{self, SecretView};
@@ -31,6 +33,8 @@ pub struct NamespaceFacts {
 pub struct Remembered {
     /// What the decisions remember.
     pub memory: Memory,
+    /// Since when it waits for a listing that may show its key.
+    pub missed_at: Option<Timestamp>,
     /// Single reads that the object needed last time.
     pub questions: Vec<Question>,
     /// Nothing is done before this but for a change of the object itself.
@@ -43,6 +47,7 @@ impl Remembered {
     fn nothing(started: Timestamp) -> Self {
         Self {
             memory: Memory::new(started),
+            missed_at: None,
             questions: Vec::new(),
             not_before: Timestamp::MIN,
             unwritten: 0,
@@ -87,6 +92,9 @@ pub struct World {
     in_writing: HashMap<ObjectKey, KeyProtectKeyStatus>,
     by_target: HashMap<ObjectKey, BTreeSet<Age>>,
     by_instance: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// How many objects name a key of an instance, by a hash of both.
+    naming: HashMap<u64, u32>,
+    hasher: RandomState,
     instances: HashMap<ObjectKey, Arc<KeyProtectInstance>>,
     namespaces: HashMap<String, Arc<NamespaceFacts>>,
     secrets: Secrets,
@@ -104,6 +112,8 @@ impl World {
             in_writing: HashMap::new(),
             by_target: HashMap::new(),
             by_instance: HashMap::new(),
+            naming: HashMap::new(),
+            hasher: RandomState::new(),
             instances: HashMap::new(),
             namespaces: HashMap::new(),
             secrets: Secrets::default(),
@@ -181,6 +191,21 @@ impl World {
         }
     }
 
+    /// Forgets what is remembered of looks and writes of before, as if the operator started now.
+    pub fn forget_looks(&mut self, now: Timestamp) {
+        self.started = now;
+        self.remembered.clear();
+        self.in_writing.clear();
+    }
+
+    /// Every object.
+    #[must_use]
+    pub fn everything(&self) -> Concerned {
+        let keys = self.keys.iter();
+        keys.map(|(key, object)| (key.clone(), lane_of(object)))
+            .collect()
+    }
+
     /// The instance that an object means.
     #[must_use]
     pub fn instance_key(&self, object: &KeyProtectKey) -> ObjectKey {
@@ -188,11 +213,36 @@ impl World {
         ObjectKey { namespace, name }
     }
 
+    /// The instance that an object means, whether or not the object is in view.
+    #[must_use]
+    pub fn instance_of(&self, key: &ObjectKey) -> ObjectKey {
+        let object = self.keys.get(key);
+        object.map_or_else(
+            || ObjectKey::new("", ""),
+            |object| self.instance_key(object),
+        )
+    }
+
     /// The objects that mean an instance.
     #[must_use]
     pub fn objects_of(&self, instance: &ObjectKey) -> Vec<Arc<KeyProtectKey>> {
         let keys = self.by_instance.get(instance).into_iter().flatten();
         keys.filter_map(|key| self.keys.get(key)).cloned().collect()
+    }
+
+    /// Whether another object names a key that this one names.
+    #[must_use]
+    pub fn shares_a_key(&self, object: &KeyProtectKey) -> bool {
+        let named = |hash| self.naming.get(&hash).is_some_and(|count| *count > 1);
+        self.hashes(object).into_iter().any(named)
+    }
+
+    fn hashes(&self, object: &KeyProtectKey) -> BTreeSet<u64> {
+        let instance = self.instance_key(object);
+        let references = concern::references(object);
+        references
+            .map(|reference| self.hasher.hash_one((&instance, reference.name)))
+            .collect()
     }
 
     /// A namespace's facts.
@@ -299,6 +349,9 @@ impl World {
         let line = self.by_target.entry(target.clone()).or_default();
         line.insert(age_of(object));
         let rivals = line.len() > 1;
+        for hash in self.hashes(object) {
+            *self.naming.entry(hash).or_default() += 1;
+        }
         self.by_instance
             .entry(self.instance_key(object))
             .or_default()
@@ -316,6 +369,14 @@ impl World {
             line.remove(&age_of(object));
             if line.is_empty() {
                 self.by_target.remove(&target);
+            }
+        }
+        for hash in self.hashes(object) {
+            if let Some(count) = self.naming.get_mut(&hash) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.naming.remove(&hash);
+                }
             }
         }
         let instance = self.instance_key(object);
@@ -426,6 +487,20 @@ impl World {
         let keys = self.by_instance.get(instance).into_iter().flatten();
         keys.filter_map(|key| Some((key.clone(), lane_of(self.keys.get(key)?))))
             .collect()
+    }
+
+    /// Every object that means an instance and whose last look failed: what stood in its way is
+    /// over, and so is its back-off.
+    pub fn release(&mut self, instance: &ObjectKey) -> Concerned {
+        let mut concerned = self.meaning(instance);
+        concerned.retain(|(key, _)| {
+            let remembered = self.remembered.get_mut(key);
+            remembered.is_some_and(|remembered| {
+                remembered.memory.release();
+                remembered.memory.failures > 0
+            })
+        });
+        concerned
     }
 
     /// Takes in a namespace that a watch shows.

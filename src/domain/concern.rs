@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::schedule;
 use super::service::catalogue::Changes;
 use super::service::ids::KeyId;
-use super::service::reference::KeyReference;
+use super::service::reference::{KeyName, KeyReference};
 use super::status::holds;
 use crate::api::{ConditionType, KeyProtectKey};
 
@@ -20,6 +20,11 @@ pub fn touches(object: &KeyProtectKey, changes: &Changes) -> bool {
     if last.iter().any(|id| changes.ids.contains(id)) {
         return true;
     }
+    references(object).any(|reference| changes.concern(&reference, None))
+}
+
+/// The keys that an object names.
+pub fn references(object: &KeyProtectKey) -> impl Iterator<Item = KeyReference> {
     let main = KeyReference::from_selector(
         object.spec.key.as_ref(),
         object.metadata.name.as_deref().unwrap_or_default(),
@@ -33,9 +38,25 @@ pub fn touches(object: &KeyProtectKey, changes: &Changes) -> bool {
     let others = entries
         .filter_map(|entry| entry.from.as_ref())
         .filter_map(|from| KeyReference::from_selector(Some(from), "").ok());
-    main.into_iter()
-        .chain(others)
-        .any(|reference| changes.concern(&reference, None))
+    main.into_iter().chain(others)
+}
+
+/// Whether an object names a key by its name, which only a listing can look up.
+#[must_use]
+pub fn names_by_name(object: &KeyProtectKey) -> bool {
+    references(object).any(|reference| matches!(reference.name, KeyName::Name(_)))
+}
+
+/// Whether status says that an object has used the key that a request names.
+#[must_use]
+pub fn used_before(object: &KeyProtectKey, key: &KeyName) -> bool {
+    let used = object.status.iter().flat_map(|status| &status.keys);
+    let mut used = used;
+    used.any(|used| match key {
+        KeyName::Id(id) => used.id == id.as_str(),
+        KeyName::Alias(alias) => used.alias.as_deref() == Some(alias.as_str()),
+        KeyName::Name(_) => false,
+    })
 }
 
 /// Whether an object has been unconfirmed since `listed` for so long that its status has to say so,

@@ -19,6 +19,8 @@ pub struct Seen<'a> {
     pub endpoint: Result<EndpointFacts<'a>, (Reason, &'a str)>,
     /// The last listing.
     pub listing: &'a Listing,
+    /// Why no request for a single key is sent now, where that is so.
+    pub shut: Option<FetchFailure>,
     /// What IAM said last; nothing before it was asked.
     pub authenticated: Option<Result<(), FetchFailure>>,
     /// How many objects use the instance.
@@ -81,6 +83,7 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
         Listing::Failed { failure, .. } if failure.kind == FailureKind::Denied => {
             Some(CatalogueMode::Single)
         }
+        Listing::Singly { .. } => Some(CatalogueMode::Single),
         Listing::Failed { .. } | Listing::Fresh(_) => Some(CatalogueMode::List),
     };
     new.keys_in_use = Some(seen.keys_in_use);
@@ -102,8 +105,24 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
             Reason::Pending.as_str(),
             "The instance's keys were not looked at yet.".to_owned(),
         ),
-        Listing::Fresh(_) => {
-            let mut message = "The instance's keys can be looked at.".to_owned();
+        Listing::Fresh(_) | Listing::Singly { .. } if let Some(failure) = &seen.shut => {
+            let (reason, remedy) = remedy(failure.kind);
+            let message = format!(
+                "{}: {}. One request tries it for all. {remedy} Secrets keep their last values meanwhile.",
+                failure.operation.as_str(),
+                failure.detail
+            );
+            (Is::False, reason.as_str(), message)
+        }
+        Listing::Fresh(_) | Listing::Singly { .. } => {
+            let mut message = match seen.listing {
+                Listing::Singly { .. } => {
+                    "The instance's keys can be looked at. They are read one by one: it has many \
+                     more than are used here."
+                }
+                _ => "The instance's keys can be looked at.",
+            }
+            .to_owned();
             for warning in warnings {
                 message.push(' ');
                 message.push_str(warning);

@@ -1,5 +1,6 @@
 //! Everything that decides, as functions of plain values: no clock, no cluster, no network.
 //!
+//! [`lease`] says which of several replicas leads.
 //! [`service`] is what Key Protect and IAM are and say, [`access`] who may use which keys,
 //! [`secret`] what a Secret is made of and looks like, and [`look`] one look at one object: from
 //! everything that is known to what must be asked first, or to the whole plan.
@@ -8,8 +9,10 @@ pub mod access;
 pub mod concern;
 pub mod fence;
 pub mod instance_status;
+pub mod lease;
 pub mod look;
 pub mod pace;
+pub mod resource_version;
 pub mod schedule;
 pub mod secret;
 pub mod service;

@@ -38,6 +38,13 @@ impl<'a> Ask<'a> {
         }
     }
 
+    pub(super) const fn is_of_one_key(&self) -> bool {
+        matches!(
+            self.operation,
+            Operation::GetKey | Operation::GetKeyMetadata
+        )
+    }
+
     pub(super) const fn in_ring(mut self, ring: Option<&'a KeyRing>) -> Self {
         self.ring = ring;
         self

@@ -11,7 +11,7 @@ use super::credential::CredentialFile;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
-use super::listing;
+use super::listing::{self, Listed};
 use super::options::{ClientError, ClientOptions};
 use super::token::Token;
 use super::verdict;
@@ -140,7 +140,18 @@ impl Client {
         &self,
         extractable: Option<bool>,
     ) -> Result<Vec<KeyMetadata>, FetchFailure> {
-        listing::all_keys(self, extractable).await
+        match listing::all_keys(self, extractable, usize::MAX).await? {
+            Listed::All(rows) => Ok(rows),
+            Listed::More(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Lists every standard key that the caller may see, or finds that they are more than `most`.
+    ///
+    /// # Errors
+    /// Says why there is no list.
+    pub async fn list_keys_up_to(&self, most: usize) -> Result<Listed, FetchFailure> {
+        listing::all_keys(self, Some(true), most).await
     }
 
     /// Reads one page of the listing, and tells where it failed whether it was too slow.
@@ -288,8 +299,11 @@ impl Client {
         token: &Token,
         last: &Mutex<Option<FetchFailure>>,
     ) -> Result<(Answer, String), FetchFailure> {
-        self.options
-            .retry()
+        let mut retry = self.options.retry();
+        if self.options.paced && ask.is_of_one_key() {
+            retry.retries = 0;
+        }
+        retry
             .run(
                 || async {
                     let result = self.once(ask, token).await;

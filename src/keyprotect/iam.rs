@@ -173,7 +173,13 @@ impl TokenSource {
             state.forced_at = Some(now);
             inner.take_off(&mut state)
         };
-        flight.await.map(Some)
+        let result = flight.await;
+        if let Err(failure) = &result
+            && failure.kind == FailureKind::CredentialRejected
+        {
+            inner.discard(refused);
+        }
+        result.map(Some)
     }
 
     /// Tells what the last try at IAM said, for the instance's status: nothing before the first
@@ -191,6 +197,19 @@ impl TokenSource {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of a token that Key Protect refused and IAM gives no successor for: each request
+    /// with it would be one more critical event in the customer's audit log.
+    fn discard(&self, refused: &Token) {
+        let mut state = self.lock();
+        if state
+            .held
+            .as_ref()
+            .is_some_and(|held| held.token.serial() == refused.serial())
+        {
+            state.held = None;
+        }
     }
 
     /// Looks at the key file, if the last look is too old.

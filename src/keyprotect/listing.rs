@@ -32,51 +32,60 @@ pub(super) fn largest_page(options: &ClientOptions) -> usize {
     options.page_size.clamp(2, LARGEST_PAGE)
 }
 
-/// One reading of the whole list.
-struct Reading {
-    rows: Vec<KeyMetadata>,
-    is_whole: bool,
+/// What was asked for: every key, or how many there are at least.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Every key.
+    All(Vec<KeyMetadata>),
+    /// There are more than were asked for: at least so many.
+    More(usize),
+}
+
+/// One reading of the list.
+enum Reading {
+    Whole(Vec<KeyMetadata>),
+    Shifted(Vec<KeyMetadata>),
+    More(usize),
 }
 
 pub(super) async fn all_keys(
     client: &Client,
     extractable: Option<bool>,
-) -> Result<Vec<KeyMetadata>, FetchFailure> {
+    most: usize,
+) -> Result<Listed, FetchFailure> {
     let mut last: Option<Vec<KeyMetadata>> = None;
     for _ in 0..READINGS {
-        let reading = read_all(client, extractable).await?;
-        // Twice the same is no shift: then it is the announced total that cannot be relied on.
-        if reading.is_whole || last.as_ref() == Some(&reading.rows) {
-            return Ok(reading.rows);
+        match read_all(client, extractable, most).await? {
+            Reading::Whole(rows) => return Ok(Listed::All(rows)),
+            Reading::More(count) => return Ok(Listed::More(count)),
+            // Twice the same is no shift: then it is the announced total that cannot be relied on.
+            Reading::Shifted(rows) if last.as_ref() == Some(&rows) => {
+                return Ok(Listed::All(rows));
+            }
+            Reading::Shifted(rows) => last = Some(rows),
         }
-        last = Some(reading.rows);
     }
     let rows = last.unwrap_or_default();
     tracing::warn!(
         rows = rows.len(),
         "the pages of the key listing do not fit together; rows may be missing from it"
     );
-    Ok(rows)
+    Ok(Listed::All(rows))
 }
 
-async fn read_all(client: &Client, extractable: Option<bool>) -> Result<Reading, FetchFailure> {
+async fn read_all(
+    client: &Client,
+    extractable: Option<bool>,
+    most: usize,
+) -> Result<Reading, FetchFailure> {
     let mut list = Assembly::default();
     while list.count < MOST_KEYS {
         let (page, limit) = page(client, extractable, list.offset()).await?;
         match list.add(page, limit) {
+            Progress::More if list.count > most => return Ok(Reading::More(list.count)),
             Progress::More => {}
-            Progress::End => {
-                return Ok(Reading {
-                    rows: list.rows,
-                    is_whole: true,
-                });
-            }
-            Progress::Shifted => {
-                return Ok(Reading {
-                    rows: list.rows,
-                    is_whole: false,
-                });
-            }
+            Progress::End => return Ok(Reading::Whole(list.rows)),
+            Progress::Shifted => return Ok(Reading::Shifted(list.rows)),
         }
     }
     Err(FetchFailure::new(

@@ -23,5 +23,6 @@ pub mod wire;
 pub use client::Client;
 pub use credential::{CredentialError, CredentialFile};
 pub use iam::TokenSource;
+pub use listing::Listed;
 pub use options::{ClientError, ClientOptions};
 pub use token::Token;

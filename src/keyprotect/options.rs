@@ -17,6 +17,9 @@ pub struct ClientOptions {
     pub connect_timeout: Duration,
     /// Tries after the first, within one call.
     pub retries: usize,
+    /// Whether whoever uses the client keeps the pace of reads of single keys, and tries them
+    /// again itself.
+    pub paced: bool,
     /// Rows a page; the service's largest is 5,000.
     pub page_size: usize,
     /// Seed of the jitter, for tests; absent, it is random.
@@ -31,6 +34,7 @@ impl Default for ClientOptions {
             page_deadline: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(10),
             retries: 3,
+            paced: false,
             page_size: 5_000,
             jitter_seed: None,
         }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
@@ -10,6 +11,11 @@ use crate::controller::context::Settings;
 use crate::domain::look::observed::Policy;
 use crate::domain::schedule::parse_duration;
 use crate::domain::service::endpoint::AllowedHosts;
+
+/// Shortest lease: a renewal has to find its way within two thirds of it.
+const SHORTEST_LEASE: Duration = Duration::from_secs(3);
+/// Longest lease: for so long nobody may lead after a crash.
+const LONGEST_LEASE: Duration = Duration::from_secs(300);
 
 /// Flags of `key-protect-operator run`.
 #[derive(Args, Clone, Debug)]
@@ -60,9 +66,16 @@ pub struct RunArgs {
     /// The operator's own namespace.
     #[arg(long, env = "POD_NAMESPACE", default_value = "key-protect-system")]
     pub namespace: String,
-    /// The operator's name in Events.
+    /// The operator's name in Events and in its Lease.
     #[arg(long, env = "POD_NAME", default_value = "key-protect-operator")]
     pub pod_name: String,
+    /// UID of the operator's Pod, by which its Lease is its own after a crash; a random one where
+    /// it is not given.
+    #[arg(long, env = "POD_UID")]
+    pub pod_uid: Option<String>,
+    /// How long other replicas wait for a leader that says nothing, like 15s.
+    #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = parse_lease)]
+    pub lease_duration: Duration,
 }
 
 /// Whether admission policies have to bound the operator.
@@ -84,6 +97,14 @@ pub enum LogFormat {
 }
 
 impl RunArgs {
+    /// Who this process is among several replicas. A container that is restarted in its Pod is the
+    /// same; the name is for people.
+    fn identity(&self) -> String {
+        let uid = self.pod_uid.clone();
+        let uid = uid.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        format!("{}_{uid}", self.pod_name)
+    }
+
     /// The controller's settings.
     #[must_use]
     pub fn controller(&self) -> Settings {
@@ -103,8 +124,17 @@ impl RunArgs {
                 insecure_loopback: self.allow_insecure_loopback,
             },
             instance_name: self.pod_name.clone(),
+            identity: self.identity(),
+            lease_duration: self.lease_duration,
         }
     }
+}
+
+fn parse_lease(text: &str) -> Result<Duration, String> {
+    parse_duration(text)
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| (SHORTEST_LEASE..=LONGEST_LEASE).contains(duration))
+        .ok_or_else(|| "write a time from 3s to 5m, like 15s".to_owned())
 }
 
 fn parse_instance(text: &str) -> Result<(String, String), String> {

@@ -112,6 +112,30 @@ fn the_pod_is_let_in_where_pod_security_is_enforced() {
     }
 }
 
+/// A drain leaves one replica, and the replicas are told apart by what the Lease names.
+#[test]
+fn there_are_two_replicas_of_which_one_stays() {
+    let cluster = Cluster::shared();
+    for overlay in overlays() {
+        let deployment = rendered(cluster, &overlay, "Deployment");
+        let spec = &deployment["spec"];
+        assert_eq!(spec["replicas"], 2, "{overlay}");
+        assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+        let budget = rendered(cluster, &overlay, "PodDisruptionBudget");
+        assert_eq!(budget["spec"]["maxUnavailable"], 1, "{overlay}");
+        let selected = &budget["spec"]["selector"]["matchLabels"];
+        let pods = &spec["template"]["metadata"]["labels"];
+        for (label, value) in selected.as_object().unwrap() {
+            assert_eq!(pods[label], *value, "{overlay}");
+        }
+        let env = spec["template"]["spec"]["containers"][0]["env"]
+            .as_array()
+            .unwrap();
+        let uid = env.iter().find(|env| env["name"] == "POD_UID").unwrap();
+        assert_eq!(uid["valueFrom"]["fieldRef"]["fieldPath"], "metadata.uid");
+    }
+}
+
 /// `deploy/base/deployment.yaml` says what the operator's own defaults are, and what its flags
 /// are called.
 #[test]
@@ -160,14 +184,16 @@ async fn rights(client: &kube::Client, namespace: &str) -> BTreeMap<String, BTre
     assert!(!status.incomplete, "{status:?}");
     let mut rights = BTreeMap::<String, BTreeSet<String>>::new();
     for rule in status.resource_rules {
-        assert!(rule.resource_names.is_none(), "{rule:?}");
+        // Those that are for one object are told with its name.
+        let only = rule.resource_names.as_deref().unwrap_or_default().join(" ");
         for group in rule.api_groups.iter().flatten() {
             // What everybody may: ask for their own rights.
             if ["authorization.k8s.io", "authentication.k8s.io"].contains(&group.as_str()) {
                 continue;
             }
             for resource in rule.resources.iter().flatten() {
-                let verbs = rights.entry(format!("{group}/{resource}")).or_default();
+                let what = format!("{group}/{resource} {only}").trim_end().to_owned();
+                let verbs = rights.entry(what).or_default();
                 verbs.extend(rule.verbs.iter().cloned());
             }
         }
@@ -196,9 +222,20 @@ async fn the_operator_has_the_rights_that_its_code_needs_and_no_more() {
     })
     .collect();
     let elsewhere = cluster.namespace("rights").await;
-    for namespace in [NAMESPACE, &elsewhere] {
-        assert_eq!(rights(&client, namespace).await, expected, "in {namespace}");
+    assert_eq!(rights(&client, &elsewhere).await, expected);
+    // In its own namespace, its Lease.
+    let mut at_home = expected;
+    for (what, verbs) in [
+        (
+            "coordination.k8s.io/leases key-protect-operator",
+            "get list watch update",
+        ),
+        ("coordination.k8s.io/leases", "create"),
+    ] {
+        let verbs = verbs.split(' ').map(str::to_owned).collect();
+        at_home.insert(what.to_owned(), verbs);
     }
+    assert_eq!(rights(&client, NAMESPACE).await, at_home);
 
     // The list is what RBAC says of itself; this is what the API server decides.
     let api: Api<SelfSubjectAccessReview> = Api::all(client);

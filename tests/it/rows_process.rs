@@ -11,7 +11,7 @@ use crate::seen::version;
 use crate::stage::Stage;
 
 /// Requests that the API server has answered, by verb and resource.
-fn asked(stage: &Stage) -> BTreeMap<String, u64> {
+pub(crate) fn asked(stage: &Stage) -> BTreeMap<String, u64> {
     let text = stage.cluster.kubectl_ok(&["get", "--raw", "/metrics"], "");
     let mut counts = BTreeMap::new();
     for line in text.lines() {
@@ -48,7 +48,10 @@ fn asked(stage: &Stage) -> BTreeMap<String, u64> {
 }
 
 /// What was asked between two counts, but for watches and this test's own looks at objects.
-fn between(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+pub(crate) fn between(
+    before: &BTreeMap<String, u64>,
+    after: &BTreeMap<String, u64>,
+) -> BTreeMap<String, u64> {
     let rose = after.iter().map(|(what, count)| {
         let was = before.get(what).copied().unwrap_or_default();
         (what.clone(), count - was)
@@ -59,14 +62,14 @@ fn between(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTr
     .collect()
 }
 
-fn counts(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
+pub(crate) fn counts(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
     pairs
         .iter()
         .map(|(what, count)| ((*what).to_owned(), *count))
         .collect()
 }
 
-fn served(scene: &Scene, since: u64) -> Vec<String> {
+pub(crate) fn served(scene: &Scene, since: u64) -> Vec<String> {
     let mut all = Vec::new();
     for operation in [
         "token", "list", "count", "metadata", "get", "rings", "unknown",

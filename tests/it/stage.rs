@@ -22,7 +22,7 @@ pub(crate) const OPERATOR_NAMESPACE: &str = "key-protect-system";
 /// The grace that the operator under test is given, so that a test can see its end.
 pub(crate) const GRACE: &str = "4s";
 /// Scenes that one stage has room for: the operator is told of every host at its start.
-const SCENES: u8 = 120;
+const SCENES: u8 = 200;
 
 /// Cluster and operator.
 pub(crate) struct Stage {
@@ -41,13 +41,24 @@ impl Stage {
     /// The one stage of this process.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<&'static Stage> = OnceLock::new();
-        SHARED.get_or_init(|| Self::set(Cluster::shared()))
+        SHARED.get_or_init(|| {
+            let stage = Self::set(Cluster::shared());
+            stage.start_operator();
+            stage
+        })
     }
 
     /// A stage with a cluster and an operator of its own, for tests that count what is asked of
     /// the API server, or that stop the operator. None where the tests were given a cluster: two
     /// operators in one would fight.
     pub(crate) fn alone(name: &str) -> Option<&'static Self> {
+        let stage = Self::empty(name)?;
+        stage.start_operator();
+        Some(stage)
+    }
+
+    /// The same, where no operator runs yet.
+    pub(crate) fn empty(name: &str) -> Option<&'static Self> {
         Cluster::another(name).map(Self::set)
     }
 
@@ -67,7 +78,6 @@ impl Stage {
             runtime,
         }));
         cluster.install("deploy/overlays/standard");
-        stage.start_operator();
         stage
     }
 
@@ -84,6 +94,11 @@ impl Stage {
         self.runtime.block_on(future)
     }
 
+    /// Does something beside the test, for as long as the stage is there.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(future));
+    }
+
     fn operator(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
         self.operator.lock().expect("the operator")
     }
@@ -95,6 +110,16 @@ impl Stage {
 
     /// The same, with more flags; returns the port of its health.
     pub(crate) fn start_operator_with(&self, more: &[&str]) -> u16 {
+        let (mut command, port) = self.operator_command("operator.log");
+        // As in a Pod, whose containers follow each other.
+        command.args(["--pod-uid", "stage"]).args(more);
+        *self.operator() = Some(spawn(command));
+        eventually("the operator is ready", || answers_ok(port, "/readyz"));
+        port
+    }
+
+    /// What starts an operator that logs to a file of this name, and the port of its health.
+    pub(crate) fn operator_command(&self, log: &str) -> (Command, u16) {
         let kubeconfig = self
             .cluster
             .service_account_kubeconfig(OPERATOR_NAMESPACE, "key-protect-operator");
@@ -103,7 +128,7 @@ impl Stage {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.log_path())
+            .open(self.folder.join(log))
             .expect("the operator's log");
         let port = free_port();
         let mut command = Command::new("setpriv");
@@ -122,9 +147,7 @@ impl Stage {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        *self.operator() = Some(spawn(command));
-        eventually("the operator is ready", || answers_ok(port, "/readyz"));
-        port
+        (command, port)
     }
 
     /// Ends the operator by SIGTERM, and says how long that took.
@@ -141,13 +164,14 @@ impl Stage {
         begun.elapsed()
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.folder.join("operator.log")
-    }
-
     /// Everything that the operator has logged.
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.log_path()).unwrap_or_default()
+        self.log_named("operator.log")
+    }
+
+    /// Everything that is in a log.
+    pub(crate) fn log_named(&self, log: &str) -> String {
+        fs::read_to_string(self.folder.join(log)).unwrap_or_default()
     }
 
     /// Folder of a mounted API key.
@@ -205,7 +229,7 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn answers_ok(port: u16, path: &str) -> bool {
+pub(crate) fn answers_ok(port: u16, path: &str) -> bool {
     answer(port, path).is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
 }
 

@@ -30,6 +30,8 @@ pub struct PayloadNeed {
     pub id: KeyId,
     /// Ring to name in the request.
     pub ring: Option<KeyRing>,
+    /// Ring that the key is in, where it is known.
+    pub key_ring: Option<String>,
     /// Why, for the audit line.
     pub why: &'static str,
 }

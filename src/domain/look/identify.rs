@@ -104,6 +104,14 @@ fn newer_listing(
     let created = observed.object.metadata.creation_timestamp.as_ref()?;
     let created = created.0.min(observed.now);
     let by_name = matches!(reference.name, KeyName::Name(_)) && prior.is_none();
-    let old = matches!(listing, Listing::Fresh(catalogue) if catalogue.listed_at() < created);
-    (by_name && old).then_some(Need::Listing(created))
+    match listing {
+        Listing::Fresh(catalogue) if by_name && catalogue.listed_at() < created => {
+            Some(Need::Listing(created))
+        }
+        // Whether keys are listed is decided anew, now that one is named by name.
+        Listing::Singly { at, .. } if by_name && *at < observed.now => {
+            Some(Need::Listing(observed.now))
+        }
+        _ => None,
+    }
 }

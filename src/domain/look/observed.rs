@@ -107,6 +107,28 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Forgets an attempt that failed because the service did not answer, or refused: it does, or
+    /// allows, again.
+    pub fn release(&mut self) {
+        let upstream = |attempt: &Attempt| {
+            matches!(
+                attempt.blocked.reason,
+                Reason::Unreachable
+                    | Reason::Throttled
+                    | Reason::ServiceError
+                    | Reason::CredentialMissing
+                    | Reason::CredentialRejected
+                    | Reason::AccessDenied
+                    | Reason::PayloadForbidden
+            )
+        };
+        if self.attempt.as_ref().is_some_and(upstream) {
+            self.attempt = None;
+        }
+    }
+}
+
 /// An attempt at making a Secret that failed. With the same inputs and the same Secret in view it
 /// is not repeated before its time, however often the object is looked at: each would read
 /// payloads, and a refused read is a critical event in the customer's audit log.

@@ -41,6 +41,7 @@ pub(super) fn payloads<'a>(
             needed.push(PayloadNeed {
                 id: key.id.clone(),
                 ring: request.grant.ring_header(key),
+                key_ring: key.key_ring.clone(),
                 why,
             });
         }

@@ -71,6 +71,12 @@ impl Breaker {
         self.open.is_some()
     }
 
+    /// Why it is open.
+    #[must_use]
+    pub fn failure(&self) -> Option<&FetchFailure> {
+        self.open.as_ref().map(|open| &open.failure)
+    }
+
     /// What it answers now; nothing, where a request may be sent.
     #[must_use]
     pub fn answer(&self, now: Timestamp) -> Option<FetchFailure> {
@@ -133,9 +139,14 @@ impl Breaker {
     /// Notes that a probe ended without a word about what the breaker is for: another is let
     /// through at once.
     pub fn undecided(&mut self, now: Timestamp) {
-        if let Some(open) = &mut self.open
-            && open.probing
-        {
+        if self.open.as_ref().is_some_and(|open| open.probing) {
+            self.retry(now);
+        }
+    }
+
+    /// Lets a probe through at once.
+    pub fn retry(&mut self, now: Timestamp) {
+        if let Some(open) = &mut self.open {
             open.probing = false;
             open.until = now;
         }

@@ -96,6 +96,12 @@ impl Gate {
         }
     }
 
+    /// Why no request at all is sent now, where that is so.
+    #[must_use]
+    pub fn shut(&self) -> Option<&FetchFailure> {
+        self.outage.failure().or_else(|| self.withdrawal.failure())
+    }
+
     /// Says whether a request may be sent; where it may, it is taken for sent.
     pub fn admit(&mut self, errand: &Errand, now: Timestamp) -> Admission {
         let scope = self.refusals.get(&errand.scope);
@@ -193,7 +199,8 @@ impl Gate {
     /// Notes how a listing ended: it is a probe for all, whatever the breakers say.
     pub fn settle_listing(&mut self, result: Result<(), &FetchFailure>, now: Timestamp) -> bool {
         match result {
-            Ok(()) => self.answered(),
+            // What was refused may be shown again: whoever asks next finds out.
+            Ok(()) => self.answered() | self.shown(now),
             Err(failure) if failure.kind == FailureKind::Unreachable => {
                 // It was tried several times already.
                 self.outage.sent(now);
@@ -212,9 +219,20 @@ impl Gate {
     fn answered(&mut self) -> bool {
         let closed = self.outage.close();
         if closed {
-            self.window.begin_small();
+            self.window.begin_anew();
         }
         closed
+    }
+
+    /// The credential was good for a listing, which says nothing about payloads.
+    fn shown(&mut self, now: Timestamp) -> bool {
+        for (scope, breaker) in &mut self.refusals {
+            if scope.operation != Operation::GetKey {
+                breaker.retry(now);
+            }
+        }
+        let refused = self.withdrawal.failure().map(|failure| failure.operation);
+        refused.is_some_and(|operation| operation != Operation::GetKey) && self.withdrawal.close()
     }
 
     /// The credential was good for a request.

@@ -134,7 +134,7 @@ fn a_pause_that_the_service_asks_for_is_the_whole_instances() {
         panic!("not waiting");
     };
     assert!((at(8)..at(9)).contains(&until), "{until}");
-    assert_eq!(gate.size(), 32);
+    assert_eq!(gate.size(), 4);
     // A long pause is said, not waited for.
     let long = FetchFailure {
         retry_after: Some(Duration::from_secs(120)),
@@ -157,12 +157,34 @@ fn a_service_that_comes_back_is_met_with_few_requests_and_those_refused_are_told
     assert!(gate.opened().outage);
     assert_eq!(gate.admit(&errand("a", "1"), at(2)), Admission::Go);
     assert!(gate.settle(&errand("a", "1"), Ok(()), at(2)));
-    assert_eq!(gate.size(), 4);
+    assert_eq!(gate.size(), 8);
     // A listing is a probe too, both ways.
     gate.settle_listing(Err(&unreachable), at(3));
     assert!(gate.opened().outage);
     assert!(gate.settle_listing(Ok(()), at(3)));
     assert!(!gate.opened().outage);
+}
+
+#[test]
+fn a_listing_that_succeeds_again_ends_a_withdrawal_of_metadata_but_not_of_payloads() {
+    for (operation, ends) in [
+        (Operation::GetKeyMetadata, true),
+        (Operation::GetKey, false),
+    ] {
+        let refused = FetchFailure::new(operation, FailureKind::Denied, "…");
+        let mut gate = Gate::default();
+        for key in ["1", "2", "3"] {
+            let mut errand = errand("a", key);
+            errand.scope.operation = operation;
+            errand.read_before = true;
+            gate.settle(&errand, Err(&refused), at(0));
+        }
+        assert!(gate.shut().is_some());
+        assert_eq!(gate.settle_listing(Ok(()), at(1)), ends);
+        let mut next = errand("a", "4");
+        next.scope.operation = operation;
+        assert_eq!(gate.admit(&next, at(1)) == Admission::Go, ends);
+    }
 }
 
 #[test]

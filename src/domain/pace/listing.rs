@@ -34,6 +34,22 @@ pub const fn manner(rows: usize, watched: usize, by_name: bool) -> Manner {
     }
 }
 
+/// So many rows are worth reading before it is known whether there are more: with more, keys would
+/// be read one by one.
+#[must_use]
+pub const fn rows_worth_reading(watched: usize, by_name: bool) -> usize {
+    if by_name || watched == 0 {
+        return usize::MAX;
+    }
+    let by_rows = watched.saturating_add(1).saturating_mul(ROWS_A_READ) - 1;
+    let by_pages = watched.saturating_mul(PAGE);
+    if by_rows < by_pages {
+        by_rows
+    } else {
+        by_pages
+    }
+}
+
 /// What is done about a row that an object misses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
@@ -97,6 +113,8 @@ mod tests {
         ] {
             let chosen = manner(rows, watched, by_name);
             assert_eq!(chosen, expected, "{watched} of {rows}, {by_name}");
+            let most = rows_worth_reading(watched, by_name);
+            assert_eq!(rows > most, expected == Manner::Single, "{most} of {rows}");
         }
     }
 

@@ -1,10 +1,13 @@
-//! How many requests may be in flight: fewer by half when the service asks for fewer, more by one
-//! for each window that passes well (AIMD, as TCP does), and none before the time that it names.
+//! How many requests may be in flight: few at first, soon many while all goes well; fewer by half
+//! when the service asks for fewer, then more by one for each window that passes well (slow start
+//! and AIMD, as TCP does); and none before the time that it names.
 
 use jiff::{SignedDuration, Timestamp};
 
 /// At most so many in flight.
 pub const WIDEST: u16 = 64;
+/// At first, and after a service was away: if it does not answer, no more is lost.
+const NARROW: f64 = 8.0;
 /// One wave of requests gets many refusals, which count as one.
 const WAVE: SignedDuration = SignedDuration::from_secs(1);
 /// How long it is closed where the service names no time.
@@ -18,6 +21,8 @@ const SPREAD_MILLIS: i64 = 1_000;
 #[derive(Clone, Debug)]
 pub struct Window {
     size: f64,
+    /// Nothing was cut yet: it doubles with each window that passes well.
+    opening: bool,
     cut_at: Option<Timestamp>,
     closed_until: Option<Timestamp>,
     waiters: u32,
@@ -26,7 +31,8 @@ pub struct Window {
 impl Default for Window {
     fn default() -> Self {
         Self {
-            size: f64::from(WIDEST),
+            size: NARROW,
+            opening: true,
             cut_at: None,
             closed_until: None,
             waiters: 0,
@@ -72,6 +78,7 @@ impl Window {
         });
         if !same_wave {
             self.size = (self.size / 2.0).max(1.0);
+            self.opening = false;
             self.cut_at = Some(now);
         }
         let asked = retry_after
@@ -83,14 +90,16 @@ impl Window {
         self.closed_until = Some(closed.map_or(until, |closed| closed.max(until)));
     }
 
-    /// Begins as a service that was away is met: with few requests.
-    pub const fn begin_small(&mut self) {
-        self.size = 4.0;
+    /// Begins anew, as a service that was away is met.
+    pub const fn begin_anew(&mut self) {
+        self.size = self.size.min(NARROW);
+        self.opening = true;
     }
 
     /// Notes a request that went well.
     pub fn widen(&mut self) {
-        self.size = (self.size + 1.0 / self.size).min(f64::from(WIDEST));
+        let more = if self.opening { 1.0 } else { 1.0 / self.size };
+        self.size = (self.size + more).min(f64::from(WIDEST));
     }
 }
 
@@ -110,7 +119,11 @@ mod tests {
     #[test]
     fn one_wave_of_refusals_halves_it_once_and_success_widens_it_slowly() {
         let mut window = Window::default();
-        assert_eq!(window.size(), 64);
+        assert_eq!(window.size(), 8);
+        for _ in 0..56 {
+            window.widen();
+        }
+        assert_eq!(window.size(), 64, "three round trips");
         for n in 0..64 {
             window.cut(None, at(n));
         }

@@ -205,6 +205,13 @@ pub enum Listing {
     },
     /// It succeeded.
     Fresh(std::sync::Arc<Catalogue>),
+    /// None is made: few keys of a large instance are watched, and each is read by itself.
+    Singly {
+        /// When that was found last.
+        at: Timestamp,
+        /// How many keys the instance has at least.
+        rows: usize,
+    },
 }
 
 impl Listing {
@@ -212,7 +219,7 @@ impl Listing {
     #[must_use]
     pub fn catalogue(&self) -> Option<&Catalogue> {
         match self {
-            Self::None => None,
+            Self::None | Self::Singly { .. } => None,
             Self::Failed { last, .. } => last.as_deref(),
             Self::Fresh(catalogue) => Some(catalogue),
         }
@@ -236,7 +243,7 @@ impl Listing {
     pub fn attempted_at(&self) -> Option<Timestamp> {
         match self {
             Self::None => None,
-            Self::Failed { at, .. } => Some(*at),
+            Self::Failed { at, .. } | Self::Singly { at, .. } => Some(*at),
             Self::Fresh(catalogue) => Some(catalogue.listed_at),
         }
     }

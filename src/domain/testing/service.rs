@@ -27,6 +27,8 @@ pub(crate) struct Service {
     pub(crate) unlisted: BTreeSet<KeyId>,
     /// Lists show these rows, whatever is so by now.
     pub(crate) lists_stale: Option<Vec<KeyMetadata>>,
+    /// So many keys beside these that none is listed unless one is named by name.
+    pub(crate) singly: bool,
     /// Lists fail so.
     pub(crate) lists_fail: Option<FailureKind>,
     /// Single reads of metadata fail so.
@@ -78,7 +80,7 @@ impl Service {
         self.requests[0] += 1;
         if let Some(kind) = self.lists_fail {
             let last = match before {
-                Listing::None => None,
+                Listing::None | Listing::Singly { .. } => None,
                 Listing::Failed { last, .. } => last.clone(),
                 Listing::Fresh(catalogue) => Some(catalogue.clone()),
             };

@@ -10,6 +10,7 @@ use super::{INSTANCE_NAMESPACE, NAMESPACE, at, minutes, rule};
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
 use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus};
+use crate::domain::concern;
 use crate::domain::look::decide::{Step, look, look_after_failed_write};
 use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::{
@@ -18,7 +19,7 @@ use crate::domain::look::observed::{
 use crate::domain::look::plan::{Plan, Write, check};
 use crate::domain::look::request::target_name;
 use crate::domain::secret::{self, SecretView};
-use crate::domain::service::catalogue::Knowledge;
+use crate::domain::service::catalogue::{Knowledge, Listing};
 use crate::domain::status;
 
 /// How often a look may ask before it is said to ask for ever.
@@ -126,7 +127,15 @@ impl World {
 
     /// Lists the instance's keys, as the shell does once an interval.
     pub(crate) fn refresh(&mut self) {
-        self.knowledge.listing = self.service.list(self.now, &self.knowledge.listing);
+        let by_name = self.objects.values().any(concern::names_by_name);
+        self.knowledge.listing = if self.service.singly && !by_name {
+            Listing::Singly {
+                at: self.now,
+                rows: 1_000,
+            }
+        } else {
+            self.service.list(self.now, &self.knowledge.listing)
+        };
     }
 
     /// Forgets what a restart forgets.

@@ -1,6 +1,7 @@
 //! Names that are not unique, roots, pauses, and objects that do not follow.
 
 use super::{assert_ready, events, orders, synced};
+use crate::api::KeyProtectKeySpec;
 use crate::domain::service::metadata::KeyState;
 use crate::domain::testing::world::World;
 use crate::domain::testing::{
@@ -46,6 +47,42 @@ fn a_name_is_the_newest_active_key_of_that_name_in_that_ring() {
     world.refresh();
     assert_eq!(events(&world.sync("orders")), ["KeyChanged"]);
     world.assert_settled("orders");
+}
+
+#[test]
+fn keys_of_a_large_instance_are_read_one_by_one_each_an_interval_after_the_last_time() {
+    let mut world = World::new([object("orders", KeyProtectKeySpec::default())]);
+    world.service.put(key(1).alias("orders"));
+    world.service.singly = true;
+    let plan = world.sync("orders");
+    assert_ready(&world, "True", "Synced");
+    assert_eq!(world.service.requests, [0, 1, 1]);
+    assert_eq!(plan.next, Some(world.now + minutes(60)));
+    world.service.put(key(2));
+    world.service.move_alias("orders", &key_id(2));
+    world.pass(minutes(59));
+    world.refresh();
+    assert!(world.sync("orders").writes.is_empty());
+    world.pass(minutes(1));
+    world.refresh();
+    assert_eq!(events(&world.sync("orders")), ["KeyChanged"]);
+    assert_eq!(world.service.requests, [0, 2, 2]);
+    world.assert_settled("orders");
+}
+
+#[test]
+fn a_key_of_a_large_instance_that_is_named_by_name_is_looked_up_in_a_listing() {
+    let mut world = World::new([object("orders", KeyProtectKeySpec::default())]);
+    world.service.put(key(1).alias("orders").named("db"));
+    world.service.singly = true;
+    world.sync("orders");
+    world.pass(minutes(1));
+    world.edit("orders", |spec| {
+        spec.key = naming(by_name("db", "payments")).key
+    });
+    world.sync("orders");
+    assert_ready(&world, "True", "Synced");
+    assert_eq!(world.service.requests[0], 1);
 }
 
 #[test]

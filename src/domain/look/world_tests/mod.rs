@@ -93,6 +93,7 @@ impl Run {
                 world.service.unlisted.insert(key_id(*key));
             }
             Event::ListAll => world.service.unlisted.clear(),
+            Event::Singly(singly) => world.service.singly = *singly,
             Event::ListsFail(kind) => world.service.lists_fail = *kind,
             Event::ReadsFail(kind) => world.service.reads_fail = *kind,
             Event::PayloadsFail(kind) => world.service.payloads_fail = *kind,

@@ -1,0 +1,162 @@
+//! Reads of single keys on an instance's connection. Identical requests are one: whoever needs what
+//! is being read joins, and a payload lives until the last of them is done with it.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, Weak};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OnceCell;
+
+use super::clock::now;
+use super::connection::Connection;
+use super::limiter::Outcome;
+use super::lock;
+use crate::domain::access::Question;
+use crate::domain::look::hindrance::PayloadNeed;
+use crate::domain::pace::gate::{Errand, Scope};
+use crate::domain::service::catalogue::Answer;
+use crate::domain::service::failure::{FetchFailure, Operation};
+use crate::domain::service::ids::KeyRing;
+use crate::domain::service::material::Payload;
+
+/// How long an answer that others wait for may be shared.
+const SHARED_FOR: SignedDuration = SignedDuration::from_secs(10);
+
+type Shared<T> = Arc<OnceCell<Result<T, FetchFailure>>>;
+/// Requests in flight, and when each began.
+pub(super) type Flights<K, T> = Mutex<HashMap<K, (Timestamp, Flight<T>)>>;
+type Flight<T> = Weak<OnceCell<Result<T, FetchFailure>>>;
+
+/// Payloads that objects which still stand in the queue need too.
+pub(super) type Lingering = Mutex<Vec<(Timestamp, Shared<Arc<Payload>>)>>;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The object's namespace.
+    pub namespace: &'a str,
+    /// Whether it has read that key before.
+    pub read_before: bool,
+}
+
+/// What became of a wish for a payload. It is kept alive by whoever holds this, and wiped with
+/// the last of them.
+#[derive(Debug)]
+pub struct Reading {
+    /// The payload, or why there is none.
+    pub result: Result<Arc<Payload>, FetchFailure>,
+    /// Whether it was this wish that sent the request.
+    pub sent_here: bool,
+    /// Whoever needs the same meanwhile joins.
+    flight: Shared<Arc<Payload>>,
+}
+
+impl Connection {
+    /// Asks a question anew, together with whoever asks it just now.
+    pub async fn ask(&self, question: &Question, asker: Asker<'_>) -> Option<Answer> {
+        let client = &self.usable.as_ref().ok()?.client;
+        let ring = question.ring.as_ref().map(KeyRing::to_string);
+        let key = question.key.to_string();
+        let errand = asker.errand(Operation::GetKeyMetadata, ring, key);
+        let (asked_at, flight) = join(&self.questions, question.clone());
+        let answered = flight
+            .get_or_try_init(|| async {
+                self.reads.fetch_add(1, Ordering::Relaxed);
+                let (key, ring) = (&question.key, question.ring.as_ref());
+                let run = self.limiter.run(&errand, || client.key_metadata(key, ring));
+                run.await.sent()
+            })
+            .await
+            .cloned();
+        // What was not sent is nobody else's answer, and none to keep.
+        let (result, keep) = match answered {
+            Ok(result) => (result, true),
+            Err(refusal) => (Err(refusal), false),
+        };
+        let answer = Answer { result, asked_at };
+        if keep {
+            lock(&self.answers).insert(question.clone(), answer.clone());
+        }
+        Some(answer)
+    }
+
+    /// Reads a payload, together with whoever needs it just now.
+    pub async fn payload(&self, need: &PayloadNeed, asker: Asker<'_>) -> Option<Reading> {
+        let client = &self.usable.as_ref().ok()?.client;
+        let ring = need.key_ring.clone();
+        let errand = asker.errand(Operation::GetKey, ring, need.id.to_string());
+        let (_, flight) = join(&self.payloads, (need.id.clone(), need.ring.clone()));
+        let mut sent_here = false;
+        let result = flight
+            .get_or_try_init(|| async {
+                let request =
+                    || async { client.key(&need.id, need.ring.as_ref()).await.map(Arc::new) };
+                let outcome = self.limiter.run(&errand, request).await;
+                sent_here = matches!(outcome, Outcome::Answered(_));
+                outcome.sent()
+            })
+            .await
+            .cloned()
+            .unwrap_or_else(Err);
+        Some(Reading {
+            result,
+            sent_here,
+            flight,
+        })
+    }
+}
+
+impl Connection {
+    /// Keeps a payload for those that still stand in the queue.
+    pub fn linger(&self, reading: &Reading) {
+        if reading.sent_here && reading.result.is_ok() {
+            lock(&self.lingering).push((now(), Arc::clone(&reading.flight)));
+        }
+    }
+
+    /// Lets go of payloads that were kept since before this time.
+    pub fn let_go(&self, before: Timestamp) {
+        lock(&self.lingering).retain(|(since, _)| *since >= before && *since <= now());
+    }
+}
+
+impl Asker<'_> {
+    fn errand(self, operation: Operation, ring: Option<String>, key: String) -> Errand {
+        Errand {
+            scope: Scope {
+                operation,
+                ring,
+                namespace: self.namespace.to_owned(),
+            },
+            key,
+            read_before: self.read_before,
+        }
+    }
+}
+
+impl<T> Outcome<T> {
+    fn sent(self) -> Result<Result<T, FetchFailure>, FetchFailure> {
+        match self {
+            Self::Answered(result) => Ok(result),
+            Self::NotSent(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// Joins a flight that began within [`SHARED_FOR`], or begins one.
+fn join<K: Hash + Eq, T>(flights: &Flights<K, T>, key: K) -> (Timestamp, Shared<T>) {
+    let mut flights = lock(flights);
+    let begun = now();
+    flights.retain(|_, (_, flight)| flight.strong_count() > 0);
+    if let Some((at, flight)) = flights.get(&key)
+        && at.checked_add(SHARED_FOR).is_ok_and(|end| end > begun)
+        && let Some(flight) = flight.upgrade()
+    {
+        return (*at, flight);
+    }
+    let flight = Arc::new(OnceCell::new());
+    flights.insert(key, (begun, Arc::downgrade(&flight)));
+    (begun, flight)
+}
