@@ -142,7 +142,6 @@ impl Stage {
             .args(["--grace", GRACE, "--fence", "on"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--log", "info,key_protect_operator=debug"])
-            .args(more)
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
