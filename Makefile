@@ -8,7 +8,13 @@ TOOLS := $(TARGET)/tools
 DENY_VERSION := 0.20.2
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
-.PHONY: help demo test bench check fmt-check clippy deny crds-check cluster tools image
+# Of the fault suite: how many rounds, which seed, after how many minutes no further round begins.
+ROUNDS ?=
+SEED ?=
+MINUTES ?=
+FAULTS = FAULTS_SEED=$(SEED) FAULTS_MINUTES=$(MINUTES)
+
+.PHONY: help demo test faults soak bench check fmt-check clippy deny crds-check cluster tools image
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -23,6 +29,16 @@ test: cluster ## Run all tests
 	@EMULATOR="$(TARGET)/debug/key-protect-emulator" tests/emulator/python/run -q
 	@echo "test: the operator's image in a Pod, from deploy/"
 	@tests/pod/run
+
+faults: cluster ## Run the fault suite (SEED=7, ROUNDS=10; TIMES=20: with so many seeds)
+ifdef TIMES
+	@$(FAULTS) FAULTS_ROUNDS=$(ROUNDS) tests/faults/seeds $(TIMES)
+else
+	@$(FAULTS) FAULTS_ROUNDS=$(ROUNDS) cargo test --quiet --test faults -- --nocapture
+endif
+
+soak: cluster ## Run the fault suite for long (ROUNDS=200, SEED=7, MINUTES=60)
+	@$(FAULTS) FAULTS_ROUNDS=$(or $(ROUNDS),200) cargo test --quiet --test faults -- --exact --nocapture nothing_is_lost_whatever_goes_wrong
 
 # The operator as it ships: `PROFILE=quick` builds in a third of the time, for a first impression.
 PROFILE ?= release

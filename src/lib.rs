@@ -12,4 +12,5 @@ pub mod controller;
 pub mod crds;
 pub mod domain;
 pub mod keyprotect;
+pub mod metrics;
 pub mod runtime;

@@ -9,8 +9,9 @@ use key_protect_operator::check::{self, CheckArgs};
 use key_protect_operator::controller::clock::now;
 use key_protect_operator::controller::context::{Context, Settings};
 use key_protect_operator::crds::{self, CrdsArgs, CrdsError};
-use key_protect_operator::runtime::settings::RunArgs;
-use key_protect_operator::runtime::{health, process, telemetry};
+use key_protect_operator::metrics::Metrics;
+use key_protect_operator::runtime::settings::{MetricsAddress, RunArgs};
+use key_protect_operator::runtime::{health, metrics, process, telemetry};
 use key_protect_operator::{cluster, controller};
 use tokio_util::sync::CancellationToken;
 
@@ -113,13 +114,15 @@ fn run(args: &RunArgs) -> Result<(), StartError> {
 
 async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
     let stop = CancellationToken::new();
-    let client = cluster::client::connect().await?;
-    let context = Arc::new(Context::new(client, settings, now()));
+    let recorded = Metrics::default();
+    let client = cluster::client::connect(&recorded.api).await?;
+    let context = Arc::new(Context::new(client, recorded, settings, now()));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         "key-protect-operator starts"
     );
     let health = health::serve(args.health_address, Arc::clone(&context), stop.clone());
+    let metrics = serve_metrics(args.metrics_address, &context, &stop);
     let controller = controller::run(Arc::clone(&context), stop.clone());
     let signals = async {
         let told = process::told_to_stop().await;
@@ -127,10 +130,15 @@ async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
         stop.cancel();
         told
     };
-    // Any of the three that ends takes the others along.
-    let (health, controller, signals) = tokio::join!(
+    // Any of them that ends takes the others along.
+    let (health, metrics, controller, signals) = tokio::join!(
         async {
             let ended = health.await;
+            stop.cancel();
+            ended
+        },
+        async {
+            let ended = metrics.await;
             stop.cancel();
             ended
         },
@@ -147,7 +155,24 @@ async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
         }
     );
     health?;
+    metrics?;
     controller?;
     signals?;
     Ok(())
+}
+
+async fn serve_metrics(
+    address: MetricsAddress,
+    context: &Arc<Context>,
+    stop: &CancellationToken,
+) -> std::io::Result<()> {
+    match address {
+        MetricsAddress::At(address) => {
+            metrics::serve(address, Arc::clone(context), stop.clone()).await
+        }
+        MetricsAddress::Off => {
+            stop.cancelled().await;
+            Ok(())
+        }
+    }
 }

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
+
+use super::meter::Meter;
+use crate::metrics::ApiRequests;
 
 /// Name and version, as servers see them.
 pub const AGENT: &str = concat!("key-protect-operator/", env!("CARGO_PKG_VERSION"));
@@ -15,11 +19,12 @@ pub const AGENT: &str = concat!("key-protect-operator/", env!("CARGO_PKG_VERSION
 /// listing without an answer, which would leave the operator blind for ever.
 const SILENCE: Duration = Duration::from_secs(310);
 
-/// Makes a client from the Pod's ServiceAccount or, outside a cluster, from the kubeconfig.
+/// Makes a client from the Pod's ServiceAccount or, outside a cluster, from the kubeconfig. Its
+/// requests are counted.
 ///
 /// # Errors
 /// Where there is neither, or it cannot be read.
-pub async fn connect() -> Result<Client, kube::Error> {
+pub async fn connect(requests: &ApiRequests) -> Result<Client, kube::Error> {
     let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
     config.default_retry = false;
     config.read_timeout = Some(SILENCE);
@@ -30,5 +35,6 @@ pub async fn connect() -> Result<Client, kube::Error> {
     config
         .headers
         .push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    Client::try_from(config)
+    let meter = Meter(requests.clone());
+    Ok(ClientBuilder::try_from(config)?.with_layer(&meter).build())
 }

@@ -4,6 +4,7 @@ pub mod client;
 pub mod events;
 pub mod fence;
 pub mod lease;
+pub mod meter;
 pub mod request;
 pub mod secrets;
 pub mod status;

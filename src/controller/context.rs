@@ -23,9 +23,10 @@ use crate::cluster::events::Announcer;
 use crate::domain::look::observed::Policy;
 use crate::domain::service::endpoint::AllowedHosts;
 use crate::domain::status;
+use crate::metrics::Metrics;
 
-/// Writes towards the API server in flight at once: more make it queue, not faster.
-const WRITES: usize = 32;
+/// Writes towards the API server in flight at once: more make each of them slower, and none faster.
+const WRITES: usize = 12;
 
 /// Settings of the controller.
 #[derive(Clone, Debug)]
@@ -54,6 +55,10 @@ pub struct Settings {
 pub struct Context {
     /// The way to the cluster.
     pub client: Client,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// When the operator was started.
+    pub started: Timestamp,
     /// Settings.
     pub settings: Settings,
     /// Events.
@@ -97,8 +102,10 @@ impl WritePermit<'_> {
 impl Context {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(client: Client, settings: Settings, started: Timestamp) -> Self {
+    pub fn new(client: Client, metrics: Metrics, settings: Settings, started: Timestamp) -> Self {
         Self {
+            metrics,
+            started,
             announcer: Announcer::new(client.clone(), settings.instance_name.clone()),
             fence: Fence::new(settings.fence.is_some()),
             world: Mutex::new(World::new(
@@ -254,6 +261,7 @@ impl Context {
         };
         Self::new(
             Client::try_from(config).unwrap(),
+            Metrics::default(),
             settings,
             super::clock::now(),
         )

@@ -187,6 +187,7 @@ pub(super) async fn settle(
     plan: Plan,
 ) {
     log(key, &plan);
+    context.metrics.synced(plan.outcome);
     let object = &gathered.object;
     let mut next = plan.next;
     let mut remembered = gathered.remembered.clone();

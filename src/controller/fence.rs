@@ -12,6 +12,7 @@ use super::context::Context;
 use super::lock;
 use crate::cluster;
 use crate::domain::fence::{Standing, Verdict, judge};
+use crate::metrics::FenceState;
 
 /// How often at least a fence is tried that does not hold, to notice soon when it does again.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -66,6 +67,11 @@ pub async fn try_it(context: &Context) -> bool {
         };
         (standing.learn(verdict.clone(), now()), standing.holds())
     };
+    context.metrics.fence(if holds {
+        FenceState::Active
+    } else {
+        FenceState::Inactive
+    });
     if news {
         match &verdict {
             Verdict::Holds => tracing::info!("the fence holds"),
@@ -84,6 +90,7 @@ pub async fn try_it(context: &Context) -> bool {
 /// Waits, trying, until the fence holds, or until told to stop. Nothing else is done before.
 pub(super) async fn until_it_holds(context: &Context, stop: &CancellationToken) {
     if context.fence.0.is_none() {
+        context.metrics.fence(FenceState::Off);
         tracing::warn!("running without the fence (--fence=off): only RBAC bounds the operator");
         return;
     }

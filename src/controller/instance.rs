@@ -91,6 +91,7 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
     });
     let credential = CredentialFile::mounted(&settings.credentials_dir, name);
     let options = ClientOptions {
+        metrics: context.metrics.upstream.clone(),
         paced: true,
         ..ClientOptions::default()
     };
@@ -294,13 +295,13 @@ fn spread(context: &Context, key: &ObjectKey, connection: &Connection, news: &Ne
     connection.poke.notify_one();
     let concerned = match news {
         News::Failed => growing_stale(context, key, connection),
-        News::Singly => context.world().meaning(key),
         // Those that waited for the first listing go on by themselves.
         News::Listed {
             changes: None,
             recovered: false,
         } => return,
-        News::Listed {
+        News::Singly
+        | News::Listed {
             recovered: true, ..
         } => context.world().meaning(key),
         News::Listed {

@@ -209,8 +209,7 @@ pub(super) async fn run(context: Arc<Context>, resign: CancellationToken) {
         candidate: Candidate::new(settings.identity.clone(), timing),
         leases: Leases::new(context.client.clone(), &settings.namespace),
         leadership: &context.leadership,
-        // Half of what is left for it, so that one that hangs costs no term.
-        patience: timing.deadline / 2,
+        timing,
         object: None,
         term: None,
         leader: None,
@@ -251,8 +250,7 @@ struct Task<'a> {
     candidate: Candidate,
     leases: Leases,
     leadership: &'a Leadership,
-    /// How long one request may take.
-    patience: Duration,
+    timing: Timing,
     /// The Lease that is replaced: what the candidate has seen last.
     object: Option<Shown>,
     term: Option<Term>,
@@ -265,8 +263,12 @@ struct Task<'a> {
 impl Task<'_> {
     async fn carry_out(&mut self, step: Step) {
         let begun = boot_now();
-        let within = self.candidate.may_write_until();
-        let within = within.map_or(self.patience, |until| self.patience.min(begun.until(until)));
+        // A renewal that hangs leaves time for another one. Who does not lead has nothing to lose
+        // by waiting for a slow API server.
+        let within = match self.candidate.may_write_until() {
+            Some(until) => (self.timing.deadline / 2).min(begun.until(until)),
+            None => self.timing.duration,
+        };
         match step {
             Step::Wait(_) => {}
             Step::StandDown(lost) => self.stand_down(&lost),

@@ -8,6 +8,7 @@ pub mod context;
 mod execute;
 pub mod fence;
 pub mod forced;
+pub mod gauges;
 mod instance;
 pub mod leadership;
 pub mod limiter;
@@ -42,7 +43,7 @@ const LOOKS: usize = 512;
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How long looks may go on after the operator was told to stop. A write takes milliseconds; what
 /// waits for an answer of IBM Cloud for longer is left to the replica that takes over.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(500);
 /// How long the end of the leadership task is waited for.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
@@ -160,6 +161,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
                     context: Arc::clone(&context),
                     key: key.clone(),
                 };
+                let _measured = context.metrics.look();
                 reconcile::look_at(&context, &term, &key).await;
             });
         }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::turns::Turns;
@@ -61,8 +61,8 @@ pub enum Lane {
 enum Slot {
     /// Waits for its time.
     Waiting { at: Timestamp, lane: Lane },
-    /// Stands in a lane since then.
-    Ready { since: Timestamp },
+    /// Stands in a lane; its time came then.
+    Ready { since: Timestamp, lane: Lane },
     /// Is being looked at; if something happened meanwhile, it is looked at again then.
     Running {
         instance: ObjectKey,
@@ -160,10 +160,10 @@ impl Queue {
                 break;
             };
             if let Some(slot) = self.slots.get_mut(&key)
-                && let Slot::Waiting { lane, .. } = slot
+                && let Slot::Waiting { at, lane } = slot
             {
-                let lane = *lane;
-                *slot = Slot::Ready { since: now };
+                let (since, lane) = (*at, *lane);
+                *slot = Slot::Ready { since, lane };
                 self.line(lane).push(instance_of(&key), &key);
             }
         }
@@ -211,14 +211,22 @@ impl Queue {
         self.first.instances.is_empty() && self.routine.instances.is_empty()
     }
 
-    /// For how long the object has stood in a lane that has stood there longest.
+    /// What waits for its turn in a lane: how many objects, and since when the first of them.
     #[must_use]
-    pub fn oldest_waiting(&self, now: Timestamp) -> Option<SignedDuration> {
-        let since = self.slots.values().filter_map(|slot| match slot {
-            Slot::Ready { since } => Some(*since),
+    pub fn waiting(&self, lane: Lane, now: Timestamp) -> (usize, Option<Timestamp>) {
+        let waits = self.slots.values().filter_map(|slot| match slot {
+            Slot::Ready { since, lane } => Some((*since, *lane)),
+            // Nobody asked for the next one since its time came.
+            Slot::Waiting { at, lane } if *at <= now => Some((*at, *lane)),
             Slot::Waiting { .. } | Slot::Running { .. } => None,
         });
-        since.min().map(|since| now.duration_since(since))
+        let since = waits
+            .filter(|(_, own)| *own == lane)
+            .map(|(since, _)| since);
+        since.fold((0, None), |(count, first), since| {
+            let first = first.map_or(since, |first: Timestamp| first.min(since));
+            (count + 1, Some(first))
+        })
     }
 
     fn line(&mut self, lane: Lane) -> &mut Line {
@@ -274,6 +282,32 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_is_what_is_due_and_is_not_being_looked_at() {
+        let mut queue = Queue::default();
+        for (name, due, lane) in [
+            ("new", 10, Lane::First),
+            ("newer", 20, Lane::First),
+            ("old", 5, Lane::Routine),
+            ("later", 100, Lane::Routine),
+        ] {
+            queue.schedule(&ObjectKey::new("a", name), at(due), lane);
+        }
+        let waiting = |queue: &Queue, now| {
+            [Lane::First, Lane::Routine].map(|lane| {
+                let (count, since) = queue.waiting(lane, at(now));
+                (count, since.map(Timestamp::as_second))
+            })
+        };
+        assert_eq!(waiting(&queue, 4), [(0, None), (0, None)]);
+        assert_eq!(waiting(&queue, 30), [(2, Some(10)), (1, Some(5))]);
+        let first = queue.pop(at(30), one_instance).unwrap();
+        assert_eq!(waiting(&queue, 30), [(1, Some(20)), (1, Some(5))]);
+        queue.done(&first);
+        assert_eq!(drain(&mut queue, 30).len(), 2);
+        assert_eq!(waiting(&queue, 30), [(0, None), (0, None)]);
+    }
+
+    #[test]
     fn an_earlier_time_replaces_a_later_one_and_never_the_other_way() {
         let mut queue = Queue::default();
         let key = ObjectKey::new("a", "x");
@@ -301,10 +335,8 @@ mod tests {
             Some(ObjectKey::new("well", "x"))
         );
         assert_eq!(queue.pop(at(7), instance_of), None);
-        assert_eq!(
-            queue.oldest_waiting(at(7)),
-            Some(SignedDuration::from_secs(7))
-        );
+        let waiting = queue.waiting(Lane::First, at(7));
+        assert_eq!(waiting, (200 - LOOKS_OF_AN_INSTANCE, Some(at(0))));
         queue.done(&taken[0]);
         assert!(queue.pop(at(7), instance_of).is_some());
         assert_eq!(queue.pop(at(7), instance_of), None);

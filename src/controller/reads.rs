@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +20,7 @@ use crate::domain::service::catalogue::Answer;
 use crate::domain::service::failure::{FetchFailure, Operation};
 use crate::domain::service::ids::KeyRing;
 use crate::domain::service::material::Payload;
+use crate::keyprotect::Client;
 
 /// How long an answer that others wait for may be shared.
 const SHARED_FOR: SignedDuration = SignedDuration::from_secs(10);
@@ -65,7 +66,8 @@ impl Connection {
             .get_or_try_init(|| async {
                 self.reads.fetch_add(1, Ordering::Relaxed);
                 let (key, ring) = (&question.key, question.ring.as_ref());
-                let run = self.limiter.run(&errand, || client.key_metadata(key, ring));
+                let request = counted(client, &errand, || client.key_metadata(key, ring));
+                let run = self.limiter.run(&errand, request);
                 run.await.sent()
             })
             .await
@@ -93,6 +95,7 @@ impl Connection {
             .get_or_try_init(|| async {
                 let request =
                     || async { client.key(&need.id, need.ring.as_ref()).await.map(Arc::new) };
+                let request = counted(client, &errand, request);
                 let outcome = self.limiter.run(&errand, request).await;
                 sent_here = matches!(outcome, Outcome::Answered(_));
                 outcome.sent()
@@ -142,6 +145,18 @@ impl<T> Outcome<T> {
             Self::Answered(result) => Ok(result),
             Self::NotSent(refusal) => Err(refusal),
         }
+    }
+}
+
+/// Counts how often a request is sent again.
+fn counted<F>(client: &Client, errand: &Errand, request: impl Fn() -> F) -> impl Fn() -> F {
+    let (metrics, operation) = (client.metrics(), errand.scope.operation);
+    let sent = AtomicBool::new(false);
+    move || {
+        if sent.swap(true, Ordering::Relaxed) {
+            metrics.retried(operation);
+        }
+        request()
     }
 }
 

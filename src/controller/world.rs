@@ -230,6 +230,16 @@ impl World {
         keys.filter_map(|key| self.keys.get(key)).cloned().collect()
     }
 
+    /// Every instance that an object means, whether or not it is there.
+    pub fn meant(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.by_instance.keys()
+    }
+
+    /// Every instance.
+    pub fn instances(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<KeyProtectInstance>)> {
+        self.instances.iter()
+    }
+
     /// Whether another object names a key that this one names.
     #[must_use]
     pub fn shares_a_key(&self, object: &KeyProtectKey) -> bool {

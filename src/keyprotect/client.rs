@@ -23,6 +23,7 @@ use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::material::Payload;
 use crate::domain::service::metadata::KeyMetadata;
 use crate::domain::service::reference::KeyName;
+use crate::metrics::Upstream;
 
 /// Largest page of a listing read: 5,000 rows of up to about 10 KB.
 const LARGEST_PAGE: usize = 64 * 1024 * 1024;
@@ -94,6 +95,12 @@ impl Client {
     #[must_use]
     pub const fn token_source(&self) -> &TokenSource {
         &self.tokens
+    }
+
+    /// What counts this client's requests.
+    #[must_use]
+    pub const fn metrics(&self) -> &Upstream {
+        &self.options.metrics
     }
 
     /// Tries whether the key API's host can be connected to: TCP, TLS, and any HTTP answer.
@@ -314,6 +321,7 @@ impl Client {
                     result
                 },
                 || ask.is_divisible && ask.was_slow.load(Ordering::Relaxed),
+                |_| self.options.metrics.retried(ask.operation),
             )
             .await
     }
@@ -347,6 +355,7 @@ impl Client {
         } else {
             self.options.request_deadline
         };
+        let counted = self.options.metrics.begin(operation);
         let answer = self
             .transport
             .send(request, deadline, ask.largest)
@@ -359,6 +368,10 @@ impl Client {
                     ..FetchFailure::new(operation, no_answer.kind, no_answer.detail)
                 }
             })?;
+        counted.answered(answer.status);
+        if answer.is_throttled() {
+            self.options.metrics.throttled(operation);
+        }
         // IBM's support finds a request by what the service says its ID is.
         let correlation_id = answer.correlation_id.clone().unwrap_or(correlation_id);
         if answer.status == 200 {

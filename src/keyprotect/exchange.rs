@@ -16,6 +16,7 @@ use super::token::Token;
 use super::wire;
 use crate::domain::service::endpoint::TokenUrl;
 use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
+use crate::metrics::Upstream;
 
 /// IAM's tokens live an hour. One that is said to live longer is not believed to.
 const LONGEST_LIFE: Duration = Duration::from_secs(3600);
@@ -36,6 +37,7 @@ pub(super) struct Exchange {
     deadline: Duration,
     request_deadline: Duration,
     has_warned: AtomicBool,
+    metrics: Upstream,
 }
 
 /// A token that IAM granted.
@@ -55,6 +57,7 @@ impl Exchange {
             deadline: options.call_deadline,
             request_deadline: options.request_deadline,
             has_warned: AtomicBool::new(false),
+            metrics: options.metrics.clone(),
         }
     }
 
@@ -64,7 +67,8 @@ impl Exchange {
         key: &SecretString,
         serial: u64,
     ) -> Result<Granted, FetchFailure> {
-        let tries = self.retry.run(|| self.once(key, serial), || false);
+        let retried = |_: &FetchFailure| self.metrics.retried(Operation::Token);
+        let tries = self.retry.run(|| self.once(key, serial), || false, retried);
         tokio::time::timeout(self.deadline, tries)
             .await
             .unwrap_or_else(|_| {
@@ -86,11 +90,16 @@ impl Exchange {
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
             .body(bytes::Bytes::from_owner(form(key)));
+        let counted = self.metrics.begin(Operation::Token);
         let answer = self
             .transport
             .send(request, self.request_deadline, LARGEST)
             .await
             .map_err(|no_answer| failure(no_answer.kind, no_answer.detail))?;
+        counted.answered(answer.status);
+        if answer.is_throttled() {
+            self.metrics.throttled(Operation::Token);
+        }
         if answer.status != 200 {
             return Err(refusal(&answer));
         }

@@ -35,6 +35,13 @@ pub(super) struct Answer {
     pub(super) correlation_id: Option<String>,
 }
 
+impl Answer {
+    /// Whether it asks for fewer requests.
+    pub(super) const fn is_throttled(&self) -> bool {
+        self.status == 429 || self.retry_after.is_some()
+    }
+}
+
 /// The client.
 #[derive(Clone, Debug)]
 pub(super) struct Transport {

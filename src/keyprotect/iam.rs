@@ -182,6 +182,20 @@ impl TokenSource {
         result.map(Some)
     }
 
+    /// How long the token in use is still good: nothing before the first one, and for one that a
+    /// person brought.
+    #[must_use]
+    pub fn expires_in(&self) -> Option<Duration> {
+        match &self.0 {
+            Supply::Fixed(_) => None,
+            Supply::Exchanged(inner) => {
+                let state = inner.lock();
+                let held = state.held.as_ref()?;
+                Some(held.ends_at.saturating_duration_since(Instant::now()))
+            }
+        }
+    }
+
     /// Tells what the last try at IAM said, for the instance's status: nothing before the first
     /// one. A failed renewal speaks only once the old token has run out, but a refused API key
     /// at once.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::retry::RetryPolicy;
+use crate::metrics::Upstream;
 
 /// How a client behaves; the default is what the operator uses.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct ClientOptions {
     pub page_size: usize,
     /// Seed of the jitter, for tests; absent, it is random.
     pub jitter_seed: Option<u64>,
+    /// Counts the requests.
+    pub metrics: Upstream,
 }
 
 impl Default for ClientOptions {
@@ -37,6 +40,7 @@ impl Default for ClientOptions {
             paced: false,
             page_size: 5_000,
             jitter_seed: None,
+            metrics: Upstream::default(),
         }
     }
 }

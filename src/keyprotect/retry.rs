@@ -48,11 +48,12 @@ fn wait(failure: &FetchFailure, jitter: Option<Duration>) -> Option<Duration> {
 
 impl RetryPolicy {
     /// Tries until it succeeds, fails for good, was tried often enough, or the caller would
-    /// rather do something else.
+    /// rather do something else. Says each time that it tries again.
     pub(super) async fn run<T, F, R>(
         self,
         attempt: F,
         gives_up: impl Fn() -> bool,
+        retried: impl Fn(&FetchFailure),
     ) -> Result<T, FetchFailure>
     where
         F: FnMut() -> R,
@@ -64,6 +65,7 @@ impl RetryPolicy {
             .sleep(tokio::time::sleep)
             .when(|failure| is_passing(failure) && !gives_up())
             .adjust(wait)
+            .notify(|failure, _| retried(failure))
             .await
     }
 }
@@ -129,7 +131,7 @@ mod tests {
             retries: 2,
             seed: Some(1),
         };
-        let count = Cell::new(0);
+        let (count, again) = (Cell::new(0), Cell::new(0));
         let result: Result<(), _> = policy
             .run(
                 || {
@@ -137,9 +139,10 @@ mod tests {
                     async { Err(failure(FailureKind::Unreachable, None, None)) }
                 },
                 || false,
+                |_| again.set(again.get() + 1),
             )
             .await;
         assert!(result.is_err());
-        assert_eq!(count.get(), 3);
+        assert_eq!((count.get(), again.get()), (3, 2));
     }
 }

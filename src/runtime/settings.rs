@@ -57,6 +57,9 @@ pub struct RunArgs {
     /// Address of /livez and /readyz.
     #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
     pub health_address: SocketAddr,
+    /// Address of /metrics; 0 turns them off.
+    #[arg(long, env = "METRICS_ADDRESS", default_value = "0.0.0.0:8080", value_parser = parse_metrics_address)]
+    pub metrics_address: MetricsAddress,
     /// Form of the log.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
@@ -76,6 +79,15 @@ pub struct RunArgs {
     /// How long other replicas wait for a leader that says nothing, like 15s.
     #[arg(long, env = "LEASE_DURATION", default_value = "15s", value_parser = parse_lease)]
     pub lease_duration: Duration,
+}
+
+/// Where metrics are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAddress {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(SocketAddr),
 }
 
 /// Whether admission policies have to bound the operator.
@@ -146,6 +158,15 @@ fn parse_instance(text: &str) -> Result<(String, String), String> {
         }
         _ => Err("write NAMESPACE/NAME, like key-protect-system/default".to_owned()),
     }
+}
+
+fn parse_metrics_address(text: &str) -> Result<MetricsAddress, String> {
+    if text == "0" {
+        return Ok(MetricsAddress::Off);
+    }
+    text.parse()
+        .map(MetricsAddress::At)
+        .map_err(|_| "write an address and a port, like 0.0.0.0:8080, or 0 for none".to_owned())
 }
 
 fn parse_grace(text: &str) -> Result<SignedDuration, String> {

@@ -56,7 +56,7 @@ impl Cluster {
         // The failure is kept too: one reason, not another one for each test.
         static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
         let shared = SHARED.get_or_init(|| {
-            let cluster = Self::start("cluster")?;
+            let cluster = Self::start("cluster", &[])?;
             cluster.install_crds()?;
             Ok(cluster)
         });
@@ -68,10 +68,25 @@ impl Cluster {
 
     /// Another cluster than the shared one; none where the tests were given one.
     pub(crate) fn another(name: &str) -> Option<&'static Self> {
+        Self::another_with(name, &[])
+    }
+
+    /// The same, whose etcd holds JSON: every object can be read there.
+    pub(crate) fn readable(name: &str) -> Option<&'static Self> {
+        Self::another_with(
+            name,
+            &[(
+                "CLUSTER_APISERVER_FLAGS",
+                "--storage-media-type=application/json",
+            )],
+        )
+    }
+
+    fn another_with(name: &str, settings: &[(&str, &str)]) -> Option<&'static Self> {
         if std::env::var_os(GIVEN).is_some() {
             return None;
         }
-        let cluster = Self::start(name).and_then(|cluster| {
+        let cluster = Self::start(name, settings).and_then(|cluster| {
             cluster.install_crds()?;
             Ok(cluster)
         });
@@ -94,6 +109,11 @@ impl Cluster {
         let dir = self.own.as_ref().expect("a cluster of the tests' own");
         let output = run(script(verb).arg(dir).arg(component), "");
         assert!(output.ok, "{verb} {component}: {}", output.stderr);
+    }
+
+    /// The folder of a cluster that this process has started.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.own.as_deref()
     }
 
     /// A folder for what the tests write about the cluster.
@@ -223,7 +243,7 @@ impl Cluster {
         output.stdout
     }
 
-    fn start(name: &str) -> Result<Self, String> {
+    fn start(name: &str, settings: &[(&str, &str)]) -> Result<Self, String> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         remove_remains(folder);
         let scratch = folder
@@ -241,6 +261,7 @@ impl Cluster {
         let dir = scratch.join("cluster");
         let mut command = script("up");
         command
+            .envs(settings.iter().copied())
             .arg(&dir)
             .args(["--owner", &std::process::id().to_string()]);
         run(&mut command, "").success()?;

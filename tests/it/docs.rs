@@ -1,4 +1,5 @@
-//! The docs say what the code says: reasons, flags, and links that lead somewhere.
+//! The docs say what the code says: reasons, metrics and alerts, flags, and links that lead
+//! somewhere.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,6 +9,7 @@ use clap::{Args, Command};
 use key_protect_operator::api::condition::reasons_table;
 use key_protect_operator::check::CheckArgs;
 use key_protect_operator::crds::CrdsArgs;
+use key_protect_operator::metrics::names;
 use key_protect_operator::runtime::settings::RunArgs;
 
 fn root() -> &'static Path {
@@ -24,30 +26,123 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
     rest.split_once(end).map_or(rest, |(inside, _)| inside)
 }
 
-/// With `UPDATE_DOCS` set, the page is put right instead.
-#[test]
+/// Compares the rows of a generated table with what the code says. With `UPDATE_DOCS` set, the
+/// page is put right instead.
 #[allow(
     clippy::disallowed_methods,
     reason = "tests read their own environment"
 )]
-fn the_table_of_reasons_is_the_one_in_the_code() {
-    let path = root().join("docs/reasons.md");
-    let page = read(&path);
-    let table = between(&page, "<!-- reasons: begin -->\n", "<!-- reasons: end -->");
-    let (_, rows) = table.split_once("---|\n").expect("a table's head");
+fn compare_table(page: &str, table: &str, rows: &str) {
+    let path = root().join(page);
+    let text = read(&path);
+    let (begin, end) = (
+        format!("<!-- {table}: begin -->\n"),
+        format!("<!-- {table}: end -->"),
+    );
+    let inside = between(&text, &begin, &end);
+    let (_, told) = inside.split_once("---|\n").expect("a table's head");
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        let page = page.replace(
-            &format!("---|\n{rows}<!-- reasons: end -->"),
-            &format!("---|\n{}<!-- reasons: end -->", reasons_table()),
-        );
-        fs::write(&path, page).expect("docs/reasons.md");
+        let old = format!("---|\n{told}{end}");
+        let text = text.replace(&old, &format!("---|\n{rows}{end}"));
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{page}: {error}"));
     } else {
         assert_eq!(
-            rows,
-            reasons_table(),
+            told, rows,
             "UPDATE_DOCS=1 cargo test --test it docs:: puts it right"
         );
     }
+}
+
+#[test]
+fn the_table_of_reasons_is_the_one_in_the_code() {
+    compare_table("docs/reasons.md", "reasons", &reasons_table());
+}
+
+#[test]
+fn the_table_of_metrics_is_the_one_in_the_code() {
+    compare_table("docs/metrics.md", "metrics", &names::table());
+}
+
+const RULES: &str = "deploy/monitoring/prometheus-rule.yaml";
+
+/// Every rule of the sample: its name and its expression.
+fn rules() -> Vec<(String, String)> {
+    let rule: serde_json::Value = serde_saphyr::from_str(&read(&root().join(RULES))).expect(RULES);
+    let groups = rule["spec"]["groups"].as_array().expect("groups");
+    let rules = groups.iter().filter_map(|group| group["rules"].as_array());
+    rules
+        .flatten()
+        .map(|rule| {
+            let text = |field: &str| rule[field].as_str().expect(field).to_owned();
+            (text("alert"), text("expr"))
+        })
+        .collect()
+}
+
+/// Words that could be names of metrics.
+fn metric_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("keyprotect_") || word.starts_with("process_"))
+}
+
+#[test]
+fn whoever_names_a_metric_names_one_that_there_is() {
+    let known: BTreeSet<String> = names::ALL.iter().map(|metric| metric.name()).collect();
+    let parts: BTreeSet<String> = names::ALL
+        .iter()
+        .filter(|metric| metric.kind == names::Kind::Histogram)
+        .flat_map(|metric| ["bucket", "sum", "count"].map(|p| format!("{}_{p}", metric.name())))
+        .collect();
+    let mut texts: Vec<(String, String)> = rules();
+    texts.extend(pages().iter().map(|path| {
+        let name = path.display().to_string();
+        (name, read(path))
+    }));
+    for (place, text) in texts {
+        for word in metric_words(&text) {
+            let is_known = known.contains(word) || parts.contains(word);
+            assert!(is_known, "{place}: there is no metric {word}");
+        }
+    }
+}
+
+#[test]
+fn alerts_ask_for_labels_that_there_are_and_are_told_of() {
+    let labels: BTreeSet<&str> = names::ALL
+        .iter()
+        .flat_map(|metric| metric.labels)
+        .copied()
+        // What Prometheus itself calls what it scrapes.
+        .chain(["instance"])
+        .collect();
+    let rules = rules();
+    for (alert, expression) in &rules {
+        assert!(metric_words(expression).next().is_some(), "{alert}");
+        let matchers = expression
+            .split('{')
+            .skip(1)
+            .filter_map(|rest| rest.split('}').next())
+            .flat_map(|inside| inside.split(','))
+            .map(|matcher| matcher.split(['=', '!', '~']).next().unwrap_or_default());
+        let grouped = ["by (", "on ("]
+            .iter()
+            .flat_map(|word| expression.split(word).skip(1))
+            .filter_map(|rest| rest.split(')').next())
+            .flat_map(|inside| inside.split(','));
+        for label in matchers.chain(grouped).map(str::trim) {
+            assert!(labels.contains(label), "{alert}: there is no label {label}");
+        }
+    }
+    let page = read(&root().join("docs/metrics.md"));
+    let section = between(&page, "\n## Alerts\n", "\n## ");
+    let told: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split('`').next())
+        .collect();
+    let alerts: BTreeSet<&str> = rules.iter().map(|(alert, _)| alert.as_str()).collect();
+    assert_eq!(told, alerts);
+    assert_eq!(alerts.len(), rules.len(), "two alerts of one name");
 }
 
 /// A flag as the page should begin its row: name, environment variable, default.

@@ -27,7 +27,7 @@ use crate::stage::{OPERATOR_NAMESPACE, Stage, answers_ok, spawn};
 const NAME: &str = "key-protect-operator";
 /// The default lease, and one whose end a test can wait for.
 const LONG: u64 = 15;
-const SHORT: u64 = 3;
+const SHORT: u64 = 6;
 
 /// One replica of the operator.
 struct Replica {
@@ -315,12 +315,10 @@ fn after_a_crash_another_replica_leads_within_the_lease() {
     second.until_leading();
     let took = killed.elapsed();
     println!("after a crash, with a lease of {SHORT} s: {took:?}");
-    // Counted from the last renewal, which was up to 0.4 s before.
-    assert!(took > Duration::from_secs(SHORT) - Duration::from_millis(1500));
-    assert!(
-        took < Duration::from_secs(SHORT) + Duration::from_secs(1),
-        "{took:?}"
-    );
+    // Counted from the last renewal, which was a moment before, and never before the leader's own
+    // deadline.
+    assert!(took > Duration::from_secs(SHORT / 2), "{took:?}");
+    assert!(took < Duration::from_secs(SHORT + 2), "{took:?}");
     scene.delete(SECRET, "orders-db");
     scene.until(
         SECRET,

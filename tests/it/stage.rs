@@ -8,7 +8,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ pub(crate) struct Stage {
     port: u16,
     scenes: AtomicU8,
     operator: Mutex<Option<Child>>,
+    /// Where the operator serves its metrics.
+    metrics_port: AtomicU16,
     runtime: Runtime,
 }
 
@@ -75,6 +77,7 @@ impl Stage {
             port: free_port(),
             scenes: AtomicU8::new(1),
             operator: Mutex::new(None),
+            metrics_port: AtomicU16::new(0),
             runtime,
         }));
         cluster.install("deploy/overlays/standard");
@@ -130,7 +133,8 @@ impl Stage {
             .append(true)
             .open(self.folder.join(log))
             .expect("the operator's log");
-        let port = free_port();
+        let (port, metrics_port) = (free_port(), free_port());
+        self.metrics_port.store(metrics_port, Ordering::Relaxed);
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", "--"])
@@ -141,6 +145,7 @@ impl Stage {
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "on"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
+            .args(["--metrics-address", &format!("127.0.0.1:{metrics_port}")])
             .args(["--log", "info,key_protect_operator=debug"])
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
@@ -171,6 +176,17 @@ impl Stage {
     /// Everything that is in a log.
     pub(crate) fn log_named(&self, log: &str) -> String {
         fs::read_to_string(self.folder.join(log)).unwrap_or_default()
+    }
+
+    /// What `/metrics` answers to whoever accepts this, head included.
+    pub(crate) fn metrics(&self, accept: &str) -> String {
+        use std::io::{Read, Write};
+        let port = self.metrics_port.load(Ordering::Relaxed);
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("metrics");
+        write!(stream, "GET /metrics HTTP/1.0\r\nAccept: {accept}\r\n\r\n").expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 
     /// Folder of a mounted API key.

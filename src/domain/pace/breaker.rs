@@ -110,10 +110,9 @@ impl Breaker {
         }
         let step = match &self.open {
             Some(open) if open.probing => open.step.saturating_add(1),
-            // It was under way when the breaker opened, and says nothing new.
-            Some(_) => return,
             None if self.strikes >= self.temper.strikes => 0,
-            None => return,
+            // One that was under way when the breaker opened says nothing new.
+            Some(_) | None => return,
         };
         let step = step.min(self.temper.steps.len().saturating_sub(1));
         let seconds = self.temper.steps.get(step).copied().unwrap_or(0);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::domain::access::{Grant, Question, Verdict};
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::KeyId;
-use crate::domain::service::metadata::KeyMetadata;
+use crate::domain::service::metadata::{KeyMetadata, KeyState};
 use crate::domain::service::reference::{KeyName, KeyReference};
 
 /// One listing of an instance's standard keys.
@@ -17,6 +17,8 @@ pub struct Catalogue {
     rows: HashMap<KeyId, KeyMetadata>,
     by_alias: HashMap<String, Vec<KeyId>>,
     by_name: HashMap<String, Vec<KeyId>>,
+    /// Counted once, so that nobody has to go through a million rows for it.
+    by_state: HashMap<Option<KeyState>, usize>,
     listed_at: Timestamp,
 }
 
@@ -67,11 +69,15 @@ impl Catalogue {
             rows: HashMap::with_capacity(rows.len()),
             by_alias: HashMap::new(),
             by_name: HashMap::new(),
+            by_state: HashMap::new(),
             listed_at,
         };
         for row in rows {
             // A key may be on two pages when others were deleted meanwhile: the later row holds.
             catalogue.rows.insert(row.id.clone(), row);
+        }
+        for row in catalogue.rows.values() {
+            *catalogue.by_state.entry(row.known_state()).or_default() += 1;
         }
         let mut oldest_first: Vec<&KeyMetadata> = catalogue.rows.values().collect();
         oldest_first.sort_by(|a, b| (a.creation_date, &a.id).cmp(&(b.creation_date, &b.id)));
@@ -102,6 +108,12 @@ impl Catalogue {
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// How many of the keys are in a state, or in none that is known.
+    #[must_use]
+    pub fn in_state(&self, state: Option<KeyState>) -> usize {
+        self.by_state.get(&state).copied().unwrap_or_default()
     }
 
     /// Tells whether it lists no key.

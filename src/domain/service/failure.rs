@@ -20,7 +20,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Names the operation in messages, logs and metrics.
+    /// Names the operation in messages and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

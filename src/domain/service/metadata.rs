@@ -21,6 +21,15 @@ pub enum KeyState {
 }
 
 impl KeyState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [
+        Self::PreActivation,
+        Self::Active,
+        Self::Suspended,
+        Self::Deactivated,
+        Self::Destroyed,
+    ];
+
     /// Reads the service's number.
     #[must_use]
     pub const fn from_number(number: i64) -> Option<Self> {
@@ -94,6 +103,16 @@ impl KeyMetadata {
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.deleted == Some(true) || self.state == Some(KeyState::Destroyed)
+    }
+
+    /// Its state, as far as it is known: what was deleted is destroyed, whatever else is said.
+    #[must_use]
+    pub fn known_state(&self) -> Option<KeyState> {
+        if self.is_deleted() {
+            Some(KeyState::Destroyed)
+        } else {
+            self.state
+        }
     }
 
     /// Tells whether it is what a look-up by name may find: known to be active, and no root key.

@@ -77,9 +77,9 @@ impl Emulator {
         };
         control.seed(options.seed)?;
         let prepared = options.tls.as_ref().map(tls::prepare).transpose()?;
-        let (config, ca_pem) = prepared.map_or((None, None), |prepared| {
-            (Some(prepared.config), prepared.ca_pem)
-        });
+        let ca_pem = prepared
+            .as_ref()
+            .and_then(|prepared| prepared.ca_pem.clone());
         let bind = async |address| {
             server::bind(address)
                 .await
@@ -87,9 +87,9 @@ impl Emulator {
         };
         let (api_listener, api) = bind(options.listen).await?;
         let (admin_listener, admin) = bind(options.admin).await?;
-        let tls = config.is_some();
+        let tls = prepared.is_some();
         let tasks = vec![
-            tokio::spawn(server::serve_api(api_listener, config, shared)),
+            tokio::spawn(server::serve_api(api_listener, prepared, shared)),
             tokio::spawn(server::serve_admin(
                 admin_listener,
                 admin::router(control.clone()),

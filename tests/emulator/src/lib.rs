@@ -12,6 +12,7 @@
 
 pub mod admin;
 mod clock;
+mod connections;
 pub mod control;
 pub mod domain;
 mod emulator;
@@ -23,6 +24,7 @@ mod server;
 mod tls;
 mod world;
 
+pub use connections::ConnectionFault;
 pub use control::{Control, ControlError};
 pub use domain::modes::Modes;
 pub use emulator::{Emulator, Options, StartError};

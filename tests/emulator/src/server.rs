@@ -11,37 +11,65 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::connections::{ConnectionFault, Open};
 use crate::http::pipeline;
+use crate::tls::Prepared;
 use crate::world::Shared;
 
 /// Serves the API until the returned future is dropped.
-pub(crate) async fn serve_api(
-    listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
-    shared: Arc<Shared>,
-) {
-    let acceptor = tls.map(TlsAcceptor::from);
+pub(crate) async fn serve_api(listener: TcpListener, tls: Option<Prepared>, shared: Arc<Shared>) {
+    let tls = tls.map(Arc::new);
     accept(listener, move |stream| {
-        let acceptor = acceptor.clone();
+        let tls = tls.clone();
         let shared = Arc::clone(&shared);
         async move {
-            match acceptor {
-                None => api_connection(stream, shared).await,
-                Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => api_connection(stream, shared).await,
-                    Err(error) => tracing::debug!(%error, "no TLS session"),
-                },
+            let _open = Open::new(&shared);
+            let fault = shared.connections.fault();
+            tokio::select! {
+                () = begin(stream, tls.as_deref(), fault, &shared) => {}
+                () = shared.connections.when_cut() => tracing::debug!("a connection is cut"),
             }
         }
     })
     .await;
+}
+
+/// Serves a connection, or what a fault makes of it.
+async fn begin(
+    stream: TcpStream,
+    tls: Option<&Prepared>,
+    fault: ConnectionFault,
+    shared: &Arc<Shared>,
+) {
+    match fault {
+        ConnectionFault::Closed => return,
+        // Until the caller has had enough.
+        ConnectionFault::Silent => {
+            let mut stream = stream;
+            drop(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await);
+            return;
+        }
+        // The caller has begun by then, and is left in the middle.
+        ConnectionFault::CutHandshake => return drop(stream.readable().await),
+        ConnectionFault::None
+        | ConnectionFault::OtherAuthority
+        | ConnectionFault::ExpiredCertificate
+        | ConnectionFault::OtherName => {}
+    }
+    let Some(tls) = tls else {
+        return api_connection(stream, Arc::clone(shared)).await;
+    };
+    let acceptor = TlsAcceptor::from(tls.config(fault));
+    match acceptor.accept(stream).await {
+        Ok(stream) => api_connection(stream, Arc::clone(shared)).await,
+        Err(error) => tracing::debug!(%error, "no TLS session"),
+    }
 }
 
 /// Serves the admin port until the returned future is dropped.

@@ -8,6 +8,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::connections::Connections;
 use crate::domain::instance::{Instance, Random};
 use crate::domain::modes::Modes;
 use crate::faults::Faults;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub clock: Clock,
     /// The journal.
     pub journal: Journal,
+    /// The connections to the API.
+    pub connections: Connections,
 }
 
 impl Shared {
@@ -60,6 +63,7 @@ impl Shared {
             world: Mutex::new(world),
             clock: Clock::default(),
             journal: Journal::default(),
+            connections: Connections::default(),
         }
     }
 

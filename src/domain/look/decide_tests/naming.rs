@@ -78,7 +78,7 @@ fn a_key_of_a_large_instance_that_is_named_by_name_is_looked_up_in_a_listing() {
     world.sync("orders");
     world.pass(minutes(1));
     world.edit("orders", |spec| {
-        spec.key = naming(by_name("db", "payments")).key
+        spec.key = naming(by_name("db", "payments")).key;
     });
     world.sync("orders");
     assert_ready(&world, "True", "Synced");

@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::control::types::{
-    ClockOffset, NewApiKey, NewInstance, NewProfile, NewServiceId, Roles, TokenLifetime,
+    ClockOffset, ConnectionTrouble, NewApiKey, NewInstance, NewProfile, NewServiceId, Roles,
+    TokenLifetime,
 };
 use crate::control::{Control, ControlError};
 use crate::domain::modes::Modes;
@@ -55,6 +56,12 @@ pub fn router(control: Control) -> Router {
         .route("/clock", get(clock).put(set_clock))
         .route("/faults", get(faults).delete(clear_faults))
         .route("/faults/{name}", put(put_fault).delete(remove_fault))
+        .route(
+            "/connections",
+            get(connections)
+                .put(set_connection_fault)
+                .delete(cut_connections),
+        )
         .route("/requests", get(requests).delete(clear_requests))
         .route("/requests/wait", get(wait_for_requests))
         .merge(keys::router())
@@ -201,6 +208,26 @@ async fn remove_fault(State(control): State<Control>, Path(name): Path<String>) 
 
 async fn clear_faults(State(control): State<Control>) -> StatusCode {
     control.clear_faults();
+    StatusCode::NO_CONTENT
+}
+
+async fn connections(State(control): State<Control>) -> Json<Value> {
+    Json(json!({
+        "open": control.open_connections(),
+        "fault": control.connection_fault(),
+    }))
+}
+
+async fn set_connection_fault(
+    State(control): State<Control>,
+    Json(set): Json<ConnectionTrouble>,
+) -> StatusCode {
+    control.set_connection_fault(set.fault);
+    StatusCode::NO_CONTENT
+}
+
+async fn cut_connections(State(control): State<Control>) -> StatusCode {
+    control.cut_connections();
     StatusCode::NO_CONTENT
 }
 

@@ -9,6 +9,7 @@ pub mod types;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connections::ConnectionFault;
 use crate::domain::access::Grant;
 use crate::domain::instance::Instance;
 use crate::domain::modes::{Modes, after};
@@ -224,6 +225,27 @@ impl Control {
             .all()
             .map(|(name, fault, matched)| (name.clone(), fault.clone(), matched))
             .collect()
+    }
+
+    /// From now on, this goes wrong with every new connection to the API. Those that there are go
+    /// on until they are cut.
+    pub fn set_connection_fault(&self, fault: ConnectionFault) {
+        self.shared.connections.set_fault(fault);
+    }
+
+    /// Cuts every connection to the API.
+    pub fn cut_connections(&self) {
+        self.shared.connections.cut();
+    }
+
+    /// How many connections to the API are open.
+    pub fn open_connections(&self) -> usize {
+        self.shared.connections.open()
+    }
+
+    /// What goes wrong with new connections.
+    pub fn connection_fault(&self) -> ConnectionFault {
+        self.shared.connections.fault()
     }
 
     /// Sets how far the emulator's clock is ahead of the real one.

@@ -169,6 +169,14 @@ pub struct ClockOffset {
     pub offset_seconds: i64,
 }
 
+/// What goes wrong with new connections.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConnectionTrouble {
+    /// The fault.
+    pub fault: crate::connections::ConnectionFault,
+}
+
 /// How long tokens live.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -11,6 +11,7 @@
 mod access;
 mod admin;
 mod command;
+mod connections;
 mod faults;
 mod iam;
 mod keys;
