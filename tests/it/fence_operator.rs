@@ -21,6 +21,7 @@ impl Process {
             .arg(stage::binary())
             .args(["run", "--namespace", namespace])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
+            .args(["--metrics-address", "127.0.0.1:0"])
             .env("KUBECONFIG", kubeconfig)
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
