@@ -14,7 +14,7 @@ SEED ?=
 MINUTES ?=
 FAULTS = FAULTS_SEED=$(SEED) FAULTS_MINUTES=$(MINUTES)
 
-.PHONY: help demo test faults soak bench check fmt-check clippy deny crds-check cluster tools image
+.PHONY: help demo test faults soak bench fuzz-emulator check fmt-check clippy deny crds-check cluster tools image
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -26,9 +26,12 @@ test: cluster ## Run all tests
 	@echo "test: unit and integration tests, against a real API server and the emulator"
 	@RUST_TEST_THREADS=$${RUST_TEST_THREADS:-12} cargo test --workspace
 	@echo "test: IBM's own Python client against the emulator"
-	@EMULATOR="$(TARGET)/debug/key-protect-emulator" tests/emulator/python/run -q
+	@EMULATOR="$(TARGET)/debug/key-protect-emulator" tests/emulator/python/run
 	@echo "test: the operator's image in a Pod, from deploy/"
 	@tests/pod/run
+
+fuzz-emulator: ## Send the emulator random requests for an hour (FUZZ_SECONDS, FUZZ_SEED)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} cargo test -p key-protect-emulator --test fuzz -- --nocapture
 
 faults: cluster ## Run the fault suite (SEED=7, ROUNDS=10; TIMES=20: with so many seeds)
 ifdef TIMES

@@ -9,7 +9,7 @@ use key_protect_operator::check::{self, CheckArgs};
 use key_protect_operator::controller::clock::now;
 use key_protect_operator::controller::context::{Context, Settings};
 use key_protect_operator::crds::{self, CrdsArgs, CrdsError};
-use key_protect_operator::metrics::{FenceState, Metrics};
+use key_protect_operator::metrics::Metrics;
 use key_protect_operator::runtime::settings::{MetricsAddress, RunArgs};
 use key_protect_operator::runtime::{health, metrics, process, telemetry};
 use key_protect_operator::{cluster, controller};
@@ -119,8 +119,6 @@ fn run(args: &RunArgs) -> Result<(), StartError> {
 async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
     let stop = CancellationToken::new();
     let recorded = Metrics::default();
-    // This version ships none.
-    recorded.fence(FenceState::Off);
     let client = cluster::client::connect(&recorded.api).await?;
     let context = Arc::new(Context::new(client, recorded, settings, now()));
     tracing::info!(

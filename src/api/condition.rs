@@ -16,6 +16,8 @@ pub enum ConditionType {
     ExpiringSoon,
     /// IAM took the instance's credential.
     Authenticated,
+    /// The admission policies that bound the operator do not hold.
+    FenceInactive,
 }
 
 impl ConditionType {
@@ -29,6 +31,7 @@ impl ConditionType {
             Self::Stale => "Stale",
             Self::ExpiringSoon => "ExpiringSoon",
             Self::Authenticated => "Authenticated",
+            Self::FenceInactive => "FenceInactive",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod events;
+pub mod fence;
 pub mod lease;
 pub mod meter;
 mod protobuf;

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::protobuf;
 use super::request::{Content, Identity, RequestError, send};
 use crate::api;
+use crate::domain::fence;
 use crate::domain::look::observed::Probe;
 use crate::domain::look::plan::{SecretBody, WriteFailure};
 use crate::domain::secret::SecretView;
@@ -98,7 +99,13 @@ pub async fn probe(client: &Client, namespace: &str, name: &str) -> Result<Probe
     let body = json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace, "labels": {api::TARGET_LABEL: api::TARGET_OWNED}},
+        // Marked as one that the fence lets in, so that it is the name that matters.
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {api::TARGET_LABEL: api::TARGET_OWNED},
+            "annotations": {api::RETAIN_ANNOTATION: "true"},
+        },
     });
     let body = body.to_string().into_bytes();
     match send::<Identity>(client, Method::POST, &uri, body).await {
@@ -158,6 +165,9 @@ fn refused(error: &RequestError, creating: bool) -> WriteFailure {
         403 if status.message.contains("exceeded quota") => WriteFailure::Rejected(
             "a ResourceQuota of the namespace is used up; raise it or delete what is not needed",
         ),
+        403 if let Some(meaning) = fence::refusal(&status.message) => {
+            WriteFailure::Rejected(meaning)
+        }
         422 | 403 if status.message.contains("ValidatingAdmissionPolicy") => {
             WriteFailure::Rejected(
                 "an admission policy of the cluster does not let it in; ask the cluster's admin which",

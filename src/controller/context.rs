@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::clock::Heartbeat;
 use super::connection::Connection;
+use super::fence::Fence;
 use super::forced::Forced;
 use super::leadership::{Leadership, NotLeading, Term};
 use super::lock;
@@ -32,6 +33,8 @@ const WRITES: usize = 12;
 pub struct Settings {
     /// What decisions depend on.
     pub policy: Policy,
+    /// How often it is tried whether the fence holds; nothing where there need not be one.
+    pub fence: Option<Duration>,
     /// The operator's own namespace: only instances there may use mounted API keys.
     pub namespace: String,
     /// Folder of the mounted API keys.
@@ -60,6 +63,8 @@ pub struct Context {
     pub settings: Settings,
     /// Events.
     pub announcer: Announcer,
+    /// Whether the fence holds.
+    pub fence: Fence,
     /// Who leads.
     pub leadership: Leadership,
     writes: Writes,
@@ -102,6 +107,7 @@ impl Context {
             metrics,
             started,
             announcer: Announcer::new(client.clone(), settings.instance_name.clone()),
+            fence: Fence::new(settings.fence.is_some()),
             world: Mutex::new(World::new(
                 settings.policy.default_instance.clone(),
                 started,
@@ -251,6 +257,7 @@ impl Context {
                 default_instance: ("n".to_owned(), "default".to_owned()),
                 metadata_prefixes: Vec::new(),
             },
+            fence: None,
             namespace: "elsewhere".to_owned(),
             credentials_dir: PathBuf::new(),
             default_credential: "default".to_owned(),

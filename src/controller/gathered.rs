@@ -67,3 +67,12 @@ pub struct Gathered {
     /// What is remembered.
     pub remembered: Remembered,
 }
+
+/// An object, and what is remembered of it.
+#[derive(Debug)]
+pub struct Known {
+    /// The object.
+    pub held: Held,
+    /// What is remembered; nothing, before its first look has ended.
+    pub remembered: Option<Box<Remembered>>,
+}

@@ -406,8 +406,10 @@ async fn write_status(
             .map(crate::domain::service::ids::Region::as_str),
         warnings: &endpoint.warnings,
     });
+    let fence = context.fence.known();
     let seen = Seen {
         now: now(),
+        fence: fence.as_ref(),
         endpoint: facts,
         listing: &listing,
         authenticated: connection

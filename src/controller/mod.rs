@@ -6,6 +6,7 @@ pub mod clock;
 pub mod connection;
 pub mod context;
 mod execute;
+pub mod fence;
 pub mod forced;
 pub mod gathered;
 pub mod gauges;
@@ -70,7 +71,9 @@ pub enum Ended {
 /// # Errors
 /// Something ended that never does.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) -> Result<(), Ended> {
+    fence::until_it_holds(&context, &stop).await;
     let (mut watches, mut leading) = (JoinSet::new(), JoinSet::new());
+    watches.spawn(fence::keep_trying(Arc::clone(&context)));
     watching::start(&context, &stop, &mut watches);
     let resign = CancellationToken::new();
     leading.spawn(leadership::run(Arc::clone(&context), resign.clone()));

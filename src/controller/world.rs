@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::value::RawValue;
 
-pub use super::gathered::{Gathered, NamespaceFacts, Remembered};
+pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
 use super::held::{Held, is_newer};
 use super::queue::{Lane, ObjectKey};
 use super::said::Said;
@@ -22,15 +22,6 @@ use crate::domain::secret::{self, SecretView};
 
 /// An object that is to be looked at, and in which lane.
 pub type Concerned = Vec<(ObjectKey, Lane)>;
-
-/// An object, and what is remembered of it.
-#[derive(Debug)]
-pub struct Known {
-    /// The object.
-    pub held: Held,
-    /// What is remembered; nothing, before its first look has ended.
-    pub remembered: Option<Box<Remembered>>,
-}
 
 /// What the watches have shown.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::instance::{CatalogueMode, KeyProtectInstance, KeyProtectInstanceStatus};
+use crate::domain::fence::{self, Standing};
 use crate::domain::service::catalogue::Listing;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::status::{self, Is, with_request_id};
@@ -24,6 +25,8 @@ pub struct Seen<'a> {
     pub authenticated: Option<Result<(), FetchFailure>>,
     /// How many objects use the instance.
     pub keys_in_use: i64,
+    /// Whether the fence holds, where there has to be one.
+    pub fence: Option<&'a Standing>,
     /// The sync request that was answered, where one was.
     pub answered: Option<&'a str>,
 }
@@ -69,6 +72,7 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
             seen.now,
         );
     }
+    fence::set_condition(conditions, seen.fence, generation, seen.now);
     if let Ok(endpoint) = &seen.endpoint {
         new.endpoint = Some(endpoint.url.clone());
         new.instance_id = endpoint.instance_id.map(str::to_owned);

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod concern;
+pub mod fence;
 pub mod instance_status;
 pub mod lease;
 pub mod look;

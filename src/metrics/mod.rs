@@ -67,7 +67,7 @@ pub struct Metrics {
 }
 
 impl Default for Metrics {
-    /// Nothing was recorded yet; whoever makes the process says of its fence.
+    /// Nothing was recorded yet; the self-test says of the fence.
     fn default() -> Self {
         Self {
             upstream: Upstream::default(),

@@ -1,5 +1,6 @@
-//! `/livez` and `/readyz`. Ready means that every watch has shown its first listing, whatever
-//! IBM Cloud does: an operator that cannot reach it still guards Secrets and says why. Live means
+//! `/livez` and `/readyz`. Ready means that the fence holds and that every watch has shown its
+//! first listing, whatever IBM Cloud does: an operator that cannot reach it still guards Secrets
+//! and says why. Live means
 //! that the dispatcher comes round, whatever anybody else does: a restart heals nothing elsewhere.
 
 use std::net::SocketAddr;
@@ -49,15 +50,15 @@ fn answer_for(age: Duration) -> (StatusCode, &'static str) {
     }
 }
 
-async fn readyz(State(context): State<Arc<Context>>) -> (StatusCode, &'static str) {
-    if context.is_ready() {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the watches have not shown their first listings yet\n",
-        )
-    }
+async fn readyz(State(context): State<Arc<Context>>) -> (StatusCode, String) {
+    let problem = context.fence.problem().or_else(|| {
+        let waits = "the watches have not shown their first listings yet";
+        (!context.is_ready()).then(|| waits.to_owned())
+    });
+    problem.map_or_else(
+        || (StatusCode::OK, "ok\n".to_owned()),
+        |problem| (StatusCode::SERVICE_UNAVAILABLE, format!("{problem}\n")),
+    )
 }
 
 #[cfg(test)]

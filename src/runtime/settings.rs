@@ -33,9 +33,12 @@ pub struct RunArgs {
     /// Mounted API key of instances that name none.
     #[arg(long, env = "DEFAULT_CREDENTIAL", default_value = "default")]
     pub default_credential: String,
-    /// Whether admission policies bound the operator. This version ships none yet.
-    #[arg(long, env = "FENCE", value_enum, default_value_t = Fence::Off)]
+    /// Whether the admission policies of deploy/fence have to hold before anything is done.
+    #[arg(long, env = "FENCE", value_enum, default_value_t = Fence::On)]
     pub fence: Fence,
+    /// How often it is tried whether they hold, like 1h; at least 1s.
+    #[arg(long, env = "FENCE_INTERVAL", default_value = "1h", value_parser = parse_interval)]
+    pub fence_interval: SignedDuration,
     /// How long the absence of a key, alias or name is no evidence, like 15m.
     #[arg(long, env = "GRACE", default_value = "15m", value_parser = parse_grace)]
     pub grace: SignedDuration,
@@ -87,10 +90,12 @@ pub enum MetricsAddress {
     At(SocketAddr),
 }
 
-/// Whether admission policies bound the operator.
+/// Whether admission policies have to bound the operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Fence {
-    /// They do not.
+    /// They have to: without them the operator does not become ready.
+    On,
+    /// They need not, as in a cluster that has no such policies.
     Off,
 }
 
@@ -121,6 +126,7 @@ impl RunArgs {
                 default_instance: self.default_instance.clone(),
                 metadata_prefixes: self.target_metadata_prefixes.clone(),
             },
+            fence: (self.fence == Fence::On).then_some(self.fence_interval.unsigned_abs()),
             namespace: self.namespace.clone(),
             credentials_dir: self.credentials_dir.clone(),
             default_credential: self.default_credential.clone(),
@@ -167,4 +173,10 @@ fn parse_grace(text: &str) -> Result<SignedDuration, String> {
     parse_duration(text)
         .filter(|grace| !grace.is_zero())
         .ok_or_else(|| "write hours, minutes and seconds, like 15m".to_owned())
+}
+
+fn parse_interval(text: &str) -> Result<SignedDuration, String> {
+    parse_duration(text)
+        .filter(|interval| *interval >= SignedDuration::from_secs(1))
+        .ok_or_else(|| "write hours, minutes and seconds, like 1h, and at least 1s".to_owned())
 }

@@ -2,7 +2,7 @@
 //!
 //! The first test that asks for it starts it by `tests/cluster/cluster`; it goes down when this
 //! process ends, however that ends. With `TEST_KUBECONFIG` the cluster there is used instead, by
-//! the `kubectl` in the PATH, and nothing but the tests' own namespaces, CRDs and roles is
+//! the `kubectl` in the PATH, and nothing but the tests' own namespaces, CRDs, roles and policies is
 //! changed in it.
 #![allow(
     dead_code,

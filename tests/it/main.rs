@@ -14,6 +14,8 @@ mod crds;
 mod deploy;
 mod docs;
 mod exposition;
+mod fence;
+mod fence_operator;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_proxy;

@@ -314,10 +314,26 @@ fn an_instance_outside_of_the_operators_namespace_may_not_use_its_credentials() 
     let mut instance = scene.get(INSTANCE, &scene.instance);
     let theirs = json!({"apiVersion": "keyprotect.dev/v1alpha1", "kind": "KeyProtectInstance",
         "metadata": {"name": "own", "namespace": scene.namespace}, "spec": instance["spec"].take()});
-    scene
-        .stage
-        .cluster
-        .kubectl_ok(&["apply", "-f", "-"], &theirs.to_string());
+    let apply = || {
+        let cluster = scene.stage.cluster;
+        cluster.kubectl(&["apply", "-f", "-"], &theirs.to_string())
+    };
+    // The fence says so at once.
+    let refused = apply();
+    assert!(!refused.ok, "{refused:?}");
+    for words in [
+        "needs spec.credentials.apiKeySecretRef",
+        "access rule",
+        OPERATOR_NAMESPACE,
+    ] {
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+    // One that is there from before the fence gets no further.
+    let policy = "validatingadmissionpolicybinding/instances.fence.keyprotect.dev";
+    let cluster = scene.stage.cluster;
+    cluster.kubectl_ok(&["delete", policy], "");
+    eventually("the policy counts no more", || apply().ok);
+    cluster.kubectl_ok(&["apply", "-k", "deploy/fence"], "");
     let journal = scene.emulator.last_request();
     scene.apply(
         KEY,

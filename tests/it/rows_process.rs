@@ -30,6 +30,9 @@ pub(crate) fn asked(stage: &Stage) -> BTreeMap<String, u64> {
         if !label("subresource").is_empty() {
             resource = format!("{resource}/{}", label("subresource"));
         }
+        if !label("dry_run").is_empty() {
+            resource = format!("{resource} as a dry run");
+        }
         let count: f64 = count.trim().parse().expect("a number");
         #[allow(
             clippy::cast_possible_truncation,
@@ -127,7 +130,12 @@ fn a_first_sync_is_one_listing_one_read_and_two_writes_and_a_restart_in_sync_is_
     scene.create(KEY, "second", json!({"spec": {}}));
     scene.until_synced("second");
     let mut expected = counts(&expected);
-    expected.extend(counts(&[("LIST keyprotectkeys", 1), ("LIST secrets", 1)]));
+    // The opening lists, and the fence's self-test.
+    expected.extend(counts(&[
+        ("LIST keyprotectkeys", 1),
+        ("LIST secrets", 1),
+        ("POST secrets as a dry run", 1),
+    ]));
     assert_eq!(between(&before, &asked(stage)), expected);
     let first = scene.get(KEY, "orders-db")["status"]["keys"][0]["id"].clone();
     let gets = scene.served_since("get", journal);

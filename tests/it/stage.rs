@@ -108,11 +108,17 @@ impl Stage {
 
     /// Starts the operator and waits until it is ready.
     pub(crate) fn start_operator(&self) {
+        self.start_operator_with(&[]);
+    }
+
+    /// The same, with more flags; returns the port of its health.
+    pub(crate) fn start_operator_with(&self, more: &[&str]) -> u16 {
         let (mut command, port) = self.operator_command("operator.log");
         // As in a Pod, whose containers follow each other.
-        command.args(["--pod-uid", "stage"]);
+        command.args(["--pod-uid", "stage"]).args(more);
         *self.operator() = Some(spawn(command));
         eventually("the operator is ready", || answers_ok(port, "/readyz"));
+        port
     }
 
     /// What starts an operator that logs to a file of this name, and the port of its health.
@@ -137,7 +143,7 @@ impl Stage {
             .arg("--credentials-dir")
             .arg(self.folder.join("credentials"))
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
-            .args(["--grace", GRACE, "--fence", "off"])
+            .args(["--grace", GRACE, "--fence", "on"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--metrics-address", &format!("127.0.0.1:{metrics_port}")])
             .args(["--log", "info,key_protect_operator=debug"])
@@ -213,7 +219,7 @@ impl Stage {
 }
 
 /// The operator: what cargo built, or what `OPERATOR_BIN` names (a release build, say).
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("OPERATOR_BIN").map_or_else(
         || PathBuf::from(env!("CARGO_BIN_EXE_key-protect-operator")),
         PathBuf::from,
@@ -233,18 +239,21 @@ pub(crate) fn spawn(mut command: Command) -> Child {
     receiver.recv().expect("a thread").expect("the operator")
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its address").port()
 }
 
 pub(crate) fn answers_ok(port: u16, path: &str) -> bool {
+    answer(port, path).is_some_and(|answer| answer.starts_with("HTTP/1.0 200"))
+}
+
+/// What a server answers, head and body.
+pub(crate) fn answer(port: u16, path: &str) -> Option<String> {
     use std::io::{Read, Write};
-    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
-        return false;
-    };
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
     let mut answer = String::new();
-    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.starts_with("HTTP/1.0 200")
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }

@@ -1,7 +1,8 @@
 """Runs IBM's integration suite, from the client's source package, unchanged.
 
-The suite skips every test when its settings are not found, and pytest calls
-that a success. So the tests that ran are counted.
+The suite skips every test when its settings are not found, and many when an
+earlier one went wrong, and pytest calls that a success. So those that passed
+are counted: it has 46, of which IBM itself leaves out 6.
 """
 
 import os
@@ -9,10 +10,12 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+import xml.etree.ElementTree
 
 from emulator import API_KEY, INSTANCE, Emulator
 
 VERSION = "3.0.1"
+PASSING = 40
 SUITE = f"keyprotect-{VERSION}/test/integration/test_ibm_key_protect_api_v2.py"
 
 
@@ -39,11 +42,21 @@ def main():
         lines = [f"IBM_KEY_PROTECT_API_{name}={value}\n" for name, value in settings.items()]
         (folder / "ibm_key_protect_api_v2.env").write_text("".join(lines))
         environment = os.environ | {"REQUESTS_CA_BUNDLE": emulator.ca, "NO_PROXY": "*"}
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "-q", "--tb=line"]
+        report = folder / "report.xml"
+        report.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short"]
         run = subprocess.run(
-            [*command, suite.name, *arguments], cwd=folder, env=environment, check=False
+            [*command, f"--junitxml={report}", suite.name, *arguments],
+            cwd=folder,
+            env=environment,
+            check=False,
         )
-    return run.returncode
+    if run.returncode != 0 or arguments:
+        return run.returncode
+    cases = xml.etree.ElementTree.parse(report).iter("testcase")
+    passed = sum(1 for case in cases if len(case) == 0)
+    print(f"IBM's suite: {passed} passed, of {PASSING} that have to")
+    return 0 if passed == PASSING else 1
 
 
 if __name__ == "__main__":

@@ -170,3 +170,45 @@ def test_retries_of_the_client_get_over_a_429(emulator, service):
     assert service.get_keys(INSTANCE).get_status_code() == 200
     served = emulator.admin("GET", "/requests?operation=list")["requests"]
     assert [request["status"] for request in served] == [429, 200]
+
+
+def test_data_keys_are_wrapped_bound_to_their_data_and_wrapped_anew(emulator, service):
+    root = create(service, name="root", extractable=False)
+
+    def act(action, **members):
+        call = getattr(service, f"{action}_key")
+        return call(root["id"], INSTANCE, **{f"key_action_{action}_body": io.BytesIO(json.dumps(members).encode())})
+
+    generated = act("wrap", aad=["one"]).get_result().json()
+    opened = act("unwrap", ciphertext=generated["ciphertext"], aad=["one"]).get_result().json()
+    assert opened["plaintext"] == generated["plaintext"] and "ciphertext" not in opened
+    wrong = refused(lambda: act("unwrap", ciphertext=generated["ciphertext"], aad=["two"]))
+    assert wrong == (422, "UNPROCESSABLE_CIPHERTEXT_ERR")
+
+    assert service.rotate_key(root["id"], INSTANCE).get_status_code() == 204
+    assert refused(lambda: service.rotate_key(root["id"], INSTANCE)) == (409, "KEY_ROTATION_NOT_PERMITTED")
+    versions = service.get_key_versions(root["id"], INSTANCE, total_count=True).get_result()
+    newest, oldest = (version["id"] for version in versions["resources"])
+    assert versions["metadata"]["totalCount"] == 2 and oldest == generated["keyVersion"]["id"]
+    old = act("unwrap", ciphertext=generated["ciphertext"], aad=["one"]).get_result().json()
+    assert (old["keyVersion"]["id"], old["rewrappedKeyVersion"]["id"]) == (oldest, newest)
+    new = act("unwrap", ciphertext=old["ciphertext"], aad=["one"]).get_result().json()
+    assert (new["plaintext"], new["keyVersion"]["id"]) == (generated["plaintext"], newest)
+
+
+def test_a_key_under_dual_authorization_takes_two_people_to_delete(emulator, service):
+    key = create(service, name="guarded", extractable=False)
+    policy = {
+        "metadata": {"collectionType": "application/vnd.ibm.kms.policy+json", "collectionTotal": 1},
+        "resources": [{"type": "application/vnd.ibm.kms.policy+json", "dualAuthDelete": {"enabled": True}}],
+    }
+    service.put_policy(key["id"], INSTANCE, key_policy_put_body=policy, policy="dualAuthDelete")
+    assert refused(lambda: service.delete_key(key["id"], INSTANCE)) == (409, "AUTHORIZATIONS_NOT_MET")
+    assert service.set_key_for_deletion(key["id"], INSTANCE).get_status_code() == 204
+    metadata = service.get_key_metadata(key["id"], INSTANCE).get_result()["resources"][0]
+    assert metadata["dualAuthDelete"]["keySetForDeletion"] is True
+    # The same person twice is still one.
+    assert refused(lambda: service.delete_key(key["id"], INSTANCE)) == (409, "AUTHORIZATIONS_NOT_MET")
+    roles = [{"instance": INSTANCE, "role": "Manager"}]
+    emulator.admin("POST", "/service-ids", {"name": "second", "apiKey": "second-key", "roles": roles})
+    assert client(emulator, "second-key").delete_key(key["id"], INSTANCE).get_status_code() == 200

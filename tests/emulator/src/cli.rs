@@ -11,8 +11,11 @@ use key_protect_emulator::Tls;
 ///
 /// One listener serves the Key Protect API (/api/v2/…) and IAM's token paths
 /// (/identity/token, /oidc/token). A second one, plain HTTP, is the admin
-/// port: it makes instances, service IDs and keys, injects faults, and reports
-/// every request that was served. State is in memory only.
+/// port: it makes instances, service IDs and keys, injects faults, moves the
+/// clock, and reports every request that was served. State is in memory only,
+/// and anyone at the admin port can read it: give it no real secrets.
+///
+/// docs/emulator.md is the manual.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
@@ -54,6 +57,10 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "FILE")]
     pub(crate) seed: Option<PathBuf>,
 
+    /// Print the JSON schema of seed files, and end
+    #[arg(long)]
+    pub(crate) seed_schema: bool,
+
     /// Where to write {"api": URL, "admin": URL} once listening
     #[arg(long, value_name = "FILE")]
     pub(crate) ports_file: Option<PathBuf>,
@@ -66,7 +73,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub(crate) token_lifetime: Duration,
 
-    /// What to log: off, error, warn, info, debug, or a filter
+    /// What to log: off, error, warn, info (every request), debug, or a filter
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,
 }

@@ -4,17 +4,23 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A fault.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
     /// Which requests it befalls; all, by default.
     #[serde(default, rename = "match")]
     pub matches: Match,
     /// How likely it befalls one of them; always, by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "probability"
+    )]
     pub probability: Option<f64>,
     /// How often it befalls any of them; for ever, by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,7 +33,7 @@ pub struct Fault {
 }
 
 /// Which requests a fault befalls: those that fit all that is given.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Match {
     /// Any of these operations; one may stand without a list.
@@ -45,7 +51,7 @@ pub struct Match {
 }
 
 /// One text or a list of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMany {
     /// One.
@@ -64,11 +70,11 @@ impl OneOrMany {
 }
 
 /// What goes wrong.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Effect {
     /// This status in place of the operation, which is not done.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "status")]
     pub status: Option<u16>,
     /// This reason code in the body of the status.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,13 +91,53 @@ pub struct Effect {
     /// Where the connection is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
-    /// Further headers.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    /// Further headers, but for those that say where a message ends: other
+    /// effects break that off.
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "headers"
+    )]
     pub headers: BTreeMap<String, String>,
 }
 
+/// Reads the status of a final answer.
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let status = Option::<u16>::deserialize(deserializer)?;
+    if status.is_none_or(|status| (200..=599).contains(&status)) {
+        return Ok(status);
+    }
+    Err(D::Error::custom("a status is from 200 to 599"))
+}
+
+/// Reads headers that an answer may have more of.
+fn headers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let headers = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let framing = |name: &&String| {
+        let name = name.to_ascii_lowercase();
+        matches!(
+            &*name,
+            "content-length" | "transfer-encoding" | "connection"
+        )
+    };
+    match headers.keys().find(framing) {
+        Some(name) => Err(D::Error::custom(format!("{name} is the connection's own"))),
+        None => Ok(headers),
+    }
+}
+
+/// Reads how likely something is.
+fn probability<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let likely = Option::<f64>::deserialize(deserializer)?;
+    if likely.is_none_or(|likely| (0.0..=1.0).contains(&likely)) {
+        return Ok(likely);
+    }
+    Err(D::Error::custom("a probability is from 0 to 1"))
+}
+
 /// What becomes of a body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum BodyEffect {
     /// These bytes.
@@ -109,7 +155,7 @@ pub enum BodyEffect {
 }
 
 /// Where a connection is cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Cut {
     /// Nothing is answered. The operation is done, unless a status is given.

@@ -3,7 +3,7 @@
 mod cli;
 mod owner;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -20,6 +20,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.seed_schema {
+        return print_schema();
+    }
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(&cli.log))
         .with_writer(std::io::stderr)
@@ -37,6 +40,16 @@ async fn main() -> ExitCode {
             tracing::error!("{text}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints the JSON schema of seed files. It is what the program is asked for,
+/// and so goes to standard output, whatever the log does.
+fn print_schema() -> ExitCode {
+    let schema = serde_json::to_string_pretty(&Seed::schema()).unwrap_or_default();
+    match writeln!(std::io::stdout(), "{schema}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Listeners: they take connections and hand requests on.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -62,12 +62,13 @@ async fn begin(
         | ConnectionFault::ExpiredCertificate
         | ConnectionFault::OtherName => {}
     }
+    let peer = stream.peer_addr().ok().map(|peer| peer.ip());
     let Some(tls) = tls else {
-        return api_connection(stream, Arc::clone(shared)).await;
+        return api_connection(stream, peer, Arc::clone(shared)).await;
     };
     let acceptor = TlsAcceptor::from(tls.config(fault));
     match acceptor.accept(stream).await {
-        Ok(stream) => api_connection(stream, Arc::clone(shared)).await,
+        Ok(stream) => api_connection(stream, peer, Arc::clone(shared)).await,
         Err(error) => tracing::debug!(%error, "no TLS session"),
     }
 }
@@ -88,7 +89,7 @@ pub(crate) async fn serve_admin(listener: TcpListener, router: Router) {
     .await;
 }
 
-async fn api_connection<S>(stream: S, shared: Arc<Shared>)
+async fn api_connection<S>(stream: S, peer: Option<IpAddr>, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -96,7 +97,7 @@ where
     let service = {
         let hangup = Arc::clone(&hangup);
         service_fn(move |request: Request<Incoming>| {
-            pipeline::serve(Arc::clone(&shared), Arc::clone(&hangup), request)
+            pipeline::serve(Arc::clone(&shared), peer, Arc::clone(&hangup), request)
         })
     };
     let builder = Builder::new(TokioExecutor::new());

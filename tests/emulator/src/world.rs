@@ -81,9 +81,13 @@ impl Shared {
 
 /// Draws what an operation may need.
 pub(crate) fn draw() -> Random {
+    let mut iv = [0; 12];
+    iv.copy_from_slice(&random_bytes()[..12]);
     Random {
         id: Uuid::new_v4(),
+        policies: [Uuid::new_v4(), Uuid::new_v4()],
         payload: random_bytes(),
+        iv,
     }
 }
 

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use super::Done;
 use crate::control::Control;
-use crate::control::types::{AliasTarget, CreateKey, CreateKeys, Expiration, RingTarget, SetState};
+use crate::control::types::{
+    AliasTarget, CreateKey, CreateKeys, Expiration, NewRegistration, RingTarget, SetState,
+};
 
 /// Makes the part of the router that is about keys.
 pub(super) fn router() -> Router<Control> {
@@ -20,6 +22,7 @@ pub(super) fn router() -> Router<Control> {
         .route("/instances/{id}/keys/{key}/restore", post(restore_key))
         .route("/instances/{id}/keys/{key}/ring", put(set_ring))
         .route("/instances/{id}/keys/{key}/expiration", put(set_expiration))
+        .route("/instances/{id}/keys/{key}/registrations", post(register))
         .route(
             "/instances/{id}/aliases/{alias}",
             put(put_alias).delete(delete_alias),
@@ -95,6 +98,16 @@ async fn set_expiration(
 ) -> Done {
     let set = control.set_key_expiration(&id, &key, expiration.expiration_date);
     set.map(|()| StatusCode::NO_CONTENT)
+}
+
+async fn register(
+    State(control): State<Control>,
+    Path((id, key)): Path<(String, String)>,
+    Json(new): Json<NewRegistration>,
+) -> Done {
+    control
+        .register(&id, &key, new)
+        .map(|()| StatusCode::CREATED)
 }
 
 async fn put_alias(

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::control::types::{
-    ClockOffset, ConnectionTrouble, NewApiKey, NewInstance, NewProfile, NewServiceId, Roles,
+    ConnectionTrouble, NewApiKey, NewInstance, NewProfile, NewServiceId, Roles, SetClock,
     TokenLifetime,
 };
 use crate::control::{Control, ControlError};
@@ -175,13 +175,19 @@ async fn change_modes(
 async fn clock(State(control): State<Control>) -> Json<Value> {
     Json(json!({
         "offsetSeconds": control.clock_offset(),
+        "rate": control.clock_rate(),
         "now": control.shared.now().to_string(),
     }))
 }
 
-async fn set_clock(State(control): State<Control>, Json(set): Json<ClockOffset>) -> Json<Value> {
-    control.set_clock_offset(set.offset_seconds);
-    clock(State(control)).await
+async fn set_clock(State(control): State<Control>, Json(set): Json<SetClock>) -> Done<Json<Value>> {
+    if let Some(rate) = set.rate {
+        control.set_clock_rate(rate)?;
+    }
+    if let Some(seconds) = set.offset_seconds {
+        control.set_clock_offset(seconds);
+    }
+    Ok(clock(State(control)).await)
 }
 
 async fn faults(State(control): State<Control>) -> Json<Value> {

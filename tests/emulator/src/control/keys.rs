@@ -5,14 +5,19 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::types::{CreateKey, CreateKeys};
+use super::types::{CreateKey, CreateKeys, NewRegistration};
 use super::{Control, ControlError, known_instance};
 use crate::domain::instance::Instance;
 use crate::domain::key::{Deletion, Key};
 use crate::domain::modes::Modes;
 use crate::domain::new_key::NewKey;
+use crate::domain::policies::key::KeyPolicyChange;
+use crate::domain::registrations::{self, Registration};
 use crate::domain::state::KeyState;
 use crate::world::draw;
+
+/// How many keys can be made by one order.
+const MOST_AT_ONCE: usize = 100_000;
 
 const ADMIN: &str = "iam-ServiceId-admin";
 
@@ -31,6 +36,7 @@ impl Control {
             payload: new.payload,
             ring: new.key_ring,
             creation_date: date(new.creation_date)?,
+            policies: KeyPolicyChange::default(),
         };
         // Tests make keys that expired long ago; the API does not.
         let payload = NewKey {
@@ -54,6 +60,11 @@ impl Control {
         instance: &str,
         new: &CreateKeys,
     ) -> Result<Vec<String>, ControlError> {
+        if new.count > MOST_AT_ONCE {
+            return Err(ControlError::Wrong(format!(
+                "count is at most {MOST_AT_ONCE}"
+            )));
+        }
         let width = new.count.to_string().len();
         (0..new.count)
             .map(|number| {
@@ -79,7 +90,7 @@ impl Control {
     pub fn keys(&self, instance: &str) -> Result<Vec<Value>, ControlError> {
         let now = self.shared.now();
         self.on_instance(instance, |instance, modes| {
-            instance.advance(modes, now);
+            instance.advance(modes, now, &mut draw);
             Ok(instance
                 .keys
                 .values()
@@ -200,13 +211,35 @@ impl Control {
         })
     }
 
+    /// Has a root key protect a cloud resource, as another service would.
+    pub fn register(
+        &self,
+        instance: &str,
+        key: &str,
+        new: NewRegistration,
+    ) -> Result<(), ControlError> {
+        let now = self.shared.now();
+        self.on_instance(instance, |instance, _| {
+            let found = instance.keys.get(key).ok_or_else(|| missing_key(key))?;
+            registrations::check_creation(found.class, found.state)?;
+            instance.registrations.push(Registration {
+                key: key.to_owned(),
+                resource_crn: new.resource_crn,
+                description: new.description,
+                prevent_key_deletion: new.prevent_key_deletion,
+                creation_date: now,
+            });
+            Ok(())
+        })
+    }
+
     /// Runs the background pass over expired keys now.
     pub fn run_expiry_pass(&self, instance: &str) -> Result<(), ControlError> {
         let now = self.shared.now();
         self.on_instance(instance, |instance, modes| {
             instance.forced_expiry_pass = Some(now);
             instance.touch();
-            instance.advance(modes, now);
+            instance.advance(modes, now, &mut draw);
             Ok(())
         })
     }
@@ -236,10 +269,10 @@ impl Control {
 
 /// Renders a key with its payload, whatever the API would show of it.
 fn full(instance: &Instance, key: &Key, modes: &Modes, now: Timestamp) -> Value {
-    let mut value = key.metadata(&instance.crn, modes, now);
-    value["state"] = json!(key.state.number());
-    value["payload"] = json!(STANDARD.encode(&key.payload));
-    value
+    let mut view = key.metadata(&instance.crn, modes, now);
+    view.state = key.state.number();
+    view.payload = Some(STANDARD.encode(&key.versions.newest().material));
+    json!(view)
 }
 
 fn date(text: Option<String>) -> Result<Option<Timestamp>, ControlError> {

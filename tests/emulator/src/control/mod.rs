@@ -9,6 +9,7 @@ pub mod types;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::MAX_RATE;
 use crate::connections::ConnectionFault;
 use crate::domain::access::Grant;
 use crate::domain::instance::Instance;
@@ -50,10 +51,39 @@ pub struct Control {
 }
 
 impl Control {
-    /// Makes everything that a seed file holds.
+    /// Makes everything that a seed file holds. An error says which part of it
+    /// is wrong.
     pub fn seed(&self, seed: Seed) -> Result<(), ControlError> {
-        for instance in seed.instances {
-            self.create_instance(instance)?;
+        let at = |place: String| {
+            move |error: ControlError| ControlError::Wrong(format!("{place}: {error}"))
+        };
+        for mut instance in seed.instances {
+            let keys = std::mem::take(&mut instance.keys);
+            let id = instance.id.clone();
+            self.create_instance(instance)
+                .map_err(at(format!("instance {id}")))?;
+            for (number, key) in keys.into_iter().enumerate() {
+                let place = format!("instance {id}, key {number} ({})", key.name);
+                self.create_key(&id, key).map_err(at(place))?;
+            }
+        }
+        let named = seed.service_ids.iter().flat_map(|service| {
+            service
+                .roles
+                .iter()
+                .map(|grant| (format!("service ID {}", service.name), grant))
+        });
+        let named = named.chain(seed.profiles.iter().flat_map(|profile| {
+            profile
+                .roles
+                .iter()
+                .map(|grant| (format!("profile {}", profile.name), grant))
+        }));
+        for (place, grant) in named {
+            if !self.shared.world().instances.contains_key(&grant.instance) {
+                let missing = missing_instance(&grant.instance);
+                return Err(at(format!("{place}, a role"))(missing));
+            }
         }
         for service in seed.service_ids {
             self.create_service_id(service)?;
@@ -253,9 +283,24 @@ impl Control {
         self.shared.clock.set_offset(seconds);
     }
 
+    /// Sets how many of the emulator's seconds go by in a real one.
+    pub fn set_clock_rate(&self, rate: f64) -> Result<(), ControlError> {
+        if self.shared.clock.set_rate(rate) {
+            return Ok(());
+        }
+        Err(ControlError::Wrong(format!(
+            "{rate} is no rate; from 0 to {MAX_RATE} seconds go by in one"
+        )))
+    }
+
     /// Returns how far the emulator's clock is ahead of the real one.
     pub fn clock_offset(&self) -> i64 {
         self.shared.clock.offset()
+    }
+
+    /// Returns how many of the emulator's seconds go by in a real one.
+    pub fn clock_rate(&self) -> f64 {
+        self.shared.clock.rate()
     }
 
     /// Returns the requests that were served.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::access::Grant;
@@ -10,7 +11,7 @@ use crate::faults::Fault;
 use crate::iam::profile::Trust;
 
 /// An instance to be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewInstance {
     /// Its GUID.
@@ -33,7 +34,7 @@ pub struct NewInstance {
 }
 
 /// A service ID to be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewServiceId {
     /// Its name.
@@ -47,7 +48,7 @@ pub struct NewServiceId {
 }
 
 /// A trusted profile to be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewProfile {
     /// Its name.
@@ -81,7 +82,7 @@ pub struct Roles {
 }
 
 /// A key to be.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct CreateKey {
     /// Its name; not unique.
@@ -161,12 +162,29 @@ pub struct Expiration {
     pub expiration_date: Option<String>,
 }
 
-/// How far the emulator's clock is ahead.
+/// Where the emulator's clock is to stand, and how fast it is to go. What is
+/// absent stays as it is.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SetClock {
+    /// How many seconds ahead of the real time; negative for behind.
+    pub offset_seconds: Option<i64>,
+    /// How many seconds go by in a real one; 0 stops it.
+    pub rate: Option<f64>,
+}
+
+/// A cloud resource that a root key is to protect.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ClockOffset {
-    /// Seconds; negative for a clock that is behind.
-    pub offset_seconds: i64,
+pub struct NewRegistration {
+    /// The resource's CRN.
+    pub resource_crn: String,
+    /// A description.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Whether a retention policy keeps the key from deletion.
+    #[serde(default)]
+    pub prevent_key_deletion: bool,
 }
 
 /// What goes wrong with new connections.
@@ -186,7 +204,7 @@ pub struct TokenLifetime {
 }
 
 /// What a seed file holds.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Seed {
     /// Instances with their keys.
@@ -199,4 +217,11 @@ pub struct Seed {
     pub modes: Option<Modes>,
     /// Faults by name.
     pub faults: BTreeMap<String, Fault>,
+}
+
+impl Seed {
+    /// Returns the JSON schema of a seed file.
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(Self).to_value()
+    }
 }

@@ -3,11 +3,12 @@
 //! Decides rights only. Whether a key exists or is in a fit state is decided
 //! elsewhere.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A service role. Each one includes those before it, except that a Writer's
 /// and a Manager's further rights are spelled out in [`Role::allows`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Role {
     /// Lists and reads metadata; wraps; never reads a payload.
     Reader,
@@ -26,13 +27,16 @@ pub enum Role {
 pub enum Action {
     /// List keys, or count them.
     List,
-    /// Read metadata, or list rings.
+    /// Read metadata and versions, list rings and registrations.
     Read,
+    /// Wrap, unwrap, rewrap.
+    Wrap,
     /// Read a payload.
     ReadPayload,
-    /// Create keys, aliases and rings.
+    /// Create keys, aliases, rings and import tokens; rotate; authorise a
+    /// deletion.
     Write,
-    /// Delete, restore, move, enable, disable, delete rings.
+    /// Delete, restore, move, enable, disable, delete rings; policies and KMIP.
     Manage,
     /// Purge.
     Purge,
@@ -42,7 +46,7 @@ impl Role {
     /// Says whether the role includes the action.
     pub fn allows(self, action: Action) -> bool {
         match action {
-            Action::List | Action::Read => self != Self::KeyPurge,
+            Action::List | Action::Read | Action::Wrap => self != Self::KeyPurge,
             Action::ReadPayload => {
                 matches!(self, Self::ReaderPlus | Self::Writer | Self::Manager)
             }
@@ -54,7 +58,7 @@ impl Role {
 }
 
 /// A role on an instance, on one of its rings or on one of its keys.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Grant {
     /// The instance's ID.
@@ -153,15 +157,21 @@ mod tests {
     fn roles_allow_what_the_published_table_says() {
         use Action::*;
         let table = [
-            (Role::Reader, [true, true, false, false, false, false]),
-            (Role::ReaderPlus, [true, true, true, false, false, false]),
-            (Role::Writer, [true, true, true, true, false, false]),
-            (Role::Manager, [true, true, true, true, true, false]),
-            (Role::KeyPurge, [false, false, false, false, false, true]),
+            (Role::Reader, [true, true, true, false, false, false, false]),
+            (
+                Role::ReaderPlus,
+                [true, true, true, true, false, false, false],
+            ),
+            (Role::Writer, [true, true, true, true, true, false, false]),
+            (Role::Manager, [true, true, true, true, true, true, false]),
+            (
+                Role::KeyPurge,
+                [false, false, false, false, false, false, true],
+            ),
         ];
         for (role, expected) in table {
-            let actual =
-                [List, Read, ReadPayload, Write, Manage, Purge].map(|action| role.allows(action));
+            let actual = [List, Read, Wrap, ReadPayload, Write, Manage, Purge]
+                .map(|action| role.allows(action));
             assert_eq!(actual, expected, "{role:?}");
         }
     }

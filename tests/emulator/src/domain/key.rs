@@ -3,10 +3,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::modes::{Modes, after, date};
+use super::policies::key::{Authorization, KeyPolicies, Rotation};
 use super::state::{KeyClass, KeyState, PURGE_FROM_SECONDS, PURGED_SECONDS, RESTORE_SECONDS};
+use super::versions::Versions;
 
 /// The media type of a key.
 pub const KEY_TYPE: &str = "application/vnd.ibm.kms.key+json";
@@ -31,6 +33,111 @@ pub struct RingMove {
     pub at: Timestamp,
 }
 
+/// A key as the API shows it. Borrowed, and written straight to the wire, since
+/// a page has thousands of them.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyView<'k> {
+    r#type: &'static str,
+    id: &'k str,
+    name: &'k str,
+    /// Absent where a mode has lists omit them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<&'k [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'k str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tags: &'k [String],
+    /// The number of the state.
+    pub state: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_date: Option<String>,
+    extractable: bool,
+    crn: String,
+    imported: bool,
+    /// Absent where a mode has lists omit it.
+    #[serde(rename = "keyRingID", skip_serializing_if = "Option::is_none")]
+    pub key_ring_id: Option<&'k str>,
+    creation_date: String,
+    created_by: &'k str,
+    algorithm_type: &'static str,
+    algorithm_metadata: AlgorithmView,
+    algorithm_bit_size: u8,
+    algorithm_mode: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonactive_state_reason: Option<u8>,
+    last_update_date: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_rotate_date: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_version: Option<VersionView<'k>>,
+    dual_auth_delete: DualAuthView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation: Option<RotationView>,
+    deleted: bool,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    deletion: Option<DeletionView<'k>>,
+    /// The payload in base64, where it may be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AlgorithmView {
+    bit_length: &'static str,
+    mode: &'static str,
+}
+
+/// A version of a root key as the API shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionView<'k> {
+    /// Its ID.
+    pub id: &'k str,
+    /// When it was made; actions show the ID only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_date: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DualAuthView {
+    enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_set_for_deletion: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_expiration: Option<String>,
+}
+
+/// A rotation policy as the API shows it.
+#[derive(Debug, Serialize)]
+pub struct RotationView {
+    enabled: bool,
+    interval_month: u8,
+}
+
+impl From<Rotation> for RotationView {
+    fn from(rotation: Rotation) -> Self {
+        Self {
+            enabled: rotation.enabled,
+            interval_month: rotation.interval_month,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeletionView<'k> {
+    deletion_date: String,
+    deleted_by: &'k str,
+    restore_expiration_date: String,
+    restore_allowed: bool,
+    purge_allowed: bool,
+    purge_allowed_from: String,
+    purge_scheduled_on: String,
+}
+
 /// A key with its material.
 #[derive(Debug, Clone)]
 pub struct Key {
@@ -52,8 +159,8 @@ pub struct Key {
     pub ring: String,
     /// A ring to be.
     pub ring_move: Option<RingMove>,
-    /// The material.
-    pub payload: Vec<u8>,
+    /// The material, and for a root key what it was before.
+    pub versions: Versions,
     /// Whether the material was brought along.
     pub imported: bool,
     /// Who made it.
@@ -68,8 +175,12 @@ pub struct Key {
     pub expiration: Option<Timestamp>,
     /// Its deletion.
     pub deletion: Option<Deletion>,
-    /// The newest version (root keys).
-    pub version: String,
+    /// When it was rotated last.
+    pub last_rotate: Option<Timestamp>,
+    /// Its policies.
+    pub policies: KeyPolicies,
+    /// A first authorisation of its deletion.
+    pub authorization: Option<Authorization>,
 }
 
 impl Key {
@@ -81,71 +192,101 @@ impl Key {
         self.state
     }
 
-    /// Renders the metadata, as GET metadata and lists do.
-    pub fn metadata(&self, instance_crn: &str, modes: &Modes, now: Timestamp) -> Value {
-        let mut value = json!({
-            "type": KEY_TYPE,
-            "id": self.id,
-            "name": self.name,
-            "aliases": self.aliases,
-            "state": self.shown_state(modes).number(),
-            "extractable": self.class == KeyClass::Standard,
-            "crn": format!("{}key:{}", instance_crn.strip_suffix(':').unwrap_or(instance_crn), self.id),
-            "imported": self.imported,
-            "keyRingID": self.ring,
-            "creationDate": date(self.creation_date),
-            "createdBy": self.created_by,
-            "algorithmType": "Deprecated",
-            "algorithmMetadata": { "bitLength": "0", "mode": "Deprecated" },
-            "algorithmBitSize": 0,
-            "algorithmMode": "Deprecated",
-            "lastUpdateDate": date(self.last_update),
-            "dualAuthDelete": { "enabled": false },
-            "deleted": self.deletion.is_some(),
-        });
-        if let Some(description) = &self.description {
-            value["description"] = json!(description);
+    /// Returns the metadata, as GET metadata and lists show them.
+    pub fn metadata(&self, instance_crn: &str, modes: &Modes, now: Timestamp) -> KeyView<'_> {
+        let root = self.class == KeyClass::Root;
+        let newest = self.versions.newest();
+        let deletion = self.deletion.as_ref();
+        KeyView {
+            r#type: KEY_TYPE,
+            id: &self.id,
+            name: &self.name,
+            aliases: Some(&self.aliases),
+            description: self.description.as_deref(),
+            tags: &self.tags,
+            state: self.shown_state(modes).number(),
+            expiration_date: self.expiration.map(date),
+            extractable: !root,
+            crn: format!(
+                "{}key:{}",
+                instance_crn.strip_suffix(':').unwrap_or(instance_crn),
+                self.id
+            ),
+            imported: self.imported,
+            key_ring_id: Some(&self.ring),
+            creation_date: date(self.creation_date),
+            created_by: &self.created_by,
+            algorithm_type: "Deprecated",
+            algorithm_metadata: AlgorithmView {
+                bit_length: "0",
+                mode: "Deprecated",
+            },
+            algorithm_bit_size: 0,
+            algorithm_mode: "Deprecated",
+            nonactive_state_reason: match (deletion, self.state) {
+                (Some(_), _) => Some(2),
+                (None, KeyState::Deactivated) => Some(3),
+                (None, _) => None,
+            },
+            last_update_date: date(self.last_update),
+            last_rotate_date: self.last_rotate.map(date),
+            key_version: root.then(|| VersionView {
+                id: &newest.id,
+                creation_date: Some(date(newest.creation_date)),
+            }),
+            dual_auth_delete: self.dual_auth_view(now),
+            rotation: self
+                .policies
+                .rotation
+                .as_ref()
+                .map(|policy| policy.rule.into()),
+            deleted: deletion.is_some(),
+            deletion: deletion.map(|deletion| self.deletion_view(deletion, now)),
+            payload: None,
         }
-        if !self.tags.is_empty() {
-            value["tags"] = json!(self.tags);
-        }
-        if let Some(expiration) = self.expiration {
-            value["expirationDate"] = json!(date(expiration));
-        }
-        if self.class == KeyClass::Root {
-            value["keyVersion"] =
-                json!({ "id": self.version, "creationDate": date(self.creation_date) });
-        }
-        if self.state == KeyState::Deactivated {
-            value["nonactiveStateReason"] = json!(3);
-        }
-        if let Some(deletion) = &self.deletion {
-            let restore_until = after(deletion.at, RESTORE_SECONDS);
-            let purge_from = after(deletion.at, PURGE_FROM_SECONDS);
-            value["nonactiveStateReason"] = json!(2);
-            value["deletionDate"] = json!(date(deletion.at));
-            value["deletedBy"] = json!(deletion.by);
-            value["restoreExpirationDate"] = json!(date(restore_until));
-            value["restoreAllowed"] = json!(now < restore_until && !self.has_expired(now));
-            value["purgeAllowed"] = json!(now >= purge_from);
-            value["purgeAllowedFrom"] = json!(date(purge_from));
-            value["purgeScheduledOn"] = json!(date(after(deletion.at, PURGED_SECONDS)));
-        }
-        value
     }
 
-    /// Renders the key as GET does: with the payload, where there is one to see.
-    pub fn with_payload(&self, instance_crn: &str, modes: &Modes, now: Timestamp) -> Value {
-        let mut value = self.metadata(instance_crn, modes, now);
-        if self.payload_is_readable(modes, now) {
-            let payload: &[u8] = if modes.payload_empty {
-                &[]
-            } else {
-                &self.payload
-            };
-            value["payload"] = json!(encode(payload, modes.payload_line_breaks));
+    fn dual_auth_view(&self, now: Timestamp) -> DualAuthView {
+        let enabled = self.policies.needs_two();
+        let authorization = self.valid_authorization(now).filter(|_| enabled);
+        DualAuthView {
+            enabled,
+            key_set_for_deletion: enabled.then_some(authorization.is_some()),
+            auth_expiration: authorization.map(|authorization| date(authorization.expires)),
         }
-        value
+    }
+
+    fn deletion_view<'k>(&self, deletion: &'k Deletion, now: Timestamp) -> DeletionView<'k> {
+        let restore_until = after(deletion.at, RESTORE_SECONDS);
+        let purge_from = after(deletion.at, PURGE_FROM_SECONDS);
+        DeletionView {
+            deletion_date: date(deletion.at),
+            deleted_by: &deletion.by,
+            restore_expiration_date: date(restore_until),
+            restore_allowed: now < restore_until && !self.has_expired(now),
+            purge_allowed: now >= purge_from,
+            purge_allowed_from: date(purge_from),
+            purge_scheduled_on: date(after(deletion.at, PURGED_SECONDS)),
+        }
+    }
+
+    /// Returns the key as GET shows it: with the payload, where there is one to
+    /// see.
+    pub fn with_payload(&self, instance_crn: &str, modes: &Modes, now: Timestamp) -> KeyView<'_> {
+        let mut view = self.metadata(instance_crn, modes, now);
+        if self.payload_is_readable(modes, now) {
+            let material = &self.versions.newest().material;
+            let payload: &[u8] = if modes.payload_empty { &[] } else { material };
+            view.payload = Some(encode(payload, modes.payload_line_breaks));
+        }
+        view
+    }
+
+    /// Returns the first authorisation of the deletion, while it counts.
+    pub fn valid_authorization(&self, now: Timestamp) -> Option<&Authorization> {
+        self.authorization
+            .as_ref()
+            .filter(|authorization| now < authorization.expires)
     }
 
     /// Says whether a GET by a caller with the right to it has the payload.

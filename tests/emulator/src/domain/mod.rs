@@ -5,11 +5,17 @@
 
 pub mod access;
 pub mod aliases;
+pub mod envelope;
+pub mod import_token;
 pub mod instance;
 pub mod key;
+pub mod kmip;
 pub mod listing;
 pub mod modes;
 pub mod new_key;
+pub mod policies;
 pub mod refusal;
+pub mod registrations;
 pub mod rings;
 pub mod state;
+pub mod versions;

@@ -7,10 +7,12 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The switches; each has a default, and the admin port sets any of them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Modes {
     /// List rows have no `aliases`.
@@ -36,12 +38,16 @@ pub struct Modes {
     /// Deleted keys read as Deactivated (3).
     pub deleted_reads_as3: bool,
     /// What reading a deleted key answers: 200 without payload, or 410.
+    #[serde(deserialize_with = "either::<_, 200, 410>")]
     pub deleted_get: u16,
     /// What an instance that does not exist answers: 404 or 401.
+    #[serde(deserialize_with = "either::<_, 404, 401>")]
     pub unknown_instance: u16,
     /// What a key in another ring than the header's answers: 404 or 401.
+    #[serde(deserialize_with = "either::<_, 404, 401>")]
     pub other_ring: u16,
     /// What a key outside the caller's grants answers: 401 or 404.
+    #[serde(deserialize_with = "either::<_, 401, 404>")]
     pub no_access: u16,
     /// How long a deleted alias lingers.
     pub alias_deletion_delay_seconds: i64,
@@ -59,6 +65,9 @@ pub struct Modes {
     pub read_media_type: bool,
     /// All writes are refused (503), as after a regional failover.
     pub read_only: bool,
+    /// Everything is refused (503), as by Key Protect Dedicated before its
+    /// crypto units are initialised.
+    pub crypto_unit_uninitialized: bool,
     /// GET of a key without a payload for so long after its creation.
     pub payload_delay_seconds: i64,
     /// GET of a key has no payload, for no reason that shows.
@@ -101,6 +110,7 @@ impl Default for Modes {
             www_authenticate: false,
             read_media_type: false,
             read_only: false,
+            crypto_unit_uninitialized: false,
             payload_delay_seconds: 0,
             payload_missing: false,
             payload_empty: false,
@@ -120,6 +130,20 @@ impl Modes {
         let second = now.as_second();
         Timestamp::from_second(second - second.rem_euclid(every)).unwrap_or(now)
     }
+}
+
+/// Reads a status that is one of two.
+fn either<'de, D, const ONE: u16, const OTHER: u16>(deserializer: D) -> Result<u16, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let status = u16::deserialize(deserializer)?;
+    if status == ONE || status == OTHER {
+        return Ok(status);
+    }
+    Err(D::Error::custom(format!(
+        "{status}, expected {ONE} or {OTHER}"
+    )))
 }
 
 /// Renders a time as the API does: to the second, so that keys that were made

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
 use super::aliases;
+use super::policies::key::KeyPolicyChange;
 use super::refusal::Refusal;
 use super::rings::DEFAULT_RING;
 use super::state::KeyClass;
@@ -35,6 +36,8 @@ pub struct NewKey {
     pub ring: Option<String>,
     /// When it was made, from the admin port only.
     pub creation_date: Option<Timestamp>,
+    /// Policies, in place of those that the instance has for new keys.
+    pub policies: KeyPolicyChange,
 }
 
 impl NewKey {

@@ -76,6 +76,24 @@ impl Refusal {
         )
     }
 
+    /// The key has been deleted already.
+    pub fn key_deleted() -> Self {
+        Self::because(
+            410,
+            "KEY_DELETED_ERR",
+            "Key has already been deleted: Please delete references to this key.",
+        )
+    }
+
+    /// Only a root key would do.
+    pub fn root_key_required() -> Self {
+        Self::because(
+            400,
+            "KEY_ROOT_REQ_ERR",
+            "Requested action can only be completed with a root key.",
+        )
+    }
+
     /// The 401 of a token that is absent, malformed, forged or expired.
     pub fn bad_token() -> Self {
         Self::bare(

@@ -97,8 +97,12 @@ pub enum Act {
     Patch,
     /// Give or take an alias.
     Alias,
+    /// Set policies, or authorise a deletion, or tell other services.
+    Govern,
 }
 
+/// How long the service wants between two rotations of a key.
+pub const SECONDS_BETWEEN_ROTATIONS: i64 = 3600;
 /// How long the service wants between two changes of a key's state.
 pub const SECONDS_BETWEEN_CHANGES: i64 = 30;
 /// How long a deleted key can be restored.
@@ -110,33 +114,27 @@ pub const PURGED_SECONDS: i64 = 90 * 24 * 3600;
 
 /// Refuses what a key of this class in this state is not open to.
 pub fn permit(class: KeyClass, state: KeyState, act: Act) -> Result<(), Refusal> {
-    use Act::{Alias, Delete, Disable, Enable, Patch, Restore, Rewrap, Rotate, Unwrap, Wrap};
+    use Act::{
+        Alias, Delete, Disable, Enable, Govern, Patch, Restore, Rewrap, Rotate, Unwrap, Wrap,
+    };
     use KeyState::{Active, Deactivated, Destroyed, Suspended};
 
     let root_only = matches!(act, Wrap | Unwrap | Rewrap | Rotate | Disable | Enable);
     if root_only && class == KeyClass::Standard {
-        return Err(Refusal::because(
-            400,
-            "KEY_ROOT_REQ_ERR",
-            "Requested action can only be completed with a root key.",
-        ));
+        return Err(Refusal::root_key_required());
     }
     let allowed = match act {
         Wrap | Disable => state == Active,
         Unwrap | Rewrap | Rotate => matches!(state, Active | Deactivated),
         Enable => state == Suspended,
         Restore => state == Destroyed,
-        Delete | Patch | Alias => state != Destroyed,
+        Delete | Patch | Alias | Govern => state != Destroyed,
     };
     if allowed {
         return Ok(());
     }
     if state == Destroyed {
-        return Err(Refusal::because(
-            410,
-            "KEY_DELETED_ERR",
-            "Key has already been deleted: Please delete references to this key.",
-        ));
+        return Err(Refusal::key_deleted());
     }
     Err(Refusal::because(
         409,

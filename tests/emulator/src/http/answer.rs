@@ -1,7 +1,8 @@
 //! Answers, before faults have been at them.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::domain::refusal::Refusal;
 
@@ -25,10 +26,20 @@ pub struct Answer {
 
 impl Answer {
     /// An answer with a JSON body.
-    pub fn json(status: u16, content_type: &'static str, body: &Value) -> Self {
+    pub fn json(status: u16, content_type: &'static str, body: &impl Serialize) -> Self {
+        // What the emulator makes of its own values is always JSON.
+        Self::written(
+            status,
+            content_type,
+            serde_json::to_vec(body).unwrap_or_default(),
+        )
+    }
+
+    /// An answer with a body that is written already.
+    pub fn written(status: u16, content_type: &'static str, body: Vec<u8>) -> Self {
         Self {
             content_type,
-            body: Bytes::from(body.to_string()),
+            body: Bytes::from(body),
             ..Self::empty(status)
         }
     }
@@ -79,9 +90,27 @@ impl From<Refusal> for Answer {
 }
 
 /// An envelope around resources of a media type.
-pub fn envelope(media_type: &str, resources: &[Value]) -> Value {
-    json!({
-        "metadata": { "collectionType": media_type, "collectionTotal": resources.len() },
-        "resources": resources,
-    })
+#[derive(Debug, Serialize)]
+pub struct Envelope<'r, R> {
+    metadata: EnvelopeMetadata,
+    #[serde(skip_serializing_if = "<[R]>::is_empty")]
+    resources: &'r [R],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EnvelopeMetadata {
+    collection_type: &'static str,
+    collection_total: usize,
+}
+
+/// Puts resources of a media type into an envelope.
+pub fn envelope<'r, R>(collection_type: &'static str, resources: &'r [R]) -> Envelope<'r, R> {
+    Envelope {
+        metadata: EnvelopeMetadata {
+            collection_type,
+            collection_total: resources.len(),
+        },
+        resources,
+    }
 }

@@ -4,18 +4,22 @@
 //! instance, then the ring and the key, then the right. The order is the
 //! service's, and shows in which of several errors a caller gets.
 
+use std::net::IpAddr;
+
 use http::HeaderMap;
 use jiff::Timestamp;
 
 use super::answer::Answer;
+use super::operations::{
+    actions, aliases, import_tokens, keys, kmip, policies, registrations, rings, versions,
+};
 use super::route::{Operation, Route};
-use super::{keys, rings};
 use crate::domain::access::{Action, Rights};
 use crate::domain::instance::{Instance, Random};
 use crate::domain::modes::Modes;
 use crate::domain::refusal::Refusal;
 use crate::iam::token::Unfit;
-use crate::world::World;
+use crate::world::{World, draw};
 
 /// A request, read.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Call {
     pub now: Timestamp,
     /// Randomness for what the call may make.
     pub random: Random,
+    /// Where the caller is.
+    pub peer: Option<IpAddr>,
 }
 
 /// What became known of a call on the way, for the journal.
@@ -93,10 +99,25 @@ impl Call {
         self.route.item.as_deref().unwrap_or_default()
     }
 
+    /// Returns the part of that item that a route of this kind has.
+    pub fn part(&self) -> &str {
+        self.route.part.as_deref().unwrap_or_default()
+    }
+
     fn bearer(&self) -> Option<&str> {
         let (scheme, token) = self.header("authorization")?.split_once(' ')?;
         let token = token.trim();
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    }
+}
+
+impl Admitted<'_> {
+    /// Refuses a caller who may not do this on the instance as a whole.
+    pub fn require(&self, action: Action) -> Result<(), Refusal> {
+        if self.rights.on_whole(action) {
+            return Ok(());
+        }
+        Err(Refusal::no_access())
     }
 }
 
@@ -148,7 +169,13 @@ fn admit<'w>(
     let Some(instance) = world.instances.get_mut(&id) else {
         return Err(Refusal::no_access());
     };
-    instance.advance(&world.modes, call.now);
+    instance.advance(&world.modes, call.now, &mut draw);
+    if call
+        .peer
+        .is_some_and(|peer| !instance.policies.admits(peer))
+    {
+        return Err(Refusal::no_access());
+    }
     Ok(Admitted {
         call,
         instance,
@@ -182,11 +209,10 @@ fn named_instance(world: &World, call: &Call) -> Result<Option<String>, Refusal>
 fn perform(mut admitted: Admitted<'_>, trace: &mut Trace) -> Result<Answer, Refusal> {
     use Operation as Op;
     let operation = admitted.call.route.operation;
-    let writes = !matches!(
-        operation,
-        Op::List | Op::Count | Op::Get | Op::Metadata | Op::Rings
-    );
-    if writes && admitted.modes.read_only {
+    if admitted.modes.crypto_unit_uninitialized {
+        return Err(Refusal::bare(503, "No crypto unit is initialised."));
+    }
+    if operation.writes() && admitted.modes.read_only {
         return Err(Refusal::bare(
             503,
             "The service is read-only after a failover.",
@@ -195,16 +221,60 @@ fn perform(mut admitted: Admitted<'_>, trace: &mut Trace) -> Result<Answer, Refu
     match operation {
         Op::List => keys::list(&mut admitted),
         Op::Count => keys::count(&admitted),
-        Op::Create => keys::create(&mut admitted, trace),
+        Op::Create => keys::create(&mut admitted, false, trace),
+        Op::CreateWithPolicies => keys::create(&mut admitted, true, trace),
         Op::Rings => rings::list(&admitted),
         Op::CreateRing => rings::create(&mut admitted),
         Op::DeleteRing => rings::delete(&mut admitted),
-        Op::NotEmulated => Err(Refusal::bare(501, "This part of the API is not emulated.")),
-        Op::Token | Op::Unknown => Err(Refusal::bare(404, "Not Found: no such operation.")),
+        Op::InstancePolicies => policies::of_instance(&admitted),
+        Op::SetInstancePolicies => policies::set_of_instance(&mut admitted),
+        Op::AllowedIpPort => policies::allowed_ip_port(&admitted),
+        Op::CreateImportToken => import_tokens::create(&mut admitted),
+        Op::ImportToken => import_tokens::retrieve(&mut admitted),
+        Op::AllRegistrations => registrations::of_all(&admitted),
+        Op::KmipAdapters => kmip::list(&admitted),
+        Op::CreateKmipAdapter => kmip::create(&mut admitted),
+        Op::KmipAdapter => kmip::get(&admitted),
+        Op::DeleteKmipAdapter => kmip::delete(&mut admitted),
+        Op::KmipObjects => kmip::objects(&admitted),
+        Op::KmipObject | Op::DeleteKmipObject => kmip::object(&admitted),
+        Op::KmipCertificates => kmip::certificates(&admitted),
+        Op::AddKmipCertificate => kmip::add_certificate(&mut admitted),
+        Op::KmipCertificate => kmip::certificate(&admitted),
+        Op::DeleteKmipCertificate => kmip::delete_certificate(&mut admitted),
         _ => {
             let id = find_key(&mut admitted, trace)?;
-            keys::on_key(&mut admitted, operation, &id)
+            perform_on_key(&mut admitted, &id)
         }
+    }
+}
+
+/// The operations on a key that was found and may be operated on.
+fn perform_on_key(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
+    use Operation as Op;
+    match admitted.call.route.operation {
+        Op::Get => keys::read(admitted, id, true),
+        Op::Metadata => keys::read(admitted, id, false),
+        Op::Patch => keys::patch(admitted, id),
+        Op::Delete => keys::delete(admitted, id),
+        Op::Purge => keys::purge(admitted, id),
+        Op::Restore => keys::restore(admitted, id),
+        Op::Versions => versions::list(admitted, id),
+        Op::Wrap => actions::wrap_key(admitted, id),
+        Op::Unwrap => actions::unwrap_key(admitted, id),
+        Op::Rewrap => actions::rewrap_key(admitted, id),
+        Op::Rotate => actions::rotate(admitted, id),
+        Op::Enable => actions::set_enabled(admitted, id, true),
+        Op::Disable => actions::set_enabled(admitted, id, false),
+        Op::SetForDeletion => actions::set_for_deletion(admitted, id, true),
+        Op::UnsetForDeletion => actions::set_for_deletion(admitted, id, false),
+        Op::Sync => actions::sync(admitted, id),
+        Op::KeyPolicies => policies::of_key(admitted, id),
+        Op::SetKeyPolicies => policies::set_of_key(admitted, id),
+        Op::Registrations => registrations::of_key(admitted, id),
+        Op::CreateAlias => aliases::create(admitted, id),
+        Op::DeleteAlias => aliases::delete(admitted, id),
+        _ => Err(Refusal::bare(404, "Not Found: no such operation.")),
     }
 }
 
@@ -241,12 +311,20 @@ fn find_key(admitted: &mut Admitted<'_>, trace: &mut Trace) -> Result<String, Re
     Err(Refusal::no_access())
 }
 
+/// Returns the right that an operation on a key takes.
 fn needed(operation: Operation) -> Action {
+    use Operation as Op;
     match operation {
-        Operation::Metadata => Action::Read,
-        Operation::Get => Action::ReadPayload,
-        Operation::CreateAlias | Operation::DeleteAlias => Action::Write,
-        Operation::Purge => Action::Purge,
+        Op::Metadata | Op::Versions | Op::Registrations => Action::Read,
+        Op::Get => Action::ReadPayload,
+        Op::Wrap | Op::Unwrap | Op::Rewrap => Action::Wrap,
+        Op::CreateAlias
+        | Op::DeleteAlias
+        | Op::Rotate
+        | Op::SetForDeletion
+        | Op::UnsetForDeletion
+        | Op::Sync => Action::Write,
+        Op::Purge => Action::Purge,
         _ => Action::Manage,
     }
 }

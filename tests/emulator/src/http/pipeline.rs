@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::answer::Answer;
 use super::calls::{self, Call, Trace};
-use super::identity;
+use super::operations::tokens;
 use super::route::{Operation, route};
 use crate::faults::{BodyEffect, Cut, Effect, Target};
 use crate::journal::Served;
@@ -59,6 +60,7 @@ impl Drop for Entry {
 /// Serves a request. `hangup` ends the connection that it came by.
 pub async fn serve(
     shared: Arc<Shared>,
+    peer: Option<IpAddr>,
     hangup: Arc<Notify>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Cutting> {
@@ -88,6 +90,7 @@ pub async fn serve(
         body,
         now: shared.now(),
         random,
+        peer,
     };
     let path = format!("{}?{raw_query}", head.uri.path());
     let Strike {
@@ -109,7 +112,7 @@ pub async fn serve(
     };
     let echo = shared.world().modes.echo_correlation_id;
     let answer = if echo {
-        answer.header("correlation-id", correlation_id)
+        answer.header("correlation-id", correlation_id.clone())
     } else {
         answer
     };
@@ -121,11 +124,13 @@ pub async fn serve(
         served.service_id = trace.service_id;
         served.key_id = trace.key_id.or(key_id);
     });
-    tracing::debug!(
-        operation = call.route.operation.name(),
-        path,
-        status = answer.status,
-        ?faults
+    log(
+        &call,
+        &correlation_id,
+        answer.status,
+        &answer.code,
+        cut,
+        &faults,
     );
     if effect.cut == Some(Cut::Connection) {
         hangup.notify_one();
@@ -134,6 +139,36 @@ pub async fn serve(
         return Err(Cutting);
     }
     Ok(respond(answer, &effect))
+}
+
+/// Logs a request. Tokens, API keys and payloads are in no part of it: they
+/// come in headers and bodies, and a query is left out where it may have one.
+fn log(
+    call: &Call,
+    correlation_id: &str,
+    status: u16,
+    code: &Option<String>,
+    cut: bool,
+    faults: &[String],
+) {
+    let operation = call.route.operation.name();
+    let key = call.route.key.as_deref();
+    let instance = call.header("bluemix-instance");
+    let code = code.as_deref();
+    if cut {
+        tracing::info!(operation, key, instance, correlation_id, ?faults, "cut");
+    } else {
+        tracing::info!(
+            operation,
+            status,
+            code,
+            key,
+            instance,
+            correlation_id,
+            ?faults,
+            "answered"
+        );
+    }
 }
 
 /// Writes down what is known of a request when it arrives.
@@ -201,7 +236,7 @@ async fn wait(milliseconds: Option<u64>) {
 fn perform(shared: &Shared, call: &Call, trace: &mut Trace) -> Answer {
     let mut world = shared.world();
     match call.route.operation {
-        Operation::Token => identity::token(&world, call, trace),
+        Operation::Token => tokens::token(&world, call, trace),
         Operation::Unknown => Answer::fault(404, None),
         _ => calls::serve(&mut world, call, trace),
     }
@@ -210,7 +245,7 @@ fn perform(shared: &Shared, call: &Call, trace: &mut Trace) -> Answer {
 /// Answers a status that a fault asks for, as the service that was asked would.
 fn spoilt(call: &Call, status: u16, code: Option<&str>) -> Answer {
     if call.route.operation == Operation::Token {
-        return identity::fault(call, status, code);
+        return tokens::fault(call, status, code);
     }
     Answer::fault(status, code)
 }

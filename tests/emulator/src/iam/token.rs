@@ -59,7 +59,7 @@ impl Claims {
             sub_type: sub_type.to_owned(),
             jti,
             iat: now.as_second(),
-            exp: now.as_second() + lifetime_seconds,
+            exp: now.as_second().saturating_add(lifetime_seconds),
             iss: "https://iam.cloud.ibm.com/identity".to_owned(),
             grant_type: grant_type.to_owned(),
             scope: "ibm openid".to_owned(),

@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "helpers of tests are tests too, which the lints cannot tell"
 )]
 
@@ -12,9 +13,15 @@ mod access;
 mod admin;
 mod command;
 mod connections;
+mod docs;
+mod envelope;
 mod faults;
 mod iam;
 mod keys;
 mod lists;
 mod places;
+mod policies;
+mod shallow;
+mod speed;
 mod support;
+mod wire;

@@ -2,16 +2,18 @@
 
 use jiff::Timestamp;
 
-use super::{Instance, Random};
+use super::{Instance, Random, deletion};
 use crate::domain::aliases;
 use crate::domain::key::{Deletion, Key};
 use crate::domain::modes::after;
 use crate::domain::new_key::NewKey;
 use crate::domain::refusal::Refusal;
+use crate::domain::registrations;
 use crate::domain::rings;
 use crate::domain::state::{
     Act, KeyState, PURGE_FROM_SECONDS, RESTORE_SECONDS, SECONDS_BETWEEN_CHANGES, permit,
 };
+use crate::domain::versions::{Version, Versions};
 
 impl Instance {
     /// Makes a key and returns its ID.
@@ -40,8 +42,16 @@ impl Instance {
         {
             return Err(aliases::not_unique(taken));
         }
+        let imported = payload.is_some();
+        self.policies.check_creation(new.class(), imported, false)?;
+        let policies = self.policies_of_new_key(new, imported, by, random, now)?;
         self.touch();
         let created = new.creation_date.unwrap_or(now);
+        let version = Version {
+            id: id.clone(),
+            creation_date: created,
+            material: payload.unwrap_or_else(|| random.payload.to_vec()),
+        };
         let key = Key {
             id: id.clone(),
             name: new.name.clone(),
@@ -52,15 +62,17 @@ impl Instance {
             state: KeyState::Active,
             ring: new.ring().to_owned(),
             ring_move: None,
-            imported: payload.is_some(),
-            payload: payload.unwrap_or_else(|| random.payload.to_vec()),
+            imported,
+            versions: Versions::new(version),
             created_by: by.to_owned(),
             creation_date: created,
             last_update: created,
             last_state_change: None,
             expiration: new.expiration,
             deletion: None,
-            version: id.clone(),
+            last_rotate: None,
+            policies,
+            authorization: None,
         };
         self.keys.insert(id.clone(), key);
         for alias in &new.aliases {
@@ -69,10 +81,23 @@ impl Instance {
         Ok(id)
     }
 
-    /// Deletes a key, which can be restored for a while.
-    pub fn delete(&mut self, id: &str, by: &str, now: Timestamp) -> Result<(), Refusal> {
-        let key = self.key_mut(id)?;
+    /// Deletes a key, which can be restored for a while. `force` gives up the
+    /// registrations of what it protects.
+    pub fn delete(
+        &mut self,
+        id: &str,
+        force: bool,
+        by: &str,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let key = self.key(id)?;
         permit(key.class, key.state, Act::Delete)?;
+        deletion::check_authorization(key, by, now)?;
+        registrations::check_deletion(self.registrations_of(id), force)?;
+        self.registrations
+            .retain(|registration| registration.key != id);
+        let key = self.key_mut(id)?;
+        key.authorization = None;
         key.deletion = Some(Deletion {
             at: now,
             by: by.to_owned(),

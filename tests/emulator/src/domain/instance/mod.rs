@@ -1,33 +1,45 @@
 //! An instance: its keys, aliases and rings.
 //!
-//! The operations are in `life` (of keys) and `places` (names and rings).
+//! The operations are in `life` (of keys), `deletion` (its authorisation),
+//! `rotation` (versions and policies) and `places` (names and rings).
 //!
 //! Rights are not decided here; the caller has them checked first. Everything
 //! that happens by itself with time (expiry, aliases that linger, moves that
 //! take effect late, purges) happens in [`Instance::advance`].
 
+mod deletion;
 mod life;
 mod places;
+mod rotation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::aliases::Alias;
+use super::import_token::ImportToken;
 use super::key::Key;
+use super::kmip::Adapters;
 use super::modes::{Modes, after};
+use super::policies::instance::InstancePolicies;
 use super::refusal::Refusal;
+use super::registrations::Registration;
 use super::rings::{DEFAULT_RING, Ring};
 use super::state::{KeyState, PURGED_SECONDS};
 
 /// Fresh randomness for what an operation makes.
 #[derive(Debug, Clone, Copy)]
 pub struct Random {
-    /// For a key's ID.
+    /// For the ID of a key, a version or a token.
     pub id: Uuid,
-    /// For a generated payload.
+    /// For the IDs of a key's policies.
+    pub policies: [Uuid; 2],
+    /// For generated material, or a data key.
     pub payload: [u8; 32],
+    /// For a cipher's IV, or a nonce.
+    pub iv: [u8; 12],
 }
 
 /// A Key Protect instance.
@@ -45,8 +57,19 @@ pub struct Instance {
     pub aliases: BTreeMap<String, Alias>,
     /// Its rings.
     pub rings: BTreeMap<String, Ring>,
+    /// Its policies.
+    pub policies: InstancePolicies,
+    /// Its import token.
+    pub import_token: Option<ImportToken>,
+    /// Which cloud resources its root keys protect.
+    pub registrations: Vec<Registration>,
+    /// Its KMIP adapters.
+    pub kmip: Adapters,
     /// A pass over expired keys that a test asked for.
     pub forced_expiry_pass: Option<Timestamp>,
+    /// Rows of lists as they were last written, by key. Who changes a key drops
+    /// its row: a page of thousands would else be written anew each time.
+    pub(super) rows: HashMap<String, Arc<str>>,
     /// When something next happens by itself; unknown after a change.
     due: Option<Timestamp>,
     /// The modes that this was worked out under.
@@ -73,15 +96,21 @@ impl Instance {
             keys: BTreeMap::new(),
             aliases: BTreeMap::new(),
             rings: BTreeMap::from([(DEFAULT_RING.to_owned(), default)]),
+            policies: InstancePolicies::default(),
+            import_token: None,
+            registrations: Vec::new(),
+            kmip: Adapters::default(),
             forced_expiry_pass: None,
+            rows: HashMap::new(),
             due: None,
             seen: None,
             lists: 0,
         }
     }
 
-    /// Lets everything happen that time has brought.
-    pub fn advance(&mut self, modes: &Modes, now: Timestamp) {
+    /// Lets everything happen that time has brought. `draw` is for the versions
+    /// of keys that rotate by themselves.
+    pub fn advance(&mut self, modes: &Modes, now: Timestamp, draw: &mut dyn FnMut() -> Random) {
         if self.due.is_some_and(|due| now < due) && self.seen.as_ref() == Some(modes) {
             return;
         }
@@ -93,6 +122,7 @@ impl Instance {
             if due && key.state.can_expire() {
                 key.state = KeyState::Deactivated;
                 key.last_update = pass;
+                self.rows.remove(&key.id);
             }
             if key
                 .ring_move
@@ -101,6 +131,7 @@ impl Instance {
                 && let Some(moved) = key.ring_move.take()
             {
                 key.ring = moved.to;
+                self.rows.remove(&key.id);
             }
         }
         let lingers = |alias: &Alias| {
@@ -122,6 +153,7 @@ impl Instance {
         for id in purged {
             self.remove(&id);
         }
+        self.rotate_what_is_due(now, draw);
         self.due = Some(self.next_due(modes, now));
         self.seen = Some(modes.clone());
     }
@@ -142,6 +174,7 @@ impl Instance {
                 key.deletion
                     .as_ref()
                     .map(|gone| after(gone.at, PURGED_SECONDS)),
+                rotation::due(key),
             ]
         });
         let aliases = self.aliases.values().map(|alias| {
@@ -183,14 +216,25 @@ impl Instance {
     /// Returns a key to change.
     pub fn key_mut(&mut self, id: &str) -> Result<&mut Key, Refusal> {
         self.touch();
+        self.rows.remove(id);
         self.keys
             .get_mut(id)
             .ok_or_else(|| Refusal::key_not_found(id))
     }
 
+    /// Returns the registrations of a key.
+    pub fn registrations_of(&self, id: &str) -> impl Iterator<Item = &Registration> {
+        self.registrations
+            .iter()
+            .filter(move |registration| registration.key == id)
+    }
+
     /// Removes a key and its aliases without a trace.
     pub fn remove(&mut self, id: &str) -> Option<Key> {
         self.aliases.retain(|_, alias| alias.key != id);
+        self.registrations
+            .retain(|registration| registration.key != id);
+        self.rows.remove(id);
         self.keys.remove(id)
     }
 }

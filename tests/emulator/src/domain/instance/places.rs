@@ -104,7 +104,7 @@ impl Instance {
                 asked_since: 0,
             },
         );
-        if let Some(key) = self.keys.get_mut(id) {
+        if let Ok(key) = self.key_mut(id) {
             key.aliases.push(alias.to_owned());
         }
     }
@@ -114,7 +114,7 @@ impl Instance {
         let Some(entry) = self.aliases.remove(alias) else {
             return false;
         };
-        if let Some(key) = self.keys.get_mut(&entry.key) {
+        if let Ok(key) = self.key_mut(&entry.key) {
             key.aliases.retain(|other| other != alias);
         }
         true
@@ -146,6 +146,7 @@ impl Instance {
         rings::check_deletion(ring, keys, live, force)?;
         for key in self.keys.values_mut().filter(|key| key.ring == ring) {
             DEFAULT_RING.clone_into(&mut key.ring);
+            self.rows.remove(&key.id);
         }
         self.rings.remove(ring);
         Ok(())

@@ -81,7 +81,7 @@ impl Filter {
                 Date::Creation => Some(key.creation_date),
                 Date::Deletion => key.deletion.as_ref().map(|deletion| deletion.at),
                 Date::Expiration => key.expiration,
-                Date::LastRotate => None,
+                Date::LastRotate => key.last_rotate,
                 Date::LastUpdate => Some(key.last_update),
             };
             match (test, value) {

@@ -4,17 +4,19 @@ pub mod filter;
 pub mod search;
 pub mod sort;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use self::filter::Filter;
 use self::search::Search;
 use self::sort::Sort;
 use super::access::Rights;
 use super::instance::Instance;
-use super::key::{KEY_TYPE, Key};
+use super::key::{KEY_TYPE, Key, KeyView};
 use super::modes::{Modes, after};
 use super::refusal::Refusal;
 use super::state::{KeyClass, KeyState};
@@ -153,6 +155,49 @@ pub fn total(instance: &Instance, rights: &Rights, query: &ListQuery, modes: &Mo
         .count()
 }
 
+/// A page of a list, its rows written.
+#[derive(Debug)]
+pub struct Page {
+    metadata: PageMetadata,
+    rows: Vec<Arc<str>>,
+}
+
+impl Page {
+    /// Writes the page. An empty one has no `resources` member at all.
+    pub fn json(&self) -> Vec<u8> {
+        let size: usize = self.rows.iter().map(|row| row.len() + 1).sum();
+        let mut text = Vec::with_capacity(size + 512);
+        text.extend_from_slice(b"{\"metadata\":");
+        text.extend_from_slice(written(&self.metadata).as_bytes());
+        for (number, row) in self.rows.iter().enumerate() {
+            text.extend_from_slice(if number == 0 {
+                b",\"resources\":["
+            } else {
+                b","
+            });
+            text.extend_from_slice(row.as_bytes());
+        }
+        text.extend_from_slice(if self.rows.is_empty() { b"}" } else { b"]}" });
+        text
+    }
+}
+
+/// Writes what is always JSON.
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    collection_type: &'static str,
+    collection_total: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search_query: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incomplete_search: Option<bool>,
+}
+
 /// Makes a page of a list.
 pub fn page(
     instance: &mut Instance,
@@ -160,29 +205,46 @@ pub fn page(
     query: &ListQuery,
     modes: &Modes,
     now: Timestamp,
-) -> Result<Value, Refusal> {
+) -> Result<Page, Refusal> {
     instance.lists += 1;
-    let mut metadata = json!({ "collectionType": KEY_TYPE });
+    let mut rows = std::mem::take(&mut instance.rows);
+    let page = page_of(instance, rights, query, modes, now, &mut rows);
+    instance.rows = rows;
+    page
+}
+
+fn page_of(
+    instance: &Instance,
+    rights: &Rights,
+    query: &ListQuery,
+    modes: &Modes,
+    now: Timestamp,
+    written: &mut HashMap<String, Arc<str>>,
+) -> Result<Page, Refusal> {
+    let mut metadata = PageMetadata {
+        collection_type: KEY_TYPE,
+        ..PageMetadata::default()
+    };
     let mut visible: Vec<&Key> = instance
         .keys
         .values()
         .filter(|key| rights.lists_key(&key.id, &key.ring, modes.list_shows_single_grants))
         .filter(|key| query.admits(key, modes) && query.filter.admits(key))
         .filter(|key| !modes.list_omit_keys.contains(&key.id))
-        .filter(|key| now >= after(key.creation_date, modes.new_key_hidden_seconds))
+        .filter(|key| {
+            let hidden = modes.new_key_hidden_seconds;
+            hidden <= 0 || now >= after(key.creation_date, hidden)
+        })
         .collect();
     query.sort.apply(&mut visible);
     if let Some(search) = &query.search {
-        metadata["searchQuery"] = search.echo();
+        metadata.search_query = Some(search.echo());
         let first = search.looked_up(&visible, instance);
-        if visible.len() > SEARCHABLE {
-            let Some(found) = first else {
-                return Err(search::too_broad());
-            };
-            metadata["incompleteSearch"] = json!(true);
-            visible = vec![found];
+        let broad = visible.len() > SEARCHABLE;
+        metadata.incomplete_search = Some(broad);
+        if broad {
+            visible = vec![first.ok_or_else(search::too_broad)?];
         } else {
-            metadata["incompleteSearch"] = json!(false);
             visible.retain(|key| search.matches(key));
             if let Some(found) = first {
                 visible.retain(|key| key.id != found.id);
@@ -196,34 +258,49 @@ pub fn page(
     if modes.list_empty {
         visible.clear();
     }
-    let rows: Vec<Value> = visible
+    let rows: Vec<Arc<str>> = visible
         .into_iter()
         .skip(query.offset)
         .take(query.limit)
-        .map(|key| row(key, &instance.crn, modes, now))
+        .map(|key| {
+            // What time or a mode has a say in is written each time.
+            let lasting = key.deletion.is_none()
+                && key.authorization.is_none()
+                && !modes.list_omits_aliases
+                && !modes.list_omits_rings;
+            if !lasting {
+                return Arc::from(self::written(&row(key, &instance.crn, modes, now)));
+            }
+            let known = written.get(&key.id).cloned();
+            known.unwrap_or_else(|| {
+                let text: Arc<str> = Arc::from(self::written(&row(key, &instance.crn, modes, now)));
+                written.insert(key.id.clone(), Arc::clone(&text));
+                text
+            })
+        })
         .collect();
-    metadata["collectionTotal"] = json!(rows.len());
-    if rows.is_empty() {
-        // An empty list has no `resources` member at all.
-        return Ok(json!({ "metadata": metadata }));
-    }
-    Ok(json!({ "metadata": metadata, "resources": rows }))
+    metadata.collection_total = rows.len();
+    Ok(Page { metadata, rows })
 }
 
-fn row(key: &Key, crn: &str, modes: &Modes, now: Timestamp) -> Value {
+fn row<'k>(key: &'k Key, crn: &str, modes: &Modes, now: Timestamp) -> KeyView<'k> {
     let mut row = key.metadata(crn, modes, now);
-    if let Some(fields) = row.as_object_mut() {
-        if modes.list_omits_aliases {
-            fields.remove("aliases");
-        }
-        if modes.list_omits_rings {
-            fields.remove("keyRingID");
-        }
+    if modes.list_omits_aliases {
+        row.aliases = None;
+    }
+    if modes.list_omits_rings {
+        row.key_ring_id = None;
     }
     row
 }
 
 /// The list that a caller gets who may not list.
-pub fn nothing() -> Value {
-    json!({ "metadata": { "collectionType": KEY_TYPE, "collectionTotal": 0 } })
+pub fn nothing() -> Page {
+    Page {
+        metadata: PageMetadata {
+            collection_type: KEY_TYPE,
+            ..PageMetadata::default()
+        },
+        rows: Vec::new(),
+    }
 }

@@ -82,8 +82,7 @@ fn compare(property: Property, left: &Key, right: &Key) -> Ordering {
         Property::Imported => left.imported.cmp(&right.imported),
         Property::CreationDate => left.creation_date.cmp(&right.creation_date),
         Property::LastUpdateDate => left.last_update.cmp(&right.last_update),
-        // Nothing rotates yet.
-        Property::LastRotateDate => Ordering::Equal,
+        Property::LastRotateDate => left.last_rotate.cmp(&right.last_rotate),
         Property::DeletionDate => deleted(left).cmp(&deleted(right)),
         Property::ExpirationDate => left.expiration.cmp(&right.expiration),
     }

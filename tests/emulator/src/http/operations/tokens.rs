@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, JSON};
-use super::calls::{Call, Trace};
+use crate::http::answer::{Answer, JSON};
+use crate::http::calls::{Call, Trace};
 use crate::iam::profile::distrust;
 use crate::iam::token::{Bearer, Claims};
 use crate::world::World;
@@ -132,7 +132,7 @@ fn answer(world: &World, call: &Call, bearer: &Bearer<'_>, grant_type: &str) -> 
         "refresh_token": "not_supported",
         "token_type": "Bearer",
         "expires_in": modes.token_expires_in.unwrap_or(lifetime),
-        "expiration": claims.exp + modes.token_expiration_skew_seconds,
+        "expiration": claims.exp.saturating_add(modes.token_expiration_skew_seconds),
         "scope": "ibm openid",
     });
     if !modes.token_omits_access_token {

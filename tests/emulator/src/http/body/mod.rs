@@ -3,29 +3,36 @@
 //! Names are matched without regard to case, since IBM's Go client writes some
 //! of them in another case than the documentation.
 
+pub mod actions;
+pub mod keys;
+pub mod kmip;
+pub mod policies;
+
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::domain::new_key::NewKey;
 use crate::domain::refusal::Refusal;
 
 /// The fields of an object, by their documented names.
 type Fields = BTreeMap<&'static str, Value>;
 
 /// Reads a body that must be there, as an object of known fields.
-pub fn object(body: &[u8], known: &[&'static str]) -> Result<Fields, Refusal> {
+fn object(body: &[u8], known: &[&'static str]) -> Result<Fields, Refusal> {
+    optional_object(body, known)?
+        .ok_or_else(|| Refusal::because(400, "NO_BODY_ERR", "Missing body in request."))
+}
+
+/// Reads a body that may be absent. IBM's Go client sends `null` for none.
+fn optional_object(body: &[u8], known: &[&'static str]) -> Result<Option<Fields>, Refusal> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(Refusal::because(
-            400,
-            "NO_BODY_ERR",
-            "The request has no body.",
-        ));
+        return Ok(None);
     }
-    let value: Value =
-        serde_json::from_slice(body).map_err(|_| Refusal::bad_body("The body is not in JSON."))?;
-    fields(value, known)
+    match serde_json::from_slice(body) {
+        Ok(Value::Null) => Ok(None),
+        Ok(value) => fields(value, known).map(Some),
+        Err(_) => Err(Refusal::bad_body("The body is not in JSON.")),
+    }
 }
 
 fn fields(value: Value, known: &[&'static str]) -> Result<Fields, Refusal> {
@@ -47,26 +54,7 @@ fn fields(value: Value, known: &[&'static str]) -> Result<Fields, Refusal> {
 
 /// Reads the one resource out of an envelope.
 fn resource(body: &[u8], known: &[&'static str]) -> Result<Fields, Refusal> {
-    let mut envelope = object(body, &["metadata", "resources"])?;
-    let Some(metadata) = envelope.remove("metadata") else {
-        return Err(Refusal::bad_body("The body has no metadata."));
-    };
-    let metadata = fields(metadata, &["collectionType", "collectionTotal"])?;
-    if metadata.is_empty() {
-        return Err(Refusal::bad_body("The metadata are empty."));
-    }
-    let Some(Value::Array(mut resources)) = envelope.remove("resources") else {
-        return Err(Refusal::bad_body("The body has no resources."));
-    };
-    if let Some(total) = metadata.get("collectionTotal")
-        && total.as_u64() != u64::try_from(resources.len()).ok()
-    {
-        return Err(Refusal::because(
-            400,
-            "COLLECTION_TOTAL_MISMATCH_ERR",
-            "collectionTotal is not the number of resources.",
-        ));
-    }
+    let mut resources = resources(body)?;
     match (resources.pop(), resources.is_empty()) {
         (Some(resource), true) => fields(resource, known),
         (None, _) => Err(Refusal::bad_body("The body has no resource.")),
@@ -78,60 +66,40 @@ fn resource(body: &[u8], known: &[&'static str]) -> Result<Fields, Refusal> {
     }
 }
 
-/// Reads a request for a key.
-pub fn new_key(body: &[u8], ring: Option<String>) -> Result<NewKey, Refusal> {
-    let mut fields = resource(
-        body,
-        &[
-            "type",
-            "name",
-            "aliases",
-            "description",
-            "tags",
-            "extractable",
-            "expirationDate",
-            "payload",
-            "encryptedNonce",
-            "iv",
-            "encryptionAlgorithm",
-        ],
-    )?;
-    for encrypted in ["encryptedNonce", "iv", "encryptionAlgorithm"] {
-        if fields.contains_key(encrypted) {
-            return Err(Refusal::bare(501, "Import tokens are not emulated."));
-        }
+/// Reads the resources out of an envelope.
+fn resources(body: &[u8]) -> Result<Vec<Value>, Refusal> {
+    let mut envelope = object(body, &["metadata", "resources"])?;
+    let Some(metadata) = envelope.remove("metadata") else {
+        return Err(Refusal::bad_body("The body has no metadata."));
+    };
+    let metadata = fields(metadata, &["collectionType", "collectionTotal"])?;
+    if metadata.is_empty() {
+        return Err(Refusal::bad_body("The metadata are empty."));
     }
-    let Some(name) = text(&mut fields, "name")? else {
-        return Err(Refusal::field("name", "A key has a name."));
+    let Some(Value::Array(resources)) = envelope.remove("resources") else {
+        return Err(Refusal::bad_body("The body has no resources."));
     };
-    let expiration = text(&mut fields, "expirationDate")?
-        .map(|date| date.parse::<Timestamp>())
-        .transpose()
-        .map_err(|_| Refusal::field("expirationDate", "A date is in the format of RFC 3339."))?;
-    let extractable = match fields.remove("extractable") {
-        None => None,
-        Some(Value::Bool(extractable)) => Some(extractable),
-        Some(_) => return Err(Refusal::field("extractable", "Either true or false.")),
-    };
-    Ok(NewKey {
-        id: None,
-        name,
-        description: text(&mut fields, "description")?,
-        tags: texts(&mut fields, "tags")?,
-        aliases: texts(&mut fields, "aliases")?,
-        extractable,
-        expiration,
-        payload: text(&mut fields, "payload")?,
-        ring,
-        creation_date: None,
-    })
+    if let Some(total) = metadata.get("collectionTotal")
+        && total.as_u64() != u64::try_from(resources.len()).ok()
+    {
+        return Err(Refusal::because(
+            400,
+            "COLLECTION_TOTAL_MISMATCH_ERR",
+            "Collection total does not match number of resources",
+        ));
+    }
+    Ok(resources)
 }
 
-/// Reads the ring out of a request to move a key there.
-pub fn patched_ring(body: &[u8]) -> Result<String, Refusal> {
-    let mut fields = object(body, &["keyRingID"])?;
-    text(&mut fields, "keyRingID")?
-        .ok_or_else(|| Refusal::field("keyRingID", "A key is in a ring."))
+/// Reads what an import token is to be: how long it lives and how often it may
+/// be retrieved.
+pub fn import_token(body: &[u8]) -> Result<(Option<i64>, Option<i64>), Refusal> {
+    let known = ["expiration", "maxAllowedRetrievals"];
+    let mut fields = optional_object(body, &known)?.unwrap_or_default();
+    Ok((
+        integer(&mut fields, "expiration")?,
+        integer(&mut fields, "maxAllowedRetrievals")?,
+    ))
 }
 
 fn text(fields: &mut Fields, name: &'static str) -> Result<Option<String>, Refusal> {
@@ -152,14 +120,51 @@ fn texts(fields: &mut Fields, name: &'static str) -> Result<Vec<String>, Refusal
     )
 }
 
+/// Reads an integer; IBM's clients send some of them as `600.0`.
+fn integer(fields: &mut Fields, name: &'static str) -> Result<Option<i64>, Refusal> {
+    let wrong = || Refusal::field(name, "This must be an integer.");
+    let Some(value) = fields.remove(name) else {
+        return Ok(None);
+    };
+    if let Some(integer) = value.as_i64() {
+        return Ok(Some(integer));
+    }
+    let float = value
+        .as_f64()
+        .filter(|float| float.fract() == 0.0)
+        .ok_or_else(wrong)?;
+    format!("{float:.0}").parse().map(Some).map_err(|_| wrong())
+}
+
+fn boolean(fields: &mut Fields, name: &'static str) -> Result<Option<bool>, Refusal> {
+    match fields.remove(name) {
+        None => Ok(None),
+        Some(Value::Bool(value)) => Ok(Some(value)),
+        Some(_) => Err(Refusal::field(name, "Either true or false.")),
+    }
+}
+
+/// Reads an object within, of known fields.
+fn inner(
+    fields_of: &mut Fields,
+    name: &'static str,
+    known: &[&'static str],
+) -> Result<Option<Fields>, Refusal> {
+    fields_of
+        .remove(name)
+        .map(|value| fields(value, known))
+        .transpose()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::keys::{new_key, patched_ring};
     use super::*;
 
     fn code(body: &Value) -> Option<&'static str> {
-        new_key(body.to_string().as_bytes(), None)
+        new_key(body.to_string().as_bytes(), None, false)
             .unwrap_err()
             .code()
     }
@@ -170,9 +175,12 @@ mod tests {
 
     #[test]
     fn bodies_of_a_wrong_shape_are_refused_by_name() {
-        assert_eq!(new_key(b" ", None).unwrap_err().code(), Some("NO_BODY_ERR"));
         assert_eq!(
-            new_key(b"{", None).unwrap_err().code(),
+            new_key(b" ", None, false).unwrap_err().code(),
+            Some("NO_BODY_ERR")
+        );
+        assert_eq!(
+            new_key(b"{", None, false).unwrap_err().code(),
             Some("BAD_BODY_ERR")
         );
         let unknown = wrapped(&json!({ "name": "key", "colour": "red" }));
@@ -193,7 +201,9 @@ mod tests {
         assert_eq!(patched_ring(br#"{"KeyRingID": "r1"}"#).unwrap(), "r1");
         let key = wrapped(&json!({ "Name": "key", "Tags": ["ab"], "description": null }));
         assert_eq!(
-            new_key(key.to_string().as_bytes(), None).unwrap().tags,
+            new_key(key.to_string().as_bytes(), None, false)
+                .unwrap()
+                .tags,
             ["ab"]
         );
     }
