@@ -33,6 +33,9 @@ enum Command {
     Crds(CrdsArgs),
 }
 
+/// Threads that do the work, whatever the node has: it is waiting, nearly all of it, and each more
+/// costs memory.
+const WORKERS: usize = 2;
 /// How long what cannot be called off may take once everything else has stopped.
 const LAST_MOMENT: Duration = Duration::from_millis(300);
 
@@ -104,6 +107,7 @@ fn run(args: &RunArgs) -> Result<(), StartError> {
         .install_default()
         .map_err(|_| StartError::Tls)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
         .enable_all()
         .build()?;
     let result = runtime.block_on(operate(args, settings));

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -12,7 +11,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::{Client, Resource};
 
-use super::request::send;
+use super::request::{Identity, send};
 use crate::domain::look::plan::Announcement;
 
 /// Least time between two Events of one object and reason.
@@ -99,7 +98,8 @@ impl Announcer {
             return;
         };
         let uri = Event::url_path(&(), Some(namespace));
-        if let Err(error) = send(&self.client, Method::POST, &uri, Bytes::from(body)).await {
+        let posted = send::<Identity>(&self.client, Method::POST, &uri, body);
+        if let Err(error) = posted.await {
             tracing::warn!(%error, reason = announcement.reason, "an Event was not posted");
         }
     }

@@ -4,6 +4,8 @@ pub mod client;
 pub mod events;
 pub mod lease;
 pub mod meter;
+mod protobuf;
+mod received;
 pub mod request;
 pub mod secrets;
 pub mod status;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request, StatusCode};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::client::Body;
 use kube::core::Status;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// How long one request may take. kube's client has no limit of its own.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -36,13 +36,43 @@ pub enum RequestError {
     Unreadable,
 }
 
-/// The metadata of what a write left behind.
+/// The metadata of what a write left behind, as far as `M` reads it.
 #[derive(Deserialize)]
-struct PartialObject {
+struct PartialObject<M> {
     #[serde(default)]
     kind: String,
     #[serde(default)]
-    metadata: ObjectMeta,
+    metadata: M,
+}
+
+/// Which object it is and in which version: all that most answers are asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Identity {
+    /// Its UID.
+    pub uid: Option<String>,
+    /// Its resourceVersion.
+    pub resource_version: Option<String>,
+    /// There, if it is being deleted.
+    pub deletion_timestamp: Option<IgnoredAny>,
+}
+
+/// A body, and what it is written as.
+pub struct Content {
+    /// The media type.
+    pub media_type: &'static str,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl From<Vec<u8>> for Content {
+    /// JSON that holds nothing secret.
+    fn from(json: Vec<u8>) -> Self {
+        Self {
+            media_type: "application/json",
+            body: Bytes::from(json),
+        }
+    }
 }
 
 /// Sends a request and returns the metadata of the object in the answer; none where the answer
@@ -50,17 +80,18 @@ struct PartialObject {
 ///
 /// # Errors
 /// Says why there is no good answer.
-pub async fn send(
+pub async fn send<M: DeserializeOwned + Default>(
     client: &Client,
     method: Method,
     uri: &str,
-    body: Bytes,
-) -> Result<Option<ObjectMeta>, RequestError> {
+    content: impl Into<Content>,
+) -> Result<Option<M>, RequestError> {
+    let Content { media_type, body } = content.into();
     let request = Request::builder()
         .method(method)
         .uri(uri)
         .header(ACCEPT, METADATA_ONLY)
-        .header(CONTENT_TYPE, "application/json")
+        .header(CONTENT_TYPE, media_type)
         .body(Body::from(body))
         .map_err(|_| RequestError::Unreadable)?;
     let exchange = async {
@@ -82,9 +113,12 @@ pub async fn send(
     read(status, &bytes)
 }
 
-fn read(status: StatusCode, bytes: &[u8]) -> Result<Option<ObjectMeta>, RequestError> {
+fn read<M: DeserializeOwned + Default>(
+    status: StatusCode,
+    bytes: &[u8],
+) -> Result<Option<M>, RequestError> {
     if status.is_success() {
-        let object: PartialObject =
+        let object: PartialObject<M> =
             serde_json::from_slice(bytes).map_err(|_| RequestError::Unreadable)?;
         return Ok((object.kind != "Status").then_some(object.metadata));
     }

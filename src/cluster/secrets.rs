@@ -1,39 +1,20 @@
 //! Writes of Secrets: POST, PUT and DELETE with preconditions, never a patch (`patch` on Secrets
 //! is `get`). Bodies are wiped after the write, answers carry metadata only.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::Method;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::Status;
 use kube::{Client, Resource};
-use serde::Serialize;
 use serde_json::json;
-use zeroize::Zeroizing;
 
-use super::request::{RequestError, send};
+use super::protobuf;
+use super::request::{Content, Identity, RequestError, send};
 use crate::api;
 use crate::domain::look::observed::Probe;
 use crate::domain::look::plan::{SecretBody, WriteFailure};
 use crate::domain::secret::SecretView;
-
-/// A Secret's metadata as a write sends it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WireMetadata<'a> {
-    name: &'a str,
-    namespace: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource_version: Option<&'a str>,
-    labels: &'a std::collections::BTreeMap<String, String>,
-    annotations: &'a std::collections::BTreeMap<String, String>,
-    owner_references: &'a [OwnerReference],
-    finalizers: &'a [String],
-}
+use crate::domain::secret::metadata::SecretMetadata;
 
 /// What a replacement or deletion was decided on.
 #[derive(Clone, Copy)]
@@ -58,7 +39,7 @@ pub async fn create(
         client,
         Method::POST,
         &managed(&uri, ""),
-        wire(namespace, body, None)?,
+        content(namespace, body, None),
     )
     .await;
     view(answer.map_err(|error| refused(&error, true))?)
@@ -79,7 +60,7 @@ pub async fn replace(
         client,
         Method::PUT,
         &managed(&uri, ""),
-        wire(namespace, body, Some(seen))?,
+        content(namespace, body, Some(seen)),
     )
     .await;
     view(answer.map_err(|error| refused(&error, false))?)
@@ -101,7 +82,8 @@ pub async fn delete(
         "kind": "DeleteOptions",
         "preconditions": {"uid": seen.uid, "resourceVersion": seen.resource_version},
     });
-    match send(client, Method::DELETE, &uri, Bytes::from(body.to_string())).await {
+    let body = body.to_string().into_bytes();
+    match send::<Identity>(client, Method::DELETE, &uri, body).await {
         Ok(_) => Ok(()),
         Err(error) => Err(refused(&error, false)),
     }
@@ -118,7 +100,8 @@ pub async fn probe(client: &Client, namespace: &str, name: &str) -> Result<Probe
         "kind": "Secret",
         "metadata": {"name": name, "namespace": namespace, "labels": {api::TARGET_LABEL: api::TARGET_OWNED}},
     });
-    match send(client, Method::POST, &uri, Bytes::from(body.to_string())).await {
+    let body = body.to_string().into_bytes();
+    match send::<Identity>(client, Method::POST, &uri, body).await {
         Ok(_) => Ok(Probe::Free),
         Err(error) => match refused(&error, true) {
             WriteFailure::AlreadyExists => Ok(Probe::Taken),
@@ -138,9 +121,7 @@ fn managed(uri: &str, rest: &str) -> String {
     )
 }
 
-fn view(
-    answer: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>,
-) -> Result<SecretView, WriteFailure> {
+fn view(answer: Option<SecretMetadata>) -> Result<SecretView, WriteFailure> {
     answer
         .and_then(SecretView::from_metadata)
         .ok_or(WriteFailure::Failed(
@@ -148,47 +129,11 @@ fn view(
         ))
 }
 
-/// Writes the body into one buffer of known size, which is wiped when the request is done:
-/// growth would leave copies behind.
-fn wire(namespace: &str, body: &SecretBody, seen: Option<Seen<'_>>) -> Result<Bytes, WriteFailure> {
-    let metadata = WireMetadata {
-        name: &body.name,
-        namespace,
-        uid: seen.map(|seen| seen.uid),
-        resource_version: seen.map(|seen| seen.resource_version),
-        labels: &body.labels,
-        annotations: &body.annotations,
-        owner_references: &body.owner_references,
-        finalizers: &body.finalizers,
-    };
-    let unwritable = |_| WriteFailure::Failed("the Secret's metadata could not be written as JSON");
-    let metadata = serde_json::to_string(&metadata).map_err(unwritable)?;
-    let data: usize = body
-        .entries
-        .iter()
-        .map(|(name, value)| name.len() + value.expose().len().div_ceil(3) * 4 + 8)
-        .sum();
-    let mut text = Zeroizing::new(String::with_capacity(metadata.len() + data + 256));
-    text.push_str(r#"{"apiVersion":"v1","kind":"Secret","type":""#);
-    text.push_str(body.secret_type.as_str());
-    text.push_str(r#"","metadata":"#);
-    text.push_str(&metadata);
-    text.push_str(r#","data":{"#);
-    for (at, (name, value)) in body.entries.iter().enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        // Entry names are letters, digits, '-', '_' and '.', so nothing is to be escaped.
-        text.push('"');
-        text.push_str(name);
-        text.push_str("\":\"");
-        STANDARD.encode_string(value.expose(), &mut text);
-        text.push('"');
+fn content(namespace: &str, body: &SecretBody, seen: Option<Seen<'_>>) -> Content {
+    Content {
+        media_type: protobuf::MEDIA_TYPE,
+        body: Bytes::from_owner(protobuf::secret(namespace, body, seen)),
     }
-    text.push_str("}}");
-    Ok(Bytes::from_owner(Zeroizing::new(
-        std::mem::take(&mut *text).into_bytes(),
-    )))
 }
 
 /// Recognises why the API server refused, from a closed list; its words go no further.

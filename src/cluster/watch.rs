@@ -3,13 +3,22 @@
 
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::core::{DeserializeGuard, PartialObjectMeta, Status};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::{PartialObjectMeta, Status};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 
+use super::received::{Assembled, Received, ReceivedSecret};
 use crate::api::{KeyProtectInstance, KeyProtectKey, TARGET_LABEL, TARGET_OWNED};
+use crate::domain::secret::metadata::SecretMetadata;
+
+/// Objects on a page of an opening listing: a page is held whole, as text and as values.
+const PAGE: u32 = 100;
+
+fn config() -> watcher::Config {
+    watcher::Config::default().page_size(PAGE)
+}
 
 /// One thing that happened to a kind of object.
 #[derive(Debug)]
@@ -75,7 +84,7 @@ impl<T> From<Event<T>> for Happened<T> {
 pub fn keys(client: &Client) -> impl Stream<Item = Happened<KeyProtectKey>> + Send + 'static {
     guarded(
         "KeyProtectKey",
-        Api::<DeserializeGuard<KeyProtectKey>>::all(client.clone()),
+        Api::<Received<KeyProtectKey>>::all(client.clone()),
     )
 }
 
@@ -85,22 +94,16 @@ pub fn instances(
 ) -> impl Stream<Item = Happened<KeyProtectInstance>> + Send + 'static {
     guarded(
         "KeyProtectInstance",
-        Api::<DeserializeGuard<KeyProtectInstance>>::all(client.clone()),
+        Api::<Received<KeyProtectInstance>>::all(client.clone()),
     )
 }
 
 /// Watches the metadata of Secrets that carry the operator's mark.
-pub fn secrets(
-    client: &Client,
-) -> impl Stream<Item = Happened<PartialObjectMeta<Secret>>> + Send + 'static {
-    let config = watcher::Config::default().labels(&format!("{TARGET_LABEL}={TARGET_OWNED}"));
-    plain(
-        "Secret",
-        watcher(
-            Api::<PartialObjectMeta<Secret>>::all(client.clone()),
-            config,
-        ),
-    )
+pub fn secrets(client: &Client) -> impl Stream<Item = Happened<SecretMetadata>> + Send + 'static {
+    let config = config().labels(&format!("{TARGET_LABEL}={TARGET_OWNED}"));
+    let secrets = Api::<ReceivedSecret>::all(client.clone());
+    plain("Secret", watcher(secrets, config))
+        .map(|happened| happened.map(|secret: ReceivedSecret| Ok(secret.metadata)))
 }
 
 /// Watches the metadata of namespaces.
@@ -111,7 +114,7 @@ pub fn namespaces(
         "Namespace",
         watcher(
             Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
-            watcher::Config::default(),
+            config(),
         ),
     )
 }
@@ -193,34 +196,23 @@ fn remedy(error: &watcher::Error) -> Option<&'static str> {
     }
 }
 
-fn guarded<K>(
+fn guarded<K: Assembled + Clone + std::fmt::Debug + Send + 'static>(
     kind: &'static str,
-    api: Api<DeserializeGuard<K>>,
-) -> impl Stream<Item = Happened<K>> + Send + 'static
-where
-    K: kube::Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned
-        + Send
-        + 'static,
-{
-    plain(kind, watcher(api, watcher::Config::default())).map(move |happened| {
-        happened.map(|object: DeserializeGuard<K>| match object.0 {
-            Ok(mut object) => {
-                object.managed_fields_mut().clear();
-                Ok(object)
-            }
-            Err(invalid) => {
+    api: Api<Received<K>>,
+) -> impl Stream<Item = Happened<K>> + Send + 'static {
+    plain(kind, watcher(api, config())).map(move |happened| {
+        happened.map(|object: Received<K>| match object {
+            Received::Whole(object) => Ok(object),
+            Received::Malformed { metadata, error } => {
                 let named = Named {
-                    namespace: invalid.metadata.namespace.unwrap_or_default(),
-                    name: invalid.metadata.name.unwrap_or_default(),
+                    namespace: metadata.namespace.unwrap_or_default(),
+                    name: metadata.name.unwrap_or_default(),
                 };
                 tracing::error!(
                     kind,
                     namespace = named.namespace,
                     name = named.name,
-                    error = %invalid.error,
+                    error,
                     "an object does not have the form of its kind; it is left alone"
                 );
                 Err(named)

@@ -195,12 +195,19 @@ impl Context {
     /// Secret itself stood in the way, that is over now.
     pub fn look_when_due(&self, concerned: Concerned, now: Timestamp) {
         for (key, lane) in concerned {
-            let known = self.world().known(&key);
-            let not_before = known
-                .filter(|(object, _)| !is_blocked_by_its_secret(object))
-                .map_or(now, |(_, remembered)| remembered.not_before);
+            let not_before = self.not_before(&key).unwrap_or(now);
             self.look_now(vec![(key, lane)], now.max(not_before));
         }
+    }
+
+    /// When the back-off of an object allows a look for its Secret's sake; any time, where there is
+    /// none, or the Secret itself was what stood in the way.
+    fn not_before(&self, key: &ObjectKey) -> Option<Timestamp> {
+        let world = self.world();
+        let known = world.known(key)?;
+        let not_before = known.remembered.as_ref()?.not_before;
+        let object = known.held.object(key)?;
+        (!is_blocked_by_its_secret(&object)).then_some(not_before)
     }
 
     /// Says that every watch has shown its first listing.

@@ -8,10 +8,12 @@ use kube::Resource;
 
 use super::clock::now;
 use super::context::{Context, WritePermit};
+use super::held::text;
 use super::leadership::{NotLeading, Term};
 use super::queue::ObjectKey;
-use super::world::{Gathered, lane_of};
-use crate::api::{KeyProtectKey, KeyProtectKeyStatus, Reason};
+use super::said::{Said, lane_of};
+use super::world::Gathered;
+use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::request as api_request;
 use crate::cluster::secrets::{self, Seen};
 use crate::cluster::status::{self, StatusFailure};
@@ -143,11 +145,11 @@ async fn alive(context: &Context, object: &KeyProtectKey) -> Result<(), WriteFai
         "{}/{name}",
         KeyProtectKey::url_path(&(), metadata.namespace.as_deref())
     );
-    let answer = api_request::send(
+    let answer = api_request::send::<api_request::Identity>(
         &context.client,
         http::Method::GET,
         &uri,
-        bytes::Bytes::new(),
+        Vec::new(),
     )
     .await;
     match answer {
@@ -193,21 +195,24 @@ pub(super) async fn settle(
     let mut remembered = gathered.remembered.clone();
     remembered.memory = plan.memory;
     remembered.missed_at = None;
-    if let Some(status) = plan.status.as_deref().map(as_shown) {
+    let mut lane = lane_of(object);
+    if let Some(status) = plan.status.as_deref() {
+        let said = Said::of(Some(status));
+        let status = text(status);
         let written = {
             let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
                 return;
             };
             context.world().status_in_writing(key, status.clone());
-            status::replace(&context.client, object.as_ref(), &status).await
+            status::replace(&context.client, object, &status).await
         };
         match written {
             Ok(version) => {
                 remembered.unwritten = 0;
-                let mut object = KeyProtectKey::clone(object);
-                object.status = Some(status);
-                object.metadata.resource_version = version;
-                context.world().status_written(object);
+                lane = said.lane();
+                let uid = object.metadata.uid.as_deref();
+                let version = version.as_deref();
+                context.world().status_written(key, uid, version, said);
             }
             Err(failure) => {
                 context.world().status_not_written(key);
@@ -242,22 +247,12 @@ pub(super) async fn settle(
         let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
             return;
         };
-        context
-            .announcer
-            .announce(object.as_ref(), event, now())
-            .await;
+        context.announcer.announce(object, event, now()).await;
     }
     if let Some(at) = next {
-        context.queue().schedule(key, at, lane_of(object));
+        context.queue().schedule(key, at, lane);
         context.wake.notify_one();
     }
-}
-
-/// A status as the API server will show it: its times are whole seconds.
-fn as_shown(status: &KeyProtectKeyStatus) -> KeyProtectKeyStatus {
-    serde_json::to_value(status)
-        .and_then(serde_json::from_value)
-        .unwrap_or_else(|_| status.clone())
 }
 
 fn earlier(next: Option<Timestamp>, at: Timestamp) -> Timestamp {
@@ -267,7 +262,7 @@ fn earlier(next: Option<Timestamp>, at: Timestamp) -> Timestamp {
 fn log(key: &ObjectKey, plan: &Plan) {
     let reason = plan.outcome.as_str();
     if plan.outcome == Reason::Synced && plan.status.is_some() {
-        tracing::info!(namespace = key.namespace, name = key.name, reason, "synced");
+        tracing::debug!(namespace = key.namespace, name = key.name, reason, "synced");
     } else if plan.outcome != Reason::Synced && plan.status.is_some() {
         tracing::warn!(
             namespace = key.namespace,

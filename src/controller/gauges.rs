@@ -13,8 +13,10 @@ use super::clock::now;
 use super::connection::Connection;
 use super::context::Context;
 use super::queue::{Lane, ObjectKey};
+use super::said::{Said, UNKNOWN};
+use super::world::World;
 use crate::api::condition::ConditionType;
-use crate::api::{KeyProtectInstance, KeyProtectKey, Reason};
+use crate::api::{KeyProtectInstance, Reason};
 use crate::domain::service::catalogue::{Catalogue, Listing};
 use crate::domain::service::metadata::KeyState;
 use crate::domain::status;
@@ -22,9 +24,6 @@ use crate::domain::status;
 /// Instances that are told of by themselves. Where tenants may make instances, they must not be
 /// able to make series without end.
 const INSTANCES: usize = 100;
-
-/// What no list of words knows.
-const UNKNOWN: &str = "Unknown";
 
 /// One moment.
 #[derive(Debug, Default, PartialEq)]
@@ -80,9 +79,7 @@ impl Context {
         };
         let (objects, instances) = {
             let world = self.world();
-            let objects = world
-                .meant()
-                .map(|key| (key.clone(), world.objects_of(key)));
+            let objects = world.meant().map(|key| (key.clone(), said_by(&world, key)));
             let instances = world.instances();
             let instances = instances.map(|(key, instance)| (key.clone(), Arc::clone(instance)));
             (objects.collect::<Vec<_>>(), instances.collect::<Vec<_>>())
@@ -113,6 +110,14 @@ impl Context {
     }
 }
 
+/// What the objects that mean an instance say.
+fn said_by(world: &World, instance: &ObjectKey) -> Vec<Arc<Said>> {
+    let objects = world.objects_of(instance);
+    objects
+        .map(|(_, known)| Arc::clone(&known.held.said))
+        .collect()
+}
+
 /// The instances that are told of: the operator's own namespace first, which is an admin's, then
 /// the older before the younger, so that whoever makes many hides no other's.
 fn shown(
@@ -128,34 +133,19 @@ fn shown(
 }
 
 /// Counts objects by what they say of themselves.
-fn tally<'a>(objects: impl Iterator<Item = &'a Arc<KeyProtectKey>>) -> Gauges {
+fn tally<'a>(objects: impl Iterator<Item = &'a Arc<Said>>) -> Gauges {
     let mut gauges = Gauges::default();
-    for object in objects {
-        let conditions = object.status.as_ref().map(|status| &*status.conditions);
-        let conditions = conditions.unwrap_or_default();
-        let ready = status::find(conditions, ConditionType::Ready);
-        let (is, reason) = ready.map_or((UNKNOWN, Reason::Pending.as_str()), |ready| {
-            let reason = Reason::parse(&ready.reason).map_or(UNKNOWN, Reason::as_str);
-            (status_word(&ready.status), reason)
-        });
-        *gauges.objects.entry((is, reason)).or_default() += 1;
-        gauges.stale += usize::from(status::holds(conditions, ConditionType::Stale));
+    for said in objects {
+        *gauges.objects.entry(said.ready).or_default() += 1;
+        gauges.stale += usize::from(said.stale);
     }
     gauges
-}
-
-fn status_word(status: &str) -> &'static str {
-    match status {
-        "True" => "True",
-        "False" => "False",
-        _ => UNKNOWN,
-    }
 }
 
 /// What the watches know of an instance and the objects that mean it.
 fn of_instance(
     instance: &KeyProtectInstance,
-    used: &[Arc<KeyProtectKey>],
+    used: &[Arc<Said>],
     now: Timestamp,
 ) -> InstanceGauges {
     let status = instance.status.as_ref();
@@ -183,13 +173,9 @@ fn instance_reason(reason: &str) -> &'static str {
 
 /// When the next of the keys that Secrets were made from expires. What is expired already is no
 /// news, and must not hide what is about to.
-fn next_expiry(used: &[Arc<KeyProtectKey>], now: Timestamp) -> Option<Timestamp> {
-    used.iter()
-        .filter_map(|object| object.status.as_ref())
-        .flat_map(|status| &status.keys)
-        .filter_map(|key| key.expiration_date.as_deref()?.parse().ok())
-        .filter(|at| *at > now)
-        .min()
+fn next_expiry(used: &[Arc<Said>], now: Timestamp) -> Option<Timestamp> {
+    let expirations = used.iter().flat_map(|said| &said.expirations);
+    expirations.copied().filter(|at| *at > now).min()
 }
 
 /// What the connection knows.

@@ -1,6 +1,7 @@
 //! Looks after instances: makes their connections, lists their keys on time, tells the objects
 //! that a listing concerns, and writes the instances' status.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::connection::{Connection, News, Usable, Watched};
 use super::context::Context;
 use super::leadership::Term;
 use super::queue::ObjectKey;
-use super::world::{Concerned, Gathered, lane_of};
+use super::world::{Concerned, Gathered, Known};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
 use crate::cluster::status;
 use crate::domain::access;
@@ -239,8 +240,7 @@ fn interval(
     let world = context.world();
     world
         .objects_of(key)
-        .iter()
-        .map(|object| schedule::interval_of(object, own))
+        .map(|(_, known)| known.held.interval)
         .fold(own, std::cmp::Ord::min)
 }
 
@@ -250,32 +250,28 @@ const fn is_well(listing: &Listing) -> bool {
 
 /// What is watched of an instance: what the choice between listing and single reads depends on.
 pub(super) fn watched(context: &Context, key: &ObjectKey) -> Watched {
-    let objects = context.world().objects_of(key);
+    let world = context.world();
     Watched {
-        objects: objects.len(),
-        by_name: objects.iter().any(|object| concern::names_by_name(object)),
+        objects: world.objects_of(key).count(),
+        by_name: world
+            .objects_of(key)
+            .any(|(_, known)| known.held.names_by_name),
     }
 }
 
 fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
     let world = context.world();
     let own = instance.namespace().unwrap_or_default();
-    let count = world
-        .objects_of(&ObjectKey::of(instance))
-        .iter()
-        .filter(|object| {
-            let namespace = object.namespace().unwrap_or_default();
-            let facts = world.namespace(&namespace);
-            access::grant(
-                &own,
-                instance.spec.access.as_deref(),
-                &namespace,
-                &facts.labels,
-            )
-            .is_some()
-        })
-        .count();
-    i64::try_from(count).unwrap_or(i64::MAX)
+    let mut counts: HashMap<&str, i64> = HashMap::new();
+    for (key, _) in world.objects_of(&ObjectKey::of(instance)) {
+        *counts.entry(&key.namespace).or_default() += 1;
+    }
+    let granted = counts.into_iter().filter(|(namespace, _)| {
+        let facts = world.namespace(namespace);
+        let access = instance.spec.access.as_deref();
+        access::grant(&own, access, namespace, &facts.labels).is_some()
+    });
+    granted.map(|(_, count)| count).sum()
 }
 
 /// Takes in what a listing brought that an object's look asked for.
@@ -334,30 +330,33 @@ fn growing_stale(context: &Context, key: &ObjectKey, connection: &Connection) ->
     else {
         return Vec::new();
     };
-    let objects = world.objects_of(key);
     let interval = schedule::refresh_interval(&instance);
-    let due = objects
-        .iter()
-        .filter(|object| concern::is_growing_stale(object, interval, listed, now()));
-    due.map(|object| (ObjectKey::of(object.as_ref()), lane_of(object)))
+    let due = world.objects_of(key).filter(|(key, known)| {
+        let object = known.held.object(key);
+        object.is_some_and(|object| concern::is_growing_stale(&object, interval, listed, now()))
+    });
+    due.map(|(key, known)| (key.clone(), known.held.lane))
         .collect()
 }
 
 /// Objects whose keys changed, that are not shown by listings, or that wait for something.
 fn concerned_by(context: &Context, key: &ObjectKey, changes: &Changes) -> Concerned {
     let world = context.world();
-    let mut concerned = Vec::new();
-    for object in world.objects_of(key) {
-        let own = ObjectKey::of(&*object);
-        let Some((_, remembered)) = world.known(&own) else {
-            continue;
-        };
-        let waits = remembered.memory.failures > 0 || !remembered.questions.is_empty();
-        if waits || concern::touches(&object, changes) {
-            concerned.push((own, lane_of(&object)));
-        }
-    }
+    let waits = |known: &Known| {
+        known.remembered.as_ref().is_some_and(|remembered| {
+            remembered.memory.failures > 0 || !remembered.questions.is_empty()
+        })
+    };
+    let touched = |key: &ObjectKey, known: &Known| {
+        let object = known.held.object(key);
+        object.is_some_and(|object| concern::touches(&object, changes))
+    };
+    let concerned = world
+        .objects_of(key)
+        .filter(|(key, known)| waits(known) || !changes.is_empty() && touched(key, known));
     concerned
+        .map(|(key, known)| (key.clone(), known.held.lane))
+        .collect()
 }
 
 /// What became of an instance's status.

@@ -15,7 +15,8 @@ use super::instance;
 use super::leadership::Term;
 use super::queue::{Lane, ObjectKey};
 use super::reads::{Asker, Reading};
-use super::world::{Gathered, lane_of};
+use super::said::lane_of;
+use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
 use crate::cluster::secrets;
 use crate::domain::access::Question;
@@ -236,7 +237,7 @@ fn observe<T>(
         },
         rival: gathered.rival.as_deref(),
         instance,
-        secret: gathered.secret.as_deref(),
+        secret: gathered.secret.as_ref(),
         owners_live: gathered.owners_live,
         superseded: &gathered.superseded,
         knowledge: &knowledge,
@@ -291,7 +292,7 @@ async fn learn(
     let Some(connection) = learnt.connection.clone() else {
         return Ok(Learned::Something);
     };
-    let object = gathered.object.as_ref();
+    let object = &gathered.object;
     let asker = |key: &KeyName| Asker {
         namespace: object.metadata.namespace.as_deref().unwrap_or_default(),
         read_before: concern::used_before(object, key),

@@ -2,9 +2,10 @@
 //! operator itself wrote and the watch has not shown yet.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
-use super::news::is_newer;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+use super::held::{HeldSecret, is_newer};
 use super::queue::ObjectKey;
 use crate::domain::secret::SecretView;
 
@@ -20,7 +21,8 @@ pub struct Touched {
 /// The Secrets in view.
 #[derive(Debug, Default)]
 pub struct Secrets {
-    views: HashMap<ObjectKey, Arc<SecretView>>,
+    held: HashMap<ObjectKey, Box<HeldSecret>>,
+    /// Those that have another name than an object that owns them, by its UID.
     by_owner: HashMap<String, BTreeSet<ObjectKey>>,
     /// Those that the operator wrote while a listing is under way, which may lack them; nothing
     /// between listings.
@@ -30,14 +32,22 @@ pub struct Secrets {
 impl Secrets {
     /// A Secret, if it is in view.
     #[must_use]
-    pub fn get(&self, key: &ObjectKey) -> Option<&Arc<SecretView>> {
-        self.views.get(key)
+    pub fn get(&self, key: &ObjectKey) -> Option<SecretView> {
+        self.held.get(key)?.view(key)
     }
 
     /// The Secrets that an object owns.
-    pub fn owned_by(&self, uid: &str) -> impl Iterator<Item = (&ObjectKey, &Arc<SecretView>)> {
-        let keys = self.by_owner.get(uid).into_iter().flatten();
-        keys.filter_map(|key| Some((key, self.views.get(key)?)))
+    pub fn owned_by(
+        &self,
+        object: &ObjectKey,
+        uid: &str,
+    ) -> impl Iterator<Item = (ObjectKey, SecretView)> {
+        let namesake = self.get(object).filter(|view| view.is_owned_by(uid));
+        let others = self.by_owner.get(uid).into_iter().flatten();
+        let others = others.filter(|key| key.namespace == object.namespace);
+        let others = others.filter_map(|key| Some((key.clone(), self.get(key)?)));
+        let namesake = namesake.map(|view| (object.clone(), view));
+        namesake.into_iter().chain(others)
     }
 
     /// Takes in a Secret that a watch shows, or that the operator wrote itself; nothing, if what
@@ -49,9 +59,9 @@ impl Secrets {
         own_write: bool,
     ) -> Option<Touched> {
         let key = ObjectKey::new(namespace, &view.name);
-        let old = self.views.get(&key).cloned();
-        if old.as_ref().is_some_and(|old| {
-            old.uid == view.uid
+        let old = self.held.get(&key);
+        if old.is_some_and(|old| {
+            *old.uid == *view.uid
                 && !is_newer(Some(&view.resource_version), Some(&old.resource_version))
         }) {
             return None;
@@ -59,36 +69,36 @@ impl Secrets {
         if own_write && let Some(written) = &mut self.written_meanwhile {
             written.insert(key.clone());
         }
+        let old = old.and_then(|old| old.view(&key));
         if let Some(old) = &old {
             self.disown(&key, old);
         }
-        for owner in &view.owner_references {
+        for owner in others(&view) {
             let owned = self.by_owner.entry(owner.uid.clone()).or_default();
             owned.insert(key.clone());
         }
         let owners = owner_names(&view)
-            .chain(old.iter().flat_map(|old| owner_names(old)))
+            .chain(old.iter().flat_map(owner_names))
             .collect();
-        self.views.insert(key.clone(), Arc::new(view));
+        self.held
+            .insert(key.clone(), Box::new(HeldSecret::new(view)));
         Some(Touched { key, owners })
     }
 
     /// Takes in that a Secret is gone, or has lost the operator's mark; nothing, if the operator
     /// has made it anew since.
-    pub fn deleted(
-        &mut self,
-        key: &ObjectKey,
-        resource_version: Option<&String>,
-    ) -> Option<Touched> {
-        let old = self.views.get(key)?;
+    pub fn deleted(&mut self, key: &ObjectKey, resource_version: Option<&str>) -> Option<Touched> {
+        let old = self.held.get(key)?;
         if resource_version.is_some() && is_newer(Some(&old.resource_version), resource_version) {
             return None;
         }
-        let old = self.views.remove(key)?;
-        self.disown(key, &old);
+        let old = self.held.remove(key)?.view(key);
+        if let Some(old) = &old {
+            self.disown(key, old);
+        }
         Some(Touched {
             key: key.clone(),
-            owners: owner_names(&old).collect(),
+            owners: old.iter().flat_map(owner_names).collect(),
         })
     }
 
@@ -102,7 +112,7 @@ impl Secrets {
     pub fn listed(&mut self, listed: &HashSet<ObjectKey>) -> Vec<Touched> {
         let written = self.written_meanwhile.take().unwrap_or_default();
         let gone: Vec<ObjectKey> = self
-            .views
+            .held
             .keys()
             .filter(|key| !listed.contains(*key) && !written.contains(*key))
             .cloned()
@@ -113,7 +123,7 @@ impl Secrets {
     }
 
     fn disown(&mut self, key: &ObjectKey, view: &SecretView) {
-        for owner in &view.owner_references {
+        for owner in others(view) {
             if let Some(owned) = self.by_owner.get_mut(&owner.uid) {
                 owned.remove(key);
                 if owned.is_empty() {
@@ -122,6 +132,12 @@ impl Secrets {
             }
         }
     }
+}
+
+/// Owners that have another name than the Secret.
+fn others(view: &SecretView) -> impl Iterator<Item = &OwnerReference> {
+    let owners = view.owner_references.iter();
+    owners.filter(|owner| owner.name != view.name)
 }
 
 fn owner_names(view: &SecretView) -> impl Iterator<Item = String> {
@@ -158,9 +174,9 @@ mod tests {
     fn a_late_word_of_a_deletion_does_not_take_what_was_made_anew() {
         let mut secrets = Secrets::default();
         secrets.applied("n", view("u2", "9"), true);
-        assert_eq!(secrets.deleted(&key(), Some(&"8".to_owned())), None);
+        assert_eq!(secrets.deleted(&key(), Some("8")), None);
         assert!(secrets.get(&key()).is_some());
-        assert!(secrets.deleted(&key(), Some(&"10".to_owned())).is_some());
+        assert!(secrets.deleted(&key(), Some("10")).is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::{Stream, StreamExt};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 use tokio::task::JoinSet;
@@ -19,6 +19,7 @@ use super::world::NamespaceFacts;
 use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::cluster::watch::{self, Happened, Named};
 use crate::domain::secret::SecretView;
+use crate::domain::secret::metadata::SecretMetadata;
 
 /// Watches that must have shown their first listing before anything is decided.
 const WATCHES: usize = 4;
@@ -133,7 +134,7 @@ async fn keys(
 
 async fn secrets(
     context: Arc<Context>,
-    stream: impl Stream<Item = Happened<PartialObjectMeta<Secret>>>,
+    stream: impl Stream<Item = Happened<SecretMetadata>>,
     synced: Synced,
 ) {
     let mut stream = std::pin::pin!(stream);
@@ -146,16 +147,19 @@ async fn secrets(
                 continue;
             }
             Happened::Listed(secret) | Happened::Applied(secret) => {
-                let namespace = secret.namespace().unwrap_or_default();
-                let Some(view) = SecretView::from_metadata(secret.metadata) else {
+                let namespace = secret.namespace.clone().unwrap_or_default();
+                let Some(view) = SecretView::from_metadata(secret) else {
                     continue;
                 };
                 listed.note(&ObjectKey::new(&namespace, &view.name));
                 context.world().secret_applied(&namespace, view)
             }
             Happened::Deleted(secret) => {
-                let key = ObjectKey::of(&secret);
-                let version = secret.metadata.resource_version.as_ref();
+                let key = ObjectKey::new(
+                    secret.namespace.as_deref().unwrap_or_default(),
+                    secret.name.as_deref().unwrap_or_default(),
+                );
+                let version = secret.resource_version.as_deref();
                 context.world().secret_deleted(&key, version)
             }
             // Metadata has but one form.

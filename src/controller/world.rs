@@ -8,90 +8,33 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use serde_json::value::RawValue;
 
-use super::news::{asks_for_a_look, is_newer, same_uid};
+pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
+use super::held::{Held, is_newer};
 use super::queue::{Lane, ObjectKey};
+use super::said::Said;
 use super::secrets::{Secrets, Touched};
-use crate::api::{KeyProtectInstance, KeyProtectKey, KeyProtectKeyStatus};
-use crate::domain::access::Question;
+use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::domain::concern;
-use crate::domain::look::observed::Memory;
 use crate::domain::look::request;
 use crate::domain::secret::{self, SecretView};
 
-/// A namespace, as far as decisions need it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NamespaceFacts {
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Whether it is being deleted.
-    pub terminating: bool,
-}
-
-/// What is remembered of an object between looks.
-#[derive(Clone, Debug)]
-pub struct Remembered {
-    /// What the decisions remember.
-    pub memory: Memory,
-    /// Since when it waits for a listing that may show its key.
-    pub missed_at: Option<Timestamp>,
-    /// Single reads that the object needed last time.
-    pub questions: Vec<Question>,
-    /// Nothing is done before this but for a change of the object itself.
-    pub not_before: Timestamp,
-    /// How often in a row its status could not be written.
-    pub unwritten: u32,
-}
-
-impl Remembered {
-    fn nothing(started: Timestamp) -> Self {
-        Self {
-            memory: Memory::new(started),
-            missed_at: None,
-            questions: Vec::new(),
-            not_before: Timestamp::MIN,
-            unwritten: 0,
-        }
-    }
-}
-
-/// Everything about one object, at one moment.
-#[derive(Clone, Debug)]
-pub struct Gathered {
-    /// The object.
-    pub object: Arc<KeyProtectKey>,
-    /// The name of an older object with the same target.
-    pub rival: Option<String>,
-    /// Its namespace.
-    pub namespace: Arc<NamespaceFacts>,
-    /// The instance that it names.
-    pub instance: Option<Arc<KeyProtectInstance>>,
-    /// Its target, if in view.
-    pub secret: Option<Arc<SecretView>>,
-    /// Whether every other KeyProtectKey that the target names as owner is alive.
-    pub owners_live: bool,
-    /// Other Secrets that it owns.
-    pub superseded: Vec<SecretView>,
-    /// What is remembered.
-    pub remembered: Remembered,
-}
-
 /// An object that is to be looked at, and in which lane.
 pub type Concerned = Vec<(ObjectKey, Lane)>;
-
-type Age = (Option<Timestamp>, String, String);
 
 /// What the watches have shown.
 #[derive(Debug)]
 pub struct World {
     default_instance: (String, String),
     started: Timestamp,
-    keys: HashMap<ObjectKey, Arc<KeyProtectKey>>,
-    remembered: HashMap<ObjectKey, Remembered>,
+    keys: HashMap<ObjectKey, Box<Known>>,
     /// Statuses that are being written: the watch may show them before the write is answered.
-    in_writing: HashMap<ObjectKey, KeyProtectKeyStatus>,
-    by_target: HashMap<ObjectKey, BTreeSet<Age>>,
-    by_instance: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    in_writing: HashMap<ObjectKey, Box<RawValue>>,
+    /// Names of the objects whose target has another name than they have, by target.
+    by_target: HashMap<ObjectKey, Vec<String>>,
+    /// The instances that objects mean.
+    meant: HashSet<Arc<ObjectKey>>,
     /// How many objects name a key of an instance, by a hash of both.
     naming: HashMap<u64, u32>,
     hasher: RandomState,
@@ -108,10 +51,9 @@ impl World {
             default_instance,
             started,
             keys: HashMap::new(),
-            remembered: HashMap::new(),
             in_writing: HashMap::new(),
             by_target: HashMap::new(),
-            by_instance: HashMap::new(),
+            meant: HashSet::new(),
             naming: HashMap::new(),
             hasher: RandomState::new(),
             instances: HashMap::new(),
@@ -123,78 +65,73 @@ impl World {
     /// Gathers everything about an object; nothing, if it is gone.
     #[must_use]
     pub fn gather(&self, key: &ObjectKey) -> Option<Gathered> {
-        let object = Arc::clone(self.keys.get(key)?);
-        let target = target_of(&object);
-        let uid = object.metadata.uid.clone().unwrap_or_default();
-        let rival = self
-            .by_target
-            .get(&target)
-            .and_then(BTreeSet::first)
-            .filter(|(_, oldest, _)| *oldest != uid)
-            .map(|(_, _, name)| name.clone());
+        let known = self.keys.get(key)?;
+        let held = &known.held;
+        let target = held.target_key(key);
+        let oldest = self
+            .wanting(&target)
+            .min_by(|(_, a), (_, b)| a.held.age().cmp(&b.held.age()));
+        let rival = oldest
+            .filter(|(_, oldest)| oldest.held.uid != held.uid)
+            .map(|(oldest, _)| oldest.name.clone());
         let superseded = self
             .secrets
-            .owned_by(&uid)
-            .filter(|(secret, _)| **secret != target && secret.namespace == key.namespace)
-            .filter(|(_, view)| !view.deleting)
-            .map(|(_, view)| SecretView::clone(view))
+            .owned_by(key, &held.uid)
+            .filter(|(secret, view)| *secret != target && !view.deleting)
+            .map(|(_, view)| view)
             .collect();
-        let instance = self.instance_key(&object);
+        let secret = self.secrets.get(&target);
         Some(Gathered {
             rival,
-            namespace: self
-                .namespaces
-                .get(&key.namespace)
-                .cloned()
-                .unwrap_or_default(),
-            instance: self.instances.get(&instance).cloned(),
-            owners_live: self.owners_live(&target, &uid),
-            secret: self.secrets.get(&target).cloned(),
+            namespace: self.namespace(&key.namespace),
+            instance: self.instances.get(&*held.instance).cloned(),
+            owners_live: secret
+                .as_ref()
+                .is_some_and(|secret| self.owners_live(secret, key, &held.uid)),
+            secret,
             superseded,
-            remembered: self.remembered(key),
-            object,
+            remembered: self.remembered(known),
+            object: held.object(key)?,
         })
     }
 
     /// Whether every other KeyProtectKey that a Secret names as owner is alive and not being
     /// deleted.
-    fn owners_live(&self, target: &ObjectKey, uid: &str) -> bool {
-        let Some(secret) = self.secrets.get(target) else {
-            return false;
-        };
+    fn owners_live(&self, secret: &SecretView, object: &ObjectKey, uid: &str) -> bool {
         let owners = secret.owner_references.iter();
         let mut others = owners.filter(|owner| secret::is_key(owner) && owner.uid != uid);
         others.all(|owner| {
-            let key = ObjectKey::new(&target.namespace, &owner.name);
-            self.keys.get(&key).is_some_and(|object| {
-                object.metadata.uid.as_ref() == Some(&owner.uid)
-                    && object.metadata.deletion_timestamp.is_none()
-            })
+            let key = ObjectKey::new(&object.namespace, &owner.name);
+            self.keys
+                .get(&key)
+                .is_some_and(|known| *known.held.uid == *owner.uid && !known.held.is_leaving())
         })
     }
 
-    fn remembered(&self, key: &ObjectKey) -> Remembered {
-        self.remembered
-            .get(key)
-            .cloned()
-            .unwrap_or_else(|| Remembered::nothing(self.started))
+    /// What is remembered of an object.
+    #[must_use]
+    pub fn remembered(&self, known: &Known) -> Remembered {
+        known
+            .remembered
+            .as_deref()
+            .map_or_else(|| Remembered::nothing(self.started), Remembered::clone)
     }
 
     /// Remembers something of an object, unless it is gone or another of its name is there.
     pub fn remember(&mut self, key: &ObjectKey, uid: Option<&str>, remembered: Remembered) {
-        if self
-            .keys
-            .get(key)
-            .is_some_and(|object| object.metadata.uid.as_deref() == uid)
+        if let Some(known) = self.keys.get_mut(key)
+            && uid == Some(&*known.held.uid)
         {
-            self.remembered.insert(key.clone(), remembered);
+            known.remembered = Some(Box::new(remembered));
         }
     }
 
     /// Forgets what is remembered of looks and writes of before, as if the operator started now.
     pub fn forget_looks(&mut self, now: Timestamp) {
         self.started = now;
-        self.remembered.clear();
+        for known in self.keys.values_mut() {
+            known.remembered = None;
+        }
         self.in_writing.clear();
     }
 
@@ -202,7 +139,7 @@ impl World {
     #[must_use]
     pub fn everything(&self) -> Concerned {
         let keys = self.keys.iter();
-        keys.map(|(key, object)| (key.clone(), lane_of(object)))
+        keys.map(|(key, known)| (key.clone(), known.held.lane))
             .collect()
     }
 
@@ -216,23 +153,25 @@ impl World {
     /// The instance that an object means, whether or not the object is in view.
     #[must_use]
     pub fn instance_of(&self, key: &ObjectKey) -> ObjectKey {
-        let object = self.keys.get(key);
-        object.map_or_else(
+        self.keys.get(key).map_or_else(
             || ObjectKey::new("", ""),
-            |object| self.instance_key(object),
+            |known| ObjectKey::clone(&known.held.instance),
         )
     }
 
     /// The objects that mean an instance.
-    #[must_use]
-    pub fn objects_of(&self, instance: &ObjectKey) -> Vec<Arc<KeyProtectKey>> {
-        let keys = self.by_instance.get(instance).into_iter().flatten();
-        keys.filter_map(|key| self.keys.get(key)).cloned().collect()
+    pub fn objects_of(&self, instance: &ObjectKey) -> impl Iterator<Item = (&ObjectKey, &Known)> {
+        let meant = self.meant.get(instance);
+        let all = meant.into_iter().flat_map(|meant| {
+            let keys = self.keys.iter();
+            keys.filter(|(_, known)| Arc::ptr_eq(&known.held.instance, meant))
+        });
+        all.map(|(key, known)| (key, &**known))
     }
 
     /// Every instance that an object means, whether or not it is there.
     pub fn meant(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.by_instance.keys()
+        self.meant.iter().map(|key| &**key)
     }
 
     /// Every instance.
@@ -267,46 +206,48 @@ impl World {
         self.instances.get(key).cloned()
     }
 
-    /// What is remembered of an object, and the object.
+    /// An object, and what is remembered of it.
     #[must_use]
-    pub fn known(&self, key: &ObjectKey) -> Option<(Arc<KeyProtectKey>, Remembered)> {
-        Some((Arc::clone(self.keys.get(key)?), self.remembered(key)))
+    pub fn known(&self, key: &ObjectKey) -> Option<&Known> {
+        self.keys.get(key).map(|known| &**known)
     }
 
     /// Takes in an object that a watch shows.
     pub fn key_applied(&mut self, object: KeyProtectKey) -> Concerned {
         let key = ObjectKey::of(&object);
-        let old = self.keys.get(&key).cloned();
-        if let Some(old) = &old
-            && same_uid(old, &object)
+        let old = self.keys.get(&key).map(|known| &known.held);
+        let same = old.filter(|old| object.metadata.uid.as_deref() == Some(&*old.uid));
+        if let Some(same) = same
             && !is_newer(
-                object.metadata.resource_version.as_ref(),
-                old.metadata.resource_version.as_ref(),
+                object.metadata.resource_version.as_deref(),
+                Some(&same.resource_version),
             )
         {
             return Vec::new();
         }
+        let instance = self.one_of(self.instance_key(&object));
+        let named = self.hashes(&object).into_iter().collect();
+        let held = Held::new(object, instance, named);
         let mut concerned = Vec::new();
-        let fresh = old.as_ref().is_none_or(|old| !same_uid(old, &object));
-        if fresh {
-            self.remembered
-                .insert(key.clone(), Remembered::nothing(self.started));
+        let old = self.keys.remove(&key);
+        let in_writing = self.in_writing.get(&key).map(|status| &**status);
+        let same = old.as_ref().filter(|old| old.held.uid == held.uid);
+        let news = same.is_none_or(|old| held.is_news(&old.held, in_writing));
+        if news {
+            concerned.push((key.clone(), held.lane));
         }
-        if fresh
-            || old
-                .as_deref()
-                .is_some_and(|old| asks_for_a_look(old, &object, self.in_writing.get(&key)))
-        {
-            if let Some(remembered) = self.remembered.get_mut(&key) {
-                remembered.not_before = Timestamp::MIN;
+        let mut remembered = None;
+        if let Some(old) = old {
+            concerned.extend(self.unlink(&key, &old.held));
+            if old.held.uid == held.uid {
+                remembered = old.remembered;
             }
-            concerned.push((key.clone(), lane_of(&object)));
         }
-        if let Some(old) = &old {
-            concerned.extend(self.unlink(&key, old));
+        if let Some(remembered) = remembered.as_mut().filter(|_| news) {
+            remembered.not_before = Timestamp::MIN;
         }
-        concerned.extend(self.link(&key, &object));
-        self.keys.insert(key, Arc::new(object));
+        concerned.extend(self.link(&key, &held));
+        self.keys.insert(key, Box::new(Known { held, remembered }));
         concerned
     }
 
@@ -315,8 +256,7 @@ impl World {
         let Some(old) = self.keys.remove(key) else {
             return Vec::new();
         };
-        self.remembered.remove(key);
-        self.unlink(key, &old)
+        self.unlink(key, &old.held)
     }
 
     /// Takes in that a listing of objects is complete: the others are gone.
@@ -330,9 +270,9 @@ impl World {
         gone.iter().flat_map(|key| self.key_deleted(key)).collect()
     }
 
-    /// Notes the status that the operator is about to write, as the API server will show it: its
-    /// echo in the watch is no news, also where it comes before the answer.
-    pub fn status_in_writing(&mut self, key: &ObjectKey, status: KeyProtectKeyStatus) {
+    /// Notes the status that the operator is about to write: its echo in the watch is no news, also
+    /// where it comes before the answer.
+    pub fn status_in_writing(&mut self, key: &ObjectKey, status: Box<RawValue>) {
         self.in_writing.insert(key.clone(), status);
     }
 
@@ -341,70 +281,98 @@ impl World {
         self.in_writing.remove(key);
     }
 
-    /// Takes in the object with the status that the operator itself wrote, unless the watch has
-    /// shown a newer one meanwhile.
-    pub fn status_written(&mut self, object: KeyProtectKey) {
-        let key = ObjectKey::of(&object);
-        self.in_writing.remove(&key);
-        let version = object.metadata.resource_version.as_ref();
-        if self.keys.get(&key).is_some_and(|known| {
-            same_uid(known, &object) && is_newer(version, known.metadata.resource_version.as_ref())
-        }) {
-            self.keys.insert(key, Arc::new(object));
+    /// Takes in that the status was written that the operator wrote to an object, and which version
+    /// that made, unless the watch has shown a newer one meanwhile.
+    pub fn status_written(
+        &mut self,
+        key: &ObjectKey,
+        uid: Option<&str>,
+        version: Option<&str>,
+        said: Said,
+    ) {
+        let Some(status) = self.in_writing.remove(key) else {
+            return;
+        };
+        if let Some(known) = self.keys.get_mut(key)
+            && uid == Some(&*known.held.uid)
+            && is_newer(version, Some(&known.held.resource_version))
+        {
+            known
+                .held
+                .written(version.unwrap_or_default(), status, said);
         }
     }
 
-    fn link(&mut self, key: &ObjectKey, object: &KeyProtectKey) -> Concerned {
-        let target = target_of(object);
-        let line = self.by_target.entry(target.clone()).or_default();
-        line.insert(age_of(object));
-        let rivals = line.len() > 1;
-        for hash in self.hashes(object) {
-            *self.naming.entry(hash).or_default() += 1;
+    /// One value for all objects that mean the same instance.
+    fn one_of(&mut self, instance: ObjectKey) -> Arc<ObjectKey> {
+        if let Some(meant) = self.meant.get(&instance) {
+            return Arc::clone(meant);
         }
-        self.by_instance
-            .entry(self.instance_key(object))
-            .or_default()
-            .insert(key.clone());
-        if rivals {
-            self.with_target(&target, key)
-        } else {
-            Vec::new()
-        }
+        let meant = Arc::new(instance);
+        self.meant.insert(Arc::clone(&meant));
+        meant
     }
 
-    fn unlink(&mut self, key: &ObjectKey, object: &KeyProtectKey) -> Concerned {
-        let target = target_of(object);
-        if let Some(line) = self.by_target.get_mut(&target) {
-            line.remove(&age_of(object));
-            if line.is_empty() {
+    /// Takes note of an object that is not held yet; returns who else wants its target.
+    fn link(&mut self, key: &ObjectKey, held: &Held) -> Concerned {
+        let target = held.target_key(key);
+        let others = self.concern(&target);
+        if held.target.is_some() {
+            self.by_target
+                .entry(target)
+                .or_default()
+                .push(key.name.clone());
+        }
+        for hash in &held.named {
+            *self.naming.entry(*hash).or_default() += 1;
+        }
+        others
+    }
+
+    /// Takes note that an object is not held any more; returns who else wants its target.
+    fn unlink(&mut self, key: &ObjectKey, held: &Held) -> Concerned {
+        let target = held.target_key(key);
+        if held.target.is_some()
+            && let Some(names) = self.by_target.get_mut(&target)
+        {
+            names.retain(|name| *name != key.name);
+            if names.is_empty() {
                 self.by_target.remove(&target);
             }
         }
-        for hash in self.hashes(object) {
-            if let Some(count) = self.naming.get_mut(&hash) {
+        // The object's own, and the set's.
+        if Arc::strong_count(&held.instance) == 2 {
+            self.meant.remove(&held.instance);
+        }
+        for hash in &held.named {
+            if let Some(count) = self.naming.get_mut(hash) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {
-                    self.naming.remove(&hash);
+                    self.naming.remove(hash);
                 }
             }
         }
-        let instance = self.instance_key(object);
-        if let Some(objects) = self.by_instance.get_mut(&instance) {
-            objects.remove(key);
-            if objects.is_empty() {
-                self.by_instance.remove(&instance);
-            }
-        }
-        self.with_target(&target, key)
+        self.concern(&target)
     }
 
-    fn with_target(&self, target: &ObjectKey, but: &ObjectKey) -> Concerned {
-        let line = self.by_target.get(target).into_iter().flatten();
-        line.map(|(_, _, name)| ObjectKey::new(&target.namespace, name))
-            .filter(|key| key != but)
-            .filter_map(|key| Some((lane_of(self.keys.get(&key)?), key)))
-            .map(|(lane, key)| (key, lane))
+    /// The objects that want a target.
+    fn wanting(&self, target: &ObjectKey) -> impl Iterator<Item = (&ObjectKey, &Known)> {
+        let namesake = self.keys.get_key_value(target);
+        let others = self.by_target.get(target).into_iter().flatten();
+        let others = others.filter_map(|name| {
+            self.keys
+                .get_key_value(&ObjectKey::new(&target.namespace, name))
+        });
+        namesake
+            .filter(|(_, known)| known.held.target.is_none())
+            .into_iter()
+            .chain(others)
+            .map(|(key, known)| (key, &**known))
+    }
+
+    fn concern(&self, target: &ObjectKey) -> Concerned {
+        self.wanting(target)
+            .map(|(key, known)| (key.clone(), known.held.lane))
             .collect()
     }
 
@@ -420,7 +388,7 @@ impl World {
     }
 
     /// Takes in that a Secret is gone, or has lost the operator's mark.
-    pub fn secret_deleted(&mut self, key: &ObjectKey, version: Option<&String>) -> Concerned {
+    pub fn secret_deleted(&mut self, key: &ObjectKey, version: Option<&str>) -> Concerned {
         let touched = self.secrets.deleted(key, version);
         self.concerned_by(touched)
     }
@@ -438,23 +406,17 @@ impl World {
 
     /// Objects whose target a Secret is, and objects that own it.
     fn concerned_by(&self, touched: impl IntoIterator<Item = Touched>) -> Concerned {
-        let mut concerned = Concerned::new();
+        let mut concerned = BTreeMap::new();
         for Touched { key, owners } in touched {
-            let line = self.by_target.get(&key).into_iter().flatten();
-            let names: BTreeSet<String> = line
-                .map(|(_, _, name)| name.clone())
-                .chain(owners)
-                .collect();
-            let objects = names
-                .into_iter()
-                .map(|name| ObjectKey::new(&key.namespace, &name));
+            concerned.extend(self.concern(&key));
+            let owners = owners
+                .iter()
+                .map(|name| ObjectKey::new(&key.namespace, name));
             concerned.extend(
-                objects
-                    .filter_map(|key| Some((lane_of(self.keys.get(&key)?), key)))
-                    .map(|(lane, key)| (key, lane)),
+                owners.filter_map(|key| self.keys.get(&key).map(|known| (key, known.held.lane))),
             );
         }
-        concerned
+        concerned.into_iter().collect()
     }
 
     /// Takes in an instance that a watch shows; returns the objects that mean it, if what it says
@@ -494,8 +456,8 @@ impl World {
     /// Every object that means an instance.
     #[must_use]
     pub fn meaning(&self, instance: &ObjectKey) -> Concerned {
-        let keys = self.by_instance.get(instance).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), lane_of(self.keys.get(key)?))))
+        self.objects_of(instance)
+            .map(|(key, known)| (key.clone(), known.held.lane))
             .collect()
     }
 
@@ -504,7 +466,8 @@ impl World {
     pub fn release(&mut self, instance: &ObjectKey) -> Concerned {
         let mut concerned = self.meaning(instance);
         concerned.retain(|(key, _)| {
-            let remembered = self.remembered.get_mut(key);
+            let known = self.keys.get_mut(key);
+            let remembered = known.and_then(|known| known.remembered.as_mut());
             remembered.is_some_and(|remembered| {
                 remembered.memory.release();
                 remembered.memory.failures > 0
@@ -522,7 +485,7 @@ impl World {
             return Vec::new();
         }
         let keys = self.keys.iter().filter(|(key, _)| key.namespace == name);
-        keys.map(|(key, object)| (key.clone(), lane_of(object)))
+        keys.map(|(key, known)| (key.clone(), known.held.lane))
             .collect()
     }
 
@@ -536,34 +499,4 @@ impl World {
         self.namespaces
             .retain(|name, _| listed.contains(&ObjectKey::new("", name)));
     }
-}
-
-fn target_of(object: &KeyProtectKey) -> ObjectKey {
-    ObjectKey::new(
-        &object.namespace().unwrap_or_default(),
-        request::target_name(object),
-    )
-}
-
-fn age_of(object: &KeyProtectKey) -> Age {
-    let created = object
-        .metadata
-        .creation_timestamp
-        .as_ref()
-        .map(|time| time.0);
-    (
-        created,
-        object.metadata.uid.clone().unwrap_or_default(),
-        object.name_any(),
-    )
-}
-
-/// Objects that never synced go first.
-#[must_use]
-pub fn lane_of(object: &KeyProtectKey) -> Lane {
-    let synced = object
-        .status
-        .as_ref()
-        .is_some_and(|status| status.secret.is_some());
-    if synced { Lane::Routine } else { Lane::First }
 }

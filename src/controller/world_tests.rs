@@ -1,8 +1,12 @@
 use serde_json::json;
 
+use serde_json::value::RawValue;
+
+use super::held::text;
 use super::queue::ObjectKey;
+use super::said::Said;
 use super::world::World;
-use crate::api::{KeyProtectKey, KeyProtectKeyStatus};
+use crate::api::KeyProtectKey;
 
 fn object(version: u32, generation: i64, answered: Option<&str>) -> KeyProtectKey {
     serde_json::from_value(json!({
@@ -16,8 +20,12 @@ fn object(version: u32, generation: i64, answered: Option<&str>) -> KeyProtectKe
     .unwrap()
 }
 
-fn status(answered: &str) -> KeyProtectKeyStatus {
-    object(0, 1, Some(answered)).status.unwrap()
+fn status(answered: &str) -> Box<RawValue> {
+    text(&object(0, 1, Some(answered)).status)
+}
+
+fn written(world: &mut World, version: &str) {
+    world.status_written(&key(), Some("u"), Some(version), Said::of(None));
 }
 
 fn world_with(object: KeyProtectKey) -> World {
@@ -37,8 +45,8 @@ fn the_answer_to_a_status_write_does_not_hide_a_change_that_the_watch_showed_bef
     world.status_in_writing(&key(), status("a"));
     assert!(world.key_applied(object(2, 1, Some("a"))).is_empty());
     assert_eq!(world.key_applied(object(3, 2, Some("a"))).len(), 1);
-    world.status_written(object(2, 1, Some("a")));
-    let (known, _) = world.known(&key()).unwrap();
+    written(&mut world, "2");
+    let known = world.known(&key()).unwrap().held.object(&key()).unwrap();
     assert_eq!(known.metadata.generation, Some(2));
 }
 
@@ -46,11 +54,11 @@ fn the_answer_to_a_status_write_does_not_hide_a_change_that_the_watch_showed_bef
 fn an_own_status_is_no_news_whichever_comes_first_the_answer_or_its_echo() {
     let mut world = world_with(object(1, 1, None));
     world.status_in_writing(&key(), status("a"));
-    world.status_written(object(2, 1, Some("a")));
+    written(&mut world, "2");
     assert!(world.key_applied(object(2, 1, Some("a"))).is_empty());
     world.status_in_writing(&key(), status("b"));
     assert!(world.key_applied(object(3, 1, Some("b"))).is_empty());
-    world.status_written(object(3, 1, Some("b")));
+    written(&mut world, "3");
     // What somebody else writes there is.
     assert_eq!(world.key_applied(object(4, 1, Some("forged"))).len(), 1);
 }

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-/// The shortest that there is: hand-overs are what is looked for.
-const LEASE: &str = "3s";
+use crate::schedule::LEASE;
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,8 +92,9 @@ impl Operator {
             ])
             .args(["--fence", "off"])
             .args(["--pod-name", pod, "--pod-uid", &format!("uid-of-{pod}")])
-            .args(["--lease-duration", LEASE])
+            .args(["--lease-duration", &format!("{LEASE}s")])
             .args(["--health-address", "127.0.0.1:0"])
+            .args(["--metrics-address", "127.0.0.1:0"])
             .args(["--log", "info,key_protect_operator=debug"])
             .env("KUBECONFIG", &self.settings.kubeconfig)
             .stdin(Stdio::null())

@@ -23,7 +23,7 @@ use crate::trouble;
 const BY_ITSELF: Duration = Duration::from_secs(4);
 /// How long it may take then: forced syncs of one object are ten seconds apart, calls that hang
 /// end after half a minute, and the garbage collector has its own pace.
-const FORCED: Duration = Duration::from_secs(60);
+const FORCED: Duration = Duration::from_secs(90);
 /// Files that the operator may hold at a rest beside its connections, and threads.
 const FILES: usize = 24;
 const THREADS: usize = 24;
@@ -355,7 +355,9 @@ impl Run {
             story.push_str(&self.tell(which));
         }
         for (nth, log) in stage.logs().iter().enumerate() {
-            writeln!(story, "the end of the log of replica {nth}:").expect("text");
+            let ended = stage.replicas(Who::All)[nth].process().has_ended();
+            let is = if ended { "ended" } else { "running" };
+            writeln!(story, "the end of the log of replica {nth} ({is}):").expect("text");
             let lines: Vec<&str> = log.lines().rev().take(40).collect();
             for line in lines.into_iter().rev() {
                 writeln!(story, "  {line}").expect("text");

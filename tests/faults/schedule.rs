@@ -16,6 +16,11 @@ pub(crate) const NAMESPACES: [&str; 3] = ["team-a", "team-b", "team-c"];
 pub(crate) const SLOTS: usize = 15;
 /// Secrets of other people that some objects name as their target.
 pub(crate) const FOREIGN: [&str; 2] = ["theirs-0", "theirs-1"];
+/// Seconds that a Lease lasts. Short, since hand-overs are what is looked for; but a machine that is
+/// busy with other things must still be able to renew it.
+pub(crate) const LEASE: u64 = 6;
+/// How long a leader must be away, in milliseconds, so that another one leads.
+const MISSED: u64 = LEASE * 1_000 + 500;
 /// How long things go wrong in a round, in milliseconds.
 const ROUND: u64 = 2_500;
 /// Troubles in a round, each for so long: first some with tokens, then some with keys.
@@ -172,8 +177,8 @@ pub(crate) fn round(seed: u64, number: u64) -> Round {
     }
     let killed = chance.between(TROUBLE * (TOKENS + 1), ROUND);
     // Also for longer than a Lease lasts, so that the other one leads.
-    let away = if chance.percent(25) {
-        chance.between(2_500, 4_500)
+    let away = if chance.percent(15) {
+        chance.between(MISSED, MISSED + 1_500)
     } else {
         chance.below(400)
     };
@@ -230,7 +235,7 @@ fn upset(seed: u64, number: u64, chance: &mut Chance) -> Option<(Lane, Act)> {
         // A leader that wakes late, when another one leads, and one that nobody has missed.
         7 => (
             Lane::Operator,
-            Act::Pause(Who::Leader, chance.between(3_200, 4_500)),
+            Act::Pause(Who::Leader, chance.between(MISSED, MISSED + 1_500)),
         ),
         8 => (
             Lane::Operator,
@@ -263,7 +268,7 @@ fn people(chance: &mut Chance, rolled_back: bool) -> Act {
         25..30 => Act::Disown(slot),
         30..50 => Act::MoveAlias(instance, alias(chance)),
         50..56 => Act::AliasGap(instance, alias(chance), span),
-        56..62 => Act::Renew(instance, *chance.pick(&NAMES)),
+        56..62 => Act::Renew(instance, one(chance, &NAMES)),
         62..66 => Act::Blink(instance, alias(chance), span),
         66..70 => Act::RotateApiKey(instance),
         70..72 => Act::Release(slot),
@@ -276,11 +281,16 @@ fn people(chance: &mut Chance, rolled_back: bool) -> Act {
     }
 }
 
+fn one(chance: &mut Chance, of: &[&'static str]) -> &'static str {
+    let one: &&'static str = chance.pick(of);
+    one
+}
+
 fn alias(chance: &mut Chance) -> &'static str {
     if chance.percent(30) {
-        *chance.pick(&OWN)
+        one(chance, &OWN)
     } else {
-        *chance.pick(&ALIASES)
+        one(chance, &ALIASES)
     }
 }
 
@@ -377,7 +387,7 @@ mod tests {
                 |act: &Act| *act == Act::Cut,
                 |act: &Act| matches!(act, Act::StopApiServer(_)),
                 |act: &Act| matches!(act, Act::Partition(..)),
-                |act: &Act| matches!(act, Act::Pause(_, span) if *span > 3_000),
+                |act: &Act| matches!(act, Act::Pause(_, span) if *span >= MISSED),
                 |act: &Act| matches!(act, Act::Roll(_)),
                 |act: &Act| matches!(act, Act::RecreateNamespace(_)),
             ] {

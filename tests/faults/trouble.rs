@@ -84,7 +84,7 @@ impl Service {
     pub(crate) fn begin(&self, trouble: &str, chance: &mut Chance) {
         let one = usize::try_from(chance.below(INSTANCES.len() as u64)).expect("an index");
         if let Some(effect) = effect(trouble, chance) {
-            return self.strike(trouble, &READS, effect, chance);
+            return self.strike(trouble, &READS, &effect, chance);
         }
         if let Some(effect) = effect_on_iam(trouble, chance) {
             let always = json!({"match": {"operation": "token"}, "effect": effect});
@@ -108,11 +108,11 @@ impl Service {
         match trouble {
             "no-key" => {
                 let none = json!({"metadata": {"collectionTotal": 0}, "resources": []});
-                self.strike(trouble, &get, raw(&none), chance);
+                self.strike(trouble, &get, &raw(&none), chance);
             }
             "other-key" => {
                 let other = self.other_key(one);
-                self.strike(trouble, &get, raw(&other), chance);
+                self.strike(trouble, &get, &raw(&other), chance);
             }
             "list-refused" => {
                 let fault = json!({"match": {"operation": "list"}, "effect": {"status": 401}});
@@ -132,7 +132,7 @@ impl Service {
         }
     }
 
-    fn strike(&self, name: &str, operations: &[&str], effect: Value, chance: &mut Chance) {
+    fn strike(&self, name: &str, operations: &[&str], effect: &Value, chance: &mut Chance) {
         let probability = [0.3, 0.6, 1.0, 1.0];
         let fault = json!({
             "match": {"operation": operations},

@@ -130,7 +130,7 @@ fn key_bytes_are_opened_in_known_places_only() {
         // Rendering, and the write of a Secret.
         "src/domain/secret/render/mod.rs",
         "src/domain/secret/render/types.rs",
-        "src/cluster/secrets.rs",
+        "src/cluster/protobuf.rs",
         // The type itself.
         "src/domain/service/material.rs",
     ];

@@ -21,6 +21,7 @@ mod keyprotect_raw;
 mod keyprotect_refusals;
 mod main_job;
 mod manifests;
+mod memory;
 mod metrics;
 mod replicas;
 mod rows_access;

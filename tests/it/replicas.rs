@@ -177,9 +177,12 @@ fn until_lease(stage: &Stage, what: &str, holds: impl Fn(&Lease) -> bool) -> Lea
     }
 }
 
+/// A Secret's name, and its data in one of its versions.
+type Version = (String, BTreeMap<String, Vec<u8>>);
+
 /// Every version of the Secrets in a namespace, as a watch shows them.
 #[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<(String, BTreeMap<String, Vec<u8>>)>>>);
+struct Recorder(Arc<Mutex<Vec<Version>>>);
 
 impl Recorder {
     fn start(scene: &Scene) -> Self {
@@ -222,10 +225,8 @@ fn one_replica_leads_and_another_asks_nothing_and_writes_nothing_until_it_takes_
     let stage = turn.stage;
     let scene = stage.scene("standby");
     scene.alias("orders-db", "payload");
-    let begun = Instant::now();
     let first = Replica::start(stage, "first", LONG);
     first.until_leading();
-    println!("alone, it leads {:?} after its start", begun.elapsed());
     let second = Replica::start(stage, "second", LONG);
     eventually("it stands by", || second.log().contains("stands by"));
     scene.until_instance("Ready", "Available");
@@ -273,7 +274,6 @@ fn one_replica_leads_and_another_asks_nothing_and_writes_nothing_until_it_takes_
     first.signal("TERM");
     second.until_leading();
     let took = told.elapsed();
-    println!("hand-over with a look that hangs: {took:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
     scene.heal();
     scene.until_synced("hangs");
@@ -290,7 +290,6 @@ fn one_replica_leads_and_another_asks_nothing_and_writes_nothing_until_it_takes_
     second.signal("TERM");
     let lease = third.until_leading();
     let took = told.elapsed();
-    println!("hand-over: {took:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert!(transitions(&lease) >= 2);
     second.stop();
@@ -314,7 +313,6 @@ fn after_a_crash_another_replica_leads_within_the_lease() {
     first.kill();
     second.until_leading();
     let took = killed.elapsed();
-    println!("after a crash, with a lease of {SHORT} s: {took:?}");
     // Counted from the last renewal, which was a moment before, and never before the leader's own
     // deadline.
     assert!(took > Duration::from_secs(SHORT / 2), "{took:?}");
@@ -342,7 +340,6 @@ fn a_container_that_is_restarted_in_its_pod_leads_on_at_once() {
         holder(lease) == again.identity() && acquired(lease) > acquired(&before)
     });
     let took = begun.elapsed();
-    println!("the same Pod leads {took:?} after the start of its container");
     assert!(took < Duration::from_secs(LONG - 5), "{took:?}");
     assert_eq!(transitions(&after), transitions(&before));
     again.stop();

@@ -2,39 +2,47 @@
 //! whose it is, and whether it is what the operator made.
 
 pub mod body;
+pub mod metadata;
 pub mod record;
 pub mod render;
 pub mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
-    ManagedFieldsEntry, ObjectMeta, OwnerReference,
-};
-use serde_json::Value;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use serde::{Deserialize, Serialize};
 
 use crate::api;
 use crate::api::key::KeyProtectKeyStatus;
+use metadata::{Managed, SecretMetadata};
 
 /// An annotation that `kubectl apply` leaves behind, with the payload of then.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// A Secret's metadata, reduced to what planning reads.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct SecretView {
     /// Its name.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Its UID.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub uid: String,
     /// Its resourceVersion.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub resource_version: String,
     /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Its annotations, without the one that `kubectl apply` leaves behind.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Its owner references.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub owner_references: Vec<OwnerReference>,
     /// Its finalizers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub finalizers: Vec<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
@@ -43,24 +51,29 @@ pub struct SecretView {
 }
 
 /// Field ownership, from managedFields, reduced to one verdict for each thing that matters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct FieldOwnership {
     /// Entries whose last writer was the operator.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub entries: BTreeSet<String>,
     /// Entries that somebody else wrote last, and the operator does not own beside them.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub foreign_entries: BTreeSet<String>,
     /// Labels whose last writer was the operator.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub labels: BTreeSet<String>,
     /// Annotations whose last writer was the operator.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub annotations: BTreeSet<String>,
 }
 
 impl SecretView {
     /// Reduces a Secret's metadata; `None` where the API server left name, UID or version out.
     #[must_use]
-    pub fn from_metadata(metadata: ObjectMeta) -> Option<Self> {
+    pub fn from_metadata(metadata: SecretMetadata) -> Option<Self> {
         let fields =
-            FieldOwnership::from_managed_fields(&metadata.managed_fields.unwrap_or_default());
+            FieldOwnership::from_managed_fields(metadata.managed_fields.unwrap_or_default());
         let mut annotations = metadata.annotations.unwrap_or_default();
         annotations.remove(LAST_APPLIED);
         Some(Self {
@@ -125,25 +138,20 @@ impl FieldOwnership {
     /// else owns it too: two managers own one field only while both want the same value. (Were it
     /// drift, no write could mend it: a PUT of the same value leaves the other owner there.)
     #[must_use]
-    pub fn from_managed_fields(managed: &[ManagedFieldsEntry]) -> Self {
+    pub fn from_managed_fields(managed: Vec<Managed>) -> Self {
         let mut ownership = Self::default();
         for entry in managed {
             let ours = entry.manager.as_deref() == Some(api::FIELD_MANAGER)
                 && entry.operation.as_deref() == Some("Update");
-            let Some(fields) = entry.fields_v1.as_ref().map(|fields| &fields.0) else {
+            let Some(fields) = entry.fields else {
                 continue;
             };
-            let entries = names_under(fields, &["f:data"]);
             if ours {
-                ownership.entries.extend(entries);
-                ownership
-                    .labels
-                    .extend(names_under(fields, &["f:metadata", "f:labels"]));
-                ownership
-                    .annotations
-                    .extend(names_under(fields, &["f:metadata", "f:annotations"]));
+                ownership.entries.extend(fields.data.0);
+                ownership.labels.extend(fields.metadata.labels.0);
+                ownership.annotations.extend(fields.metadata.annotations.0);
             } else {
-                ownership.foreign_entries.extend(entries);
+                ownership.foreign_entries.extend(fields.data.0);
             }
         }
         let ours = &ownership.entries;
@@ -152,19 +160,6 @@ impl FieldOwnership {
             .retain(|entry| !ours.contains(entry));
         ownership
     }
-}
-
-fn names_under<'a>(fields: &'a Value, path: &[&str]) -> Vec<String> {
-    let mut at: Option<&'a Value> = Some(fields);
-    for step in path {
-        at = at.and_then(|value| value.get(step));
-    }
-    at.and_then(Value::as_object)
-        .into_iter()
-        .flat_map(serde_json::Map::keys)
-        .filter_map(|key| key.strip_prefix("f:"))
-        .map(str::to_owned)
-        .collect()
 }
 
 /// What a Secret must look like besides its data, to be in sync.

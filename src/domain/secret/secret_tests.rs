@@ -4,8 +4,7 @@ use crate::domain::testing::map;
 const RECORD: &str = "v1:record";
 
 fn managed(entries: serde_json::Value) -> FieldOwnership {
-    let entries: Vec<ManagedFieldsEntry> = serde_json::from_value(entries).unwrap();
-    FieldOwnership::from_managed_fields(&entries)
+    FieldOwnership::from_managed_fields(serde_json::from_value(entries).unwrap())
 }
 
 fn by(manager: &str, operation: &str, data: &[&str]) -> serde_json::Value {
@@ -53,16 +52,16 @@ fn an_entry_that_is_co_owned_is_not_foreign() {
 
 #[test]
 fn the_annotation_that_may_hold_a_payload_is_dropped_on_receipt() {
-    let metadata = ObjectMeta {
+    let metadata = SecretMetadata {
         name: Some("orders".to_owned()),
         uid: Some("u".to_owned()),
         resource_version: Some("1".to_owned()),
         annotations: Some(map(&[(LAST_APPLIED, "payload"), ("a", "b")])),
-        ..ObjectMeta::default()
+        ..SecretMetadata::default()
     };
     let view = SecretView::from_metadata(metadata).unwrap();
     assert_eq!(view.annotations, map(&[("a", "b")]));
-    assert_eq!(SecretView::from_metadata(ObjectMeta::default()), None);
+    assert_eq!(SecretView::from_metadata(SecretMetadata::default()), None);
 }
 
 fn ours() -> OwnerReference {

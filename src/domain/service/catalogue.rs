@@ -14,7 +14,8 @@ use crate::domain::service::reference::{KeyName, KeyReference};
 /// One listing of an instance's standard keys.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
-    rows: HashMap<KeyId, KeyMetadata>,
+    /// Each in a place of its own: tables grow by doubling, and would hold room for as many more.
+    rows: HashMap<KeyId, Box<KeyMetadata>>,
     by_alias: HashMap<String, Vec<KeyId>>,
     by_name: HashMap<String, Vec<KeyId>>,
     /// Counted once, so that nobody has to go through a million rows for it.
@@ -74,25 +75,21 @@ impl Catalogue {
         };
         for row in rows {
             // A key may be on two pages when others were deleted meanwhile: the later row holds.
-            catalogue.rows.insert(row.id.clone(), row);
+            catalogue.rows.insert(row.id.clone(), Box::new(row));
         }
         for row in catalogue.rows.values() {
             *catalogue.by_state.entry(row.known_state()).or_default() += 1;
         }
-        let mut oldest_first: Vec<&KeyMetadata> = catalogue.rows.values().collect();
+        let mut oldest_first: Vec<&KeyMetadata> =
+            catalogue.rows.values().map(|row| &**row).collect();
         oldest_first.sort_by(|a, b| (a.creation_date, &a.id).cmp(&(b.creation_date, &b.id)));
         for row in oldest_first {
             for alias in row.aliases.iter().flatten() {
                 // While an alias moves, two rows may carry it for some minutes.
-                let holders = catalogue.by_alias.entry(alias.clone()).or_default();
-                holders.push(row.id.clone());
+                note(&mut catalogue.by_alias, alias, &row.id);
             }
             if let Some(name) = &row.name {
-                catalogue
-                    .by_name
-                    .entry(name.clone())
-                    .or_default()
-                    .push(row.id.clone());
+                note(&mut catalogue.by_name, name, &row.id);
             }
         }
         catalogue
@@ -125,7 +122,7 @@ impl Catalogue {
     /// Finds a row by ID, whoever may see it: for keys that an object has used before.
     #[must_use]
     pub fn row(&self, id: &KeyId) -> Option<&KeyMetadata> {
-        self.rows.get(id)
+        self.rows.get(id).map(|row| &**row)
     }
 
     /// Finds the key that a reference names among those that the grant allows.
@@ -138,13 +135,13 @@ impl Catalogue {
         let newest = |ids: Option<&Vec<KeyId>>, fits: fn(&KeyMetadata) -> bool| {
             ids.into_iter()
                 .flatten()
-                .filter_map(|id| self.rows.get(id))
+                .filter_map(|id| self.row(id))
                 .filter(usable)
                 .filter(|row| fits(row))
                 .max_by(|a, b| (a.creation_date, &a.id).cmp(&(b.creation_date, &b.id)))
         };
         let row = match &reference.name {
-            KeyName::Id(id) => self.rows.get(id).filter(usable),
+            KeyName::Id(id) => self.row(id).filter(usable),
             KeyName::Alias(alias) => newest(self.by_alias.get(alias.as_str()), |_| true),
             KeyName::Name(name) => newest(self.by_name.get(name), KeyMetadata::is_active_standard),
         };
@@ -156,8 +153,8 @@ impl Catalogue {
     pub fn changes(&self, newer: &Self) -> Changes {
         let mut changes = Changes::default();
         for (id, row) in &newer.rows {
-            match self.rows.get(id) {
-                Some(old) if old == row => {}
+            match self.row(id) {
+                Some(old) if *old == **row => {}
                 old => changes.note(id, [Some(row), old]),
             }
         }
@@ -168,6 +165,13 @@ impl Catalogue {
         }
         changes
     }
+}
+
+/// Notes who has a name. Nearly always that is one key, and room for more costs memory.
+fn note(names: &mut HashMap<String, Vec<KeyId>>, name: &str, id: &KeyId) {
+    let ids = names.entry(name.to_owned());
+    ids.or_insert_with(|| Vec::with_capacity(1))
+        .push(id.clone());
 }
 
 impl Changes {

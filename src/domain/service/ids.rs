@@ -2,6 +2,7 @@
 //! may become part of a path or a header.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Says which form a name should have had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +63,7 @@ macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident, $what:literal, $form:literal, $check:expr, $normal:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Box<str>);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Takes a name of the right form.
@@ -72,7 +73,7 @@ macro_rules! name_type {
             pub fn parse(text: &str) -> Result<Self, InvalidName> {
                 if $check(text) {
                     let normal: fn(&str) -> String = $normal;
-                    Ok(Self(normal(text).into_boxed_str()))
+                    Ok(Self(normal(text).into()))
                 } else {
                     Err(InvalidName { what: $what, form: $form })
                 }

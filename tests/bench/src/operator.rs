@@ -40,6 +40,7 @@ impl Operator {
             .args(["--allowed-iam-hosts", bed.emulator.host()])
             .args(["--health-address", &address])
             .args(["--metrics-address", "127.0.0.1:0"])
+            .args(["--metrics-address", "127.0.0.1:0"])
             .env("KUBECONFIG", &bed.kubeconfig);
         if !bed.fence {
             command.args(["--fence", "off"]);

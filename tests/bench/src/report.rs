@@ -535,6 +535,30 @@ pub(crate) fn table(rows: &[Row]) -> String {
     text
 }
 
+/// The table as Markdown, for `docs/performance.md`.
+pub(crate) fn markdown(rows: &[Row]) -> String {
+    let mut text =
+        "| measured | N | value | goal | |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    for row in rows {
+        let verdict = match row.met {
+            Some(true) => "reached",
+            Some(false) => "**missed**",
+            None => "",
+        };
+        let value = format!("{} {}", plain(row.value), row.unit);
+        let goal = row.goal.as_deref().unwrap_or("");
+        let cells = [
+            &row.name,
+            &row.n.to_string(),
+            value.trim_end(),
+            goal,
+            verdict,
+        ];
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+    text
+}
+
 /// As many digits as say something.
 fn plain(value: f64) -> String {
     if !value.is_finite() {
@@ -569,6 +593,8 @@ mod tests {
         );
         let table = table(&rows);
         assert_eq!(table.matches("MISSED").count(), 2, "{table}");
+        let markdown = markdown(&rows);
+        assert!(markdown.contains("| e | 5 | 7 s |  |  |\n"), "{markdown}");
     }
 
     #[test]

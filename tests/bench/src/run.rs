@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bed::{self, Bed, Kind, Places, Wanted};
 use crate::chart::{Bar, Chart, svg};
@@ -74,11 +75,35 @@ async fn measure(cli: &Cli) -> Result<()> {
     if let Some(sizes) = &cli.growth {
         return growth(cli, &places, sizes, &conditions, &progress).await;
     }
+    let mut measured = Measured::default();
+    // What was measured before something failed, or somebody had enough, is written down too.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let outcome = tokio::select! {
+        outcome = parts(cli, &places, &progress, &mut measured) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = terminate.recv() => Err(Failure::new("told to end")),
+    };
+    let rows = rows(&measured);
+    let charts = charts(&measured);
+    println!("\n{}", report::table(&rows));
+    for chart in &charts {
+        println!("{}", chart.text());
+    }
+    write(cli, &conditions, &measured, &rows, &charts)?;
+    outcome
+}
+
+/// Measures one part after the other.
+async fn parts(
+    cli: &Cli,
+    places: &Places,
+    progress: &Progress,
+    measured: &mut Measured,
+) -> Result<()> {
     let wanted = |part: Part| cli.only.is_empty() || cli.only.contains(&part);
     let fences = fences(cli, &places.root);
-    let mut measured = Measured::default();
     if wanted(Part::Idle) {
-        let idle = steady::idle(&places, fences[0]).await?;
+        let idle = steady::idle(places, fences[0]).await?;
         progress.say(&format!(
             "nothing to do: peak {} KiB, ready after {:.2} s",
             idle.peak_kib, idle.ready_seconds
@@ -86,11 +111,11 @@ async fn measure(cli: &Cli) -> Result<()> {
         measured.idle = Some(idle);
     }
     if wanted(Part::Cold) {
-        cold_starts(cli, &places, &fences, &progress, &mut measured).await?;
+        cold_starts(cli, places, &fences, progress, measured).await?;
     }
     for n in &cli.n {
         if wanted(Part::Counts) {
-            let counts = steady::counts(&places, *n, fences[0], cli.refreshes, true).await?;
+            let counts = steady::counts(places, *n, fences[0], cli.refreshes, true).await?;
             progress.say(&format!(
                 "{n} objects: refresh {:.1} ms CPU, restart ready after {:.2} s",
                 counts.refreshed.cpu_ms / f64::from(counts.refreshes),
@@ -99,7 +124,7 @@ async fn measure(cli: &Cli) -> Result<()> {
             measured.counts.push(counts);
         }
         if wanted(Part::Latency) {
-            let latencies = latency::measure(&places, *n, fences[0], cli.samples).await?;
+            let latencies = latency::measure(places, *n, fences[0], cli.samples).await?;
             progress.say(&format!(
                 "{n} objects: new object p50 {:.1} ms, in a cold start {:.1} ms, restored {:.1} ms",
                 latencies.listed.quantile(0.5),
@@ -114,15 +139,9 @@ async fn measure(cli: &Cli) -> Result<()> {
             program: program.canonicalize()?,
             crds: crds.canonicalize()?,
         };
-        peers(cli, &places, &peer, &progress, &mut measured).await?;
+        peers(cli, places, &peer, progress, measured).await?;
     }
-    let rows = rows(&measured);
-    let charts = charts(&measured);
-    println!("\n{}", report::table(&rows));
-    for chart in &charts {
-        println!("{}", chart.text());
-    }
-    write(cli, &conditions, &measured, &rows, &charts)
+    Ok(())
 }
 
 /// How the cost grows with the number of objects.
@@ -193,16 +212,19 @@ async fn cold_starts(
     let (sample, spread) = calibrate(places, progress, measured).await?;
     for n in &cli.n {
         for fence in fences {
-            let mut rounds = Rounds {
+            measured.rounds.push(Rounds {
                 objects: *n,
                 fence: *fence,
                 floor: Vec::new(),
                 cold: Vec::new(),
                 delayed: Vec::new(),
                 memory: Vec::new(),
+            });
+            let Some(rounds) = measured.rounds.last_mut() else {
+                continue;
             };
             for round in 1..=cli.rounds {
-                one_round(places, &sample, spread, &mut rounds).await?;
+                one_round(places, &sample, spread, rounds).await?;
                 let last =
                     |values: &[cold::Cold]| values.last().map_or(f64::NAN, |cold| cold.seconds);
                 progress.say(&format!(
@@ -214,7 +236,6 @@ async fn cold_starts(
                     last(&rounds.delayed),
                 ));
             }
-            measured.rounds.push(rounds);
         }
     }
     Ok(())
@@ -304,7 +325,11 @@ async fn calibrate(
 
 fn rows(measured: &Measured) -> Vec<Row> {
     let mut rows = Vec::new();
-    for rounds in &measured.rounds {
+    for rounds in measured
+        .rounds
+        .iter()
+        .filter(|rounds| !rounds.cold.is_empty())
+    {
         rows.extend(report::cold_rows(rounds, &measured.peer));
     }
     rows.extend(measured.counts.iter().flat_map(report::count_rows));
@@ -413,6 +438,7 @@ fn write(
         format!("{}\n", serde_json::to_string_pretty(&report)?),
     )?;
     fs::write(cli.out.join("chart.svg"), svg(charts))?;
+    fs::write(cli.out.join("report.md"), report::markdown(rows))?;
     println!("{}", path.display());
     Ok(())
 }
@@ -420,10 +446,9 @@ fn write(
 fn fences(cli: &Cli, root: &Path) -> Vec<bool> {
     match cli.fence {
         Some(Fence::On) => vec![true],
-        Some(Fence::Off) => vec![false],
         Some(Fence::Both) => vec![true, false],
         None if bed::has_fence(root) => vec![true, false],
-        None => vec![false],
+        Some(Fence::Off) | None => vec![false],
     }
 }
 

@@ -115,7 +115,7 @@ fn an_entry_that_somebody_co_owns_with_the_same_value_is_in_sync() {
     let mut world = synced();
     world.cluster.touch("orders", |secret| {
         secret.view.fields = crate::domain::secret::FieldOwnership::from_managed_fields(
-            &serde_json::from_value::<Vec<_>>(serde_json::json!([
+            serde_json::from_value(serde_json::json!([
                 {"manager": "keyprotect.dev/operator", "operation": "Update", "fieldsV1": {
                     "f:data": {"f:key": {}},
                     "f:metadata": {"f:annotations": {"f:keyprotect.dev/record": {}},
