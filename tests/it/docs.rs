@@ -81,7 +81,9 @@ fn rules() -> Vec<(String, String)> {
 
 /// Words that could be names of metrics.
 fn metric_words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+    // A test's path is one word: `it::keyprotect_iam::…`.
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':')
+        .map(|word| word.trim_matches(':'))
         .filter(|word| word.starts_with("keyprotect_") || word.starts_with("process_"))
 }
 

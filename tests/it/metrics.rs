@@ -192,10 +192,13 @@ fn the_numbers_are_those_of_what_happened() {
 
 fn nothing_happened_yet(scene: &Scene) {
     let now = until_told(scene.stage, "leader", 1.0);
-    assert_eq!(deeds(&Numbers::new(), &now), Numbers::new());
+    // But for the fence's self-test: reviews of its own access, and creates that nothing makes.
+    let mut done = deeds(&Numbers::new(), &now);
+    done.retain(|name, _| !name.contains("verb=dry-run") && !name.contains("resource=other"));
+    assert_eq!(done, Numbers::new());
     for (name, value) in [
-        ("fence state=off", 1.0),
-        ("fence state=active", 0.0),
+        ("fence state=off", 0.0),
+        ("fence state=active", 1.0),
         ("instances", 0.0),
         ("instances_omitted", 0.0),
         ("stale_objects", 0.0),

@@ -100,11 +100,16 @@ impl Replica {
     /// Asserts that it never read a payload, nor looked at any object, since its log had so many
     /// bytes.
     #[track_caller]
-    fn did_nothing_since(&self, bytes: usize) {
+    /// Of payloads whose requests had been sent before then, it may say that they were read.
+    fn did_nothing_since(&self, bytes: usize, mut read: usize) {
         let log = self.log();
         for line in log.get(bytes..).unwrap_or_default().lines() {
             let line: Value = serde_json::from_str(line).expect("JSON");
             let target = line["target"].as_str().unwrap_or_default();
+            if target == "audit" && read > 0 {
+                read -= 1;
+                continue;
+            }
             let acts = ["audit", "controller::execute", "controller::reconcile"];
             assert!(!acts.iter().any(|word| target.contains(word)), "{line}");
         }
@@ -259,7 +264,7 @@ fn one_replica_leads_and_another_asks_nothing_and_writes_nothing_until_it_takes_
     let mut upstream = served(&scene, 0);
     upstream.sort();
     assert_eq!(upstream, ["get", "get", "list", "token"]);
-    second.did_nothing_since(0);
+    second.did_nothing_since(0, 0);
     assert!(second.is_ready(), "a standby is ready");
 
     // Told to stop while a look hangs, the leader lets the other one take over all the same.
@@ -398,7 +403,7 @@ fn a_leader_that_was_stopped_and_wakes_late_undoes_nothing_and_stands_by() {
     scene.patch(SECRET, "orders-db", &json!({"data": {"key": base64(b"x")}}));
     versions.until("orders-db", "second");
     scene.sync("under-way");
-    first.did_nothing_since(logged);
+    first.did_nothing_since(logged, 1);
     second.until_leading();
     for (name, secret, object) in settled {
         let payloads = versions.of(name);
@@ -472,7 +477,7 @@ fn a_lease_that_somebody_deletes_is_made_anew_by_whoever_led() {
         .kubectl_ok(&["delete", "lease", "-n", OPERATOR_NAMESPACE, NAME], "");
     first.until_leading();
     scene.synced_object("orders-db", json!({}));
-    second.did_nothing_since(0);
+    second.did_nothing_since(0, 0);
     // One whose holder somebody took out goes to whoever is the first to see it.
     let emptied = json!({"spec": {"holderIdentity": ""}}).to_string();
     let patch = [

@@ -24,6 +24,14 @@ const ADMIN: &str = "iam-ServiceId-admin";
 impl Control {
     /// Makes a key, and returns it with its payload.
     pub fn create_key(&self, instance: &str, new: CreateKey) -> Result<Value, ControlError> {
+        let id = self.make_key(instance, new)?;
+        let now = self.shared.now();
+        self.on_instance(instance, |instance, modes| {
+            Ok(full(instance, instance.key(&id)?, modes, now))
+        })
+    }
+
+    fn make_key(&self, instance: &str, new: CreateKey) -> Result<String, ControlError> {
         let now = self.shared.now();
         let new = NewKey {
             id: new.id,
@@ -44,13 +52,11 @@ impl Control {
             ..new.clone()
         }
         .check(now)?;
-        self.on_instance(instance, |instance, modes| {
+        self.on_instance(instance, |instance, _| {
             if !instance.rings.contains_key(new.ring()) {
                 instance.create_ring(new.ring(), ADMIN, now)?;
             }
-            let id = instance.create(&new, payload, ADMIN, &draw(), now)?;
-            let key = instance.key(&id)?;
-            Ok(full(instance, key, modes, now))
+            Ok(instance.create(&new, payload, ADMIN, &draw(), now)?)
         })
     }
 
@@ -80,8 +86,7 @@ impl Control {
                     key_ring: new.key_ring.clone(),
                     ..CreateKey::default()
                 };
-                let key = self.create_key(instance, key)?;
-                Ok(key["id"].as_str().unwrap_or_default().to_owned())
+                self.make_key(instance, key)
             })
             .collect()
     }
