@@ -24,6 +24,6 @@ LABEL org.opencontainers.image.title="key-protect-operator" \
 COPY --from=build /image/ /
 # By number, so that the kubelet can tell that it is not root; OpenShift gives another one.
 USER 65532:65532
-EXPOSE 8081
+EXPOSE 8080 8081
 ENTRYPOINT ["/key-protect-operator"]
 CMD ["run"]
