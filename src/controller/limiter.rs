@@ -13,6 +13,7 @@ use crate::domain::pace::gate::{Admission, Errand, Gate, Opened};
 use crate::domain::pace::window::WIDEST;
 use crate::domain::service::backoff::FullJitter;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
+use crate::keyprotect::random_seed;
 
 /// Tries after the first.
 const RETRIES: usize = 2;
@@ -61,7 +62,7 @@ impl Limiter {
     where
         F: Future<Output = Result<T, FetchFailure>>,
     {
-        let mut waits = FullJitter::new(FIRST, CAP, RETRIES, uuid::Uuid::new_v4().as_u64_pair().1);
+        let mut waits = FullJitter::new(FIRST, CAP, RETRIES, random_seed());
         let mut last = None;
         loop {
             let permit = match self.enter(errand).await {
@@ -77,7 +78,8 @@ impl Limiter {
             self.settle(errand, result.as_ref().map(|_| ()));
             self.give_back(permit);
             let failure = match result {
-                Err(failure) if is_passing(&failure) => failure,
+                // A pause that the service asked for is the gate's to wait for.
+                Err(failure) if failure.is_passing() => failure,
                 result => return Outcome::Answered(result),
             };
             let Some(wait) = waits.next() else {
@@ -180,15 +182,6 @@ impl Limiter {
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
         lock(&self.gate)
-    }
-}
-
-/// Failures that the next try may not meet. A pause that the service asked for is the gate's.
-fn is_passing(failure: &FetchFailure) -> bool {
-    match failure.kind {
-        FailureKind::Unreachable | FailureKind::Throttled => true,
-        FailureKind::ServiceError => matches!(failure.status, Some(500 | 502..)),
-        _ => false,
     }
 }
 

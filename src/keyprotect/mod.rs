@@ -25,4 +25,5 @@ pub use credential::{CredentialError, CredentialFile};
 pub use iam::TokenSource;
 pub use listing::Listed;
 pub use options::{ClientError, ClientOptions};
+pub(crate) use retry::random_seed;
 pub use token::Token;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backon::Retryable;
 
 use crate::domain::service::backoff::FullJitter;
-use crate::domain::service::failure::{FailureKind, FetchFailure};
+use crate::domain::service::failure::FetchFailure;
 
 /// A Retry-After up to this is slept on; a longer one is left to the caller.
 const SLEPT_ON: Duration = Duration::from_secs(5);
@@ -22,18 +22,6 @@ pub(super) struct RetryPolicy {
     pub(super) retries: usize,
     /// Seed of the jitter, for tests; absent, it is random.
     pub(super) seed: Option<u64>,
-}
-
-/// Connection errors, 429, and 5xx except 501, which says that it will never work. (IBM's own
-/// clients do the same.)
-pub(super) fn is_passing(failure: &FetchFailure) -> bool {
-    match failure.kind {
-        FailureKind::Unreachable | FailureKind::Throttled => true,
-        FailureKind::ServiceError => failure
-            .status
-            .is_some_and(|status| status >= 500 && status != 501),
-        _ => false,
-    }
 }
 
 fn wait(failure: &FetchFailure, jitter: Option<Duration>) -> Option<Duration> {
@@ -63,7 +51,7 @@ impl RetryPolicy {
         attempt
             .retry(FullJitter::new(FIRST, CAP, self.retries, seed))
             .sleep(tokio::time::sleep)
-            .when(|failure| is_passing(failure) && !gives_up())
+            .when(|failure| failure.is_passing() && !gives_up())
             .adjust(wait)
             .notify(|failure, _| retried(failure))
             .await
@@ -71,14 +59,14 @@ impl RetryPolicy {
 }
 
 /// Takes the low half of a random UUID: no further dependency is needed for jitter.
-pub(super) fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::service::failure::Operation;
+    use crate::domain::service::failure::{FailureKind, Operation};
     use std::cell::Cell;
 
     fn failure(kind: FailureKind, status: Option<u16>, after: Option<u64>) -> FetchFailure {
@@ -107,7 +95,7 @@ mod tests {
             (KeyGone, Some(410), false),
             (CredentialRejected, Some(400), false),
         ] {
-            let is_passing = is_passing(&failure(kind, status, None));
+            let is_passing = failure(kind, status, None).is_passing();
             assert_eq!(is_passing, expected, "{kind:?} {status:?}");
         }
     }

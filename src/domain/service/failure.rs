@@ -101,6 +101,21 @@ impl FetchFailure {
     }
 }
 
+impl FetchFailure {
+    /// Whether the next try may not meet it: connection errors, 429, and 5xx except 501, which says
+    /// that it will never work. (IBM's own clients do the same.)
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self.kind {
+            FailureKind::Unreachable | FailureKind::Throttled => true,
+            FailureKind::ServiceError => self
+                .status
+                .is_some_and(|status| status >= 500 && status != 501),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for FetchFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.operation.as_str(), self.detail)?;
