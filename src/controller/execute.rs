@@ -12,6 +12,7 @@ use super::held::text;
 use super::leadership::{NotLeading, Term};
 use super::queue::ObjectKey;
 use super::said::{Said, lane_of};
+use super::turns::Standing;
 use super::world::Gathered;
 use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::request as api_request;
@@ -21,6 +22,27 @@ use crate::domain::look::plan::{self, Plan, Write, WriteFailure};
 use crate::domain::look::request;
 use crate::domain::schedule;
 use crate::domain::secret::SecretView;
+
+/// In whose name a look writes: in which term it began, and how its object stood in line.
+#[derive(Clone, Copy)]
+pub(super) struct Writer<'a> {
+    /// The term.
+    pub(super) term: &'a Term,
+    /// What its writes stand in line as, too.
+    pub(super) standing: Standing,
+}
+
+impl<'a> Writer<'a> {
+    async fn permit(
+        self,
+        context: &'a Context,
+        namespace: &str,
+    ) -> Result<WritePermit<'a>, NotLeading> {
+        context
+            .permit_to_write(self.term, namespace, self.standing)
+            .await
+    }
+}
 
 /// A write that failed, and whose.
 pub(super) struct FailedWrite {
@@ -50,7 +72,7 @@ impl From<NotLeading> for Unwritten {
 /// The first write that failed; those after it were not begun.
 pub(super) async fn write(
     context: &Context,
-    term: &Term,
+    writer: Writer<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
     mut plan: Plan,
@@ -64,7 +86,7 @@ pub(super) async fn write(
         }));
     }
     for write in std::mem::take(&mut plan.writes) {
-        let permit = context.permit_to_write(term, &key.namespace).await?;
+        let permit = writer.permit(context, &key.namespace).await?;
         match perform(context, &permit, key, gathered, &write).await? {
             Ok(Some(view)) => note_written(context, key, &mut plan, view),
             Ok(None) => {}
@@ -73,7 +95,7 @@ pub(super) async fn write(
                     failure,
                     WriteFailure::Conflict | WriteFailure::AlreadyExists
                 ) {
-                    term.doubt();
+                    writer.term.doubt();
                 }
                 return Err(Unwritten::Failed(FailedWrite {
                     secret: write.name().to_owned(),
@@ -183,7 +205,7 @@ fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: Secre
 /// where this process does not lead any more.
 pub(super) async fn settle(
     context: &Arc<Context>,
-    term: &Term,
+    writer: Writer<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
     plan: Plan,
@@ -200,7 +222,7 @@ pub(super) async fn settle(
         let said = Said::of(Some(status));
         let status = text(status);
         let written = {
-            let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+            let Ok(_permit) = writer.permit(context, &key.namespace).await else {
                 return;
             };
             context.world().status_in_writing(key, status.clone());
@@ -220,7 +242,7 @@ pub(super) async fn settle(
                 remembered.unwritten = remembered.unwritten.saturating_add(1);
                 let conflict = failure == StatusFailure::Conflict;
                 if conflict {
-                    term.doubt();
+                    writer.term.doubt();
                 }
                 let uid = object.metadata.uid.as_deref().unwrap_or_default();
                 let again = schedule::status_at(now(), conflict, remembered.unwritten, uid);
@@ -244,7 +266,7 @@ pub(super) async fn settle(
         .world()
         .remember(key, object.metadata.uid.as_deref(), remembered);
     for event in &plan.events {
-        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+        let Ok(_permit) = writer.permit(context, &key.namespace).await else {
             return;
         };
         context.announcer.announce(object, event, now()).await;

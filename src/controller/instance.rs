@@ -16,6 +16,7 @@ use super::connection::{Connection, News, Usable, Watched};
 use super::context::Context;
 use super::leadership::Term;
 use super::queue::ObjectKey;
+use super::turns::Standing;
 use super::world::{Concerned, Gathered, Known};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
 use crate::cluster::status;
@@ -425,7 +426,10 @@ async fn write_status(
         return StatusWrite::Done;
     };
     let written = {
-        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+        let Ok(_permit) = context
+            .permit_to_write(term, &key.namespace, Standing::Alone)
+            .await
+        else {
             // The term is over, and so is this task until the next.
             return StatusWrite::Failed;
         };
