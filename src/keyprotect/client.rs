@@ -11,7 +11,7 @@ use super::credential::CredentialFile;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
-use super::listing::{self, Listed};
+use super::listing::{self, Listed, Mark, RawPage};
 use super::options::{ClientError, ClientOptions};
 use super::token::Token;
 use super::verdict;
@@ -147,18 +147,23 @@ impl Client {
         &self,
         extractable: Option<bool>,
     ) -> Result<Vec<KeyMetadata>, FetchFailure> {
-        match listing::all_keys(self, extractable, usize::MAX).await? {
-            Listed::All(rows) => Ok(rows),
-            Listed::More(_) => Ok(Vec::new()),
+        match listing::all_keys(self, extractable, usize::MAX, None).await? {
+            Listed::All(rows, _) => Ok(rows),
+            Listed::Unchanged | Listed::More(_) => Ok(Vec::new()),
         }
     }
 
-    /// Lists every standard key that the caller may see, or finds that they are more than `most`.
+    /// Lists every standard key that the caller may see, or finds that they are more than `most`,
+    /// or that the listing is the one that `known` marks.
     ///
     /// # Errors
     /// Says why there is no list.
-    pub async fn list_keys_up_to(&self, most: usize) -> Result<Listed, FetchFailure> {
-        listing::all_keys(self, Some(true), most).await
+    pub async fn list_keys_up_to(
+        &self,
+        most: usize,
+        known: Option<&Mark>,
+    ) -> Result<Listed, FetchFailure> {
+        listing::all_keys(self, Some(true), most, known).await
     }
 
     /// Reads one page of the listing, and tells where it failed whether it was too slow.
@@ -167,7 +172,7 @@ impl Client {
         extractable: Option<bool>,
         offset: usize,
         limit: usize,
-    ) -> Result<wire::KeyPage, (FetchFailure, bool)> {
+    ) -> Result<RawPage, (FetchFailure, bool)> {
         let filter = match extractable {
             Some(true) => "&extractable=true",
             Some(false) => "&extractable=false",
@@ -181,7 +186,10 @@ impl Client {
             .call(&ask)
             .await
             .map_err(|failure| (failure, ask.was_slow.load(Ordering::Relaxed)))?;
-        wire::key_page(&answer.body).map_err(|error| (unreadable(&ask, error, id), false))
+        Ok(RawPage {
+            body: answer.body,
+            correlation_id: id,
+        })
     }
 
     /// Reads a key's metadata, by ID or alias.
@@ -205,7 +213,7 @@ impl Client {
         let ask = Ask::new(operation, path, KEY_TYPE).in_ring(ring);
         let (answer, correlation) = self.call(&ask).await?;
         let metadata = wire::key_metadata(&answer.body)
-            .map_err(|error| unreadable(&ask, error, correlation.clone()))?;
+            .map_err(|error| unreadable(ask.operation, error, correlation.clone()))?;
         match id {
             Some(id) if metadata.id != *id => Err(other_key(operation, correlation)),
             _ => Ok(metadata),
@@ -221,7 +229,7 @@ impl Client {
         let ask = Ask::new(operation, format!("keys/{id}"), KEY_TYPE).in_ring(ring);
         let (answer, correlation_id) = self.call(&ask).await?;
         let (metadata, material) = wire::key(&answer.body)
-            .map_err(|error| unreadable(&ask, error, correlation_id.clone()))?;
+            .map_err(|error| unreadable(ask.operation, error, correlation_id.clone()))?;
         if metadata.id != *id {
             return Err(other_key(operation, correlation_id));
         }
@@ -239,7 +247,7 @@ impl Client {
     pub async fn key_rings(&self) -> Result<Vec<String>, FetchFailure> {
         let ask = Ask::new(Operation::ListKeyRings, "key_rings".to_owned(), RING_TYPE);
         let (answer, id) = self.call(&ask).await?;
-        wire::key_rings(&answer.body).map_err(|error| unreadable(&ask, error, id))
+        wire::key_rings(&answer.body).map_err(|error| unreadable(ask.operation, error, id))
     }
 
     /// Makes a call within its deadline. Should that pass, the last failure within it says more

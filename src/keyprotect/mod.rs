@@ -23,7 +23,7 @@ pub mod wire;
 pub use client::Client;
 pub use credential::{CredentialError, CredentialFile};
 pub use iam::TokenSource;
-pub use listing::Listed;
+pub use listing::{Listed, Mark};
 pub use options::{ClientError, ClientOptions};
 pub(crate) use retry::random_seed;
 pub use token::Token;
