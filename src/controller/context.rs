@@ -256,6 +256,7 @@ impl Context {
                 grace: jiff::SignedDuration::from_mins(15),
                 default_instance: ("n".to_owned(), "default".to_owned()),
                 metadata_prefixes: Vec::new(),
+                account: "elsewhere:key-protect-operator".to_owned(),
             },
             fence: None,
             namespace: "elsewhere".to_owned(),

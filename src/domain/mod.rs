@@ -6,6 +6,7 @@
 //! everything that is known to what must be asked first, or to the whole plan.
 
 pub mod access;
+pub mod claim;
 pub mod concern;
 pub mod fence;
 pub mod instance_status;

@@ -125,6 +125,7 @@ impl RunArgs {
                 grace: self.grace,
                 default_instance: self.default_instance.clone(),
                 metadata_prefixes: self.target_metadata_prefixes.clone(),
+                account: format!("{}:key-protect-operator", self.namespace),
             },
             fence: (self.fence == Fence::On).then_some(self.fence_interval.unsigned_abs()),
             namespace: self.namespace.clone(),
