@@ -72,7 +72,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn claim(target: serde_json::Value) -> Claim {
+    fn claim(target: &serde_json::Value) -> Claim {
         let object = json!({
             "apiVersion": "keyprotect.dev/v1alpha1", "kind": "KeyProtectKey",
             "metadata": {"name": "x"}, "spec": {"target": target},
@@ -82,13 +82,13 @@ mod tests {
 
     #[test]
     fn claims_meet_where_both_want_the_same() {
-        let whole = || claim(json!({}));
+        let whole = || claim(&json!({}));
         let named = |names: &[&str]| {
             let data: Vec<_> = names.iter().map(|name| json!({"name": name})).collect();
-            claim(json!({"creationPolicy": "Merge", "data": data}))
+            claim(&json!({"creationPolicy": "Merge", "data": data}))
         };
-        let default = || claim(json!({"creationPolicy": "Merge"}));
-        let expanded = || claim(json!({"creationPolicy": "Merge", "expand": "JSON"}));
+        let default = || claim(&json!({"creationPolicy": "Merge"}));
+        let expanded = || claim(&json!({"creationPolicy": "Merge", "expand": "JSON"}));
         let entry = |name: &str| Some(Over::Entry(Some(name.to_owned())));
         let cases = [
             (whole(), whole(), Some(Over::Target)),

@@ -126,9 +126,12 @@ fn entries_that_are_offered_are_written_and_nothing_else_is_touched() {
     world.assert_settled("orders");
 }
 
+/// What is so, how it comes about, and what the message says.
+type Case = (&'static str, fn(&mut World), &'static str);
+
 #[test]
 fn a_secret_is_written_only_as_its_owner_shares_it() {
-    let cases: [(&str, fn(&mut World), &str); 5] = [
+    let cases: [Case; 5] = [
         ("there is none", |_| {}, "Merge the operator makes none"),
         (
             "it has no label",
@@ -236,7 +239,7 @@ fn entries_follow_the_target_or_stay_as_deletion_policy_says() {
         target(&mut world.object("orders").spec).deletion_policy = Some(policy);
         world.sync("orders");
         world.edit("orders", |spec| {
-            target(spec).name = Some("other".to_owned())
+            target(spec).name = Some("other".to_owned());
         });
         let plan = world.sync("orders");
         assert_synced(&world);
