@@ -8,6 +8,7 @@ pub mod meter;
 mod protobuf;
 mod received;
 pub mod request;
+pub mod reviews;
 pub mod secrets;
 pub mod status;
 pub mod watch;
