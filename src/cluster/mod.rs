@@ -9,7 +9,7 @@ pub mod meter;
 mod protobuf;
 mod received;
 pub mod request;
-pub mod review;
+pub mod reviews;
 pub mod secrets;
 pub mod status;
 pub mod watch;

@@ -18,7 +18,7 @@ use super::reads::{Asker, Reading};
 use super::said::lane_of;
 use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
-use crate::cluster::{review, secrets};
+use crate::cluster::{reviews, secrets};
 use crate::domain::access::Question;
 use crate::domain::concern;
 use crate::domain::look::decide::{self, Step};
@@ -259,6 +259,7 @@ fn observe<T>(
         probe: learnt.probe,
         memory: &gathered.remembered.memory,
         policy: &context.settings.policy,
+        account: context.account(),
     })
 }
 
@@ -370,7 +371,7 @@ async fn may_merge(
     namespace: &str,
     secret: &str,
 ) -> Result<Probe, WriteFailure> {
-    match review::may(&context.client, "patch", namespace, secret).await {
+    match reviews::may_patch(&context.client, namespace, secret).await {
         Some(true) => Ok(Probe::MayMerge),
         Some(false) => Ok(Probe::MayNotMerge),
         None => Err(WriteFailure::Failed(

@@ -24,6 +24,7 @@ use request::durations;
 pub use upstream::Upstream;
 
 use crate::api::Reason;
+use crate::api::instance::InstallForm;
 
 /// Labels and their values.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -64,6 +65,7 @@ pub struct Metrics {
     syncs: Family<Labels<2>, Counter>,
     sync_duration: Histogram,
     fence: Family<Labels<1>, Gauge>,
+    install_form: Family<Labels<1>, Gauge>,
 }
 
 impl Default for Metrics {
@@ -75,6 +77,7 @@ impl Default for Metrics {
             syncs: Family::default(),
             sync_duration: durations(),
             fence: Family::default(),
+            install_form: Family::default(),
         }
     }
 }
@@ -103,6 +106,14 @@ impl Metrics {
         }
     }
 
+    /// Says in which form the operator was installed.
+    pub fn install_form(&self, form: InstallForm) {
+        for other in InstallForm::ALL {
+            let gauge = self.install_form.get_or_create(&[("form", other.as_str())]);
+            gauge.set(i64::from(other == form));
+        }
+    }
+
     /// Registers everything that is recorded.
     pub fn register(&self, registry: &mut Registry) {
         register(registry, &names::SYNCS, self.syncs.clone());
@@ -111,6 +122,8 @@ impl Metrics {
         self.upstream.register(registry);
         self.api.register(registry);
         register(registry, &names::FENCE, self.fence.clone());
+        let form = self.install_form.clone();
+        register(registry, &names::INSTALL_FORM, form);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         register(registry, &names::BUILD, Info::new(version));
     }

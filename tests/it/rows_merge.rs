@@ -113,7 +113,7 @@ fn entries_are_written_once_their_owner_gives_the_right_that_the_message_asks_fo
     let before = scene.get(SECRET, "app");
     scene.object("orders-db", merging(&["password"]));
     scene.until_reason("orders-db", "SecretNotOwned").tells(&[
-        "kubectl create role key-protect-merge-app",
+        "kubectl create role key-protect-operator-patch-app",
         "--verb=patch --resource=secrets --resource-name=app",
         "--serviceaccount=key-protect-system:key-protect-operator",
     ]);

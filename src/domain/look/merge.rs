@@ -97,17 +97,16 @@ pub(super) fn granted(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Res
         Some(Probe::MayMerge) => Ok(()),
         Some(Probe::MayNotMerge) => {
             let (name, namespace) = (&request.target.name, observed.namespace.name);
-            let role = format!("key-protect-merge-{name}");
+            let command = observed.account.map_or_else(
+                || "a Role with the verb patch on it".to_owned(),
+                |account| account.grant_command("patch", namespace, name),
+            );
             Err(Blocked::new(
                 Reason::SecretNotOwned,
                 format!(
                     "The operator has no right to write Secret {name}, which is for its owner to \
-                     give: kubectl create role {role} -n {namespace} --verb=patch \
-                     --resource=secrets --resource-name={name} && kubectl create rolebinding \
-                     {role} -n {namespace} --role={role} --serviceaccount={}. (That right also \
-                     lets the operator read this one Secret.) It is tried again at growing \
-                     intervals of up to 5 minutes.",
-                    observed.policy.account
+                     give: {command}. (That right also lets the operator read this one Secret.) \
+                     It is tried again at growing intervals of up to 5 minutes."
                 ),
                 "no right to patch",
             )

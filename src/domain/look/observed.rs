@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
 use crate::api::key::KeyProtectKey;
+use crate::domain::account::Account;
 use crate::domain::claim::Rival;
 use crate::domain::look::hindrance::Blocked;
 use crate::domain::secret::SecretView;
@@ -26,9 +27,6 @@ pub struct Policy {
     pub default_instance: (String, String),
     /// Prefixes of labels and annotations that targets may carry beside app.kubernetes.io/.
     pub metadata_prefixes: Vec<String>,
-    /// The operator's ServiceAccount, as `namespace:name`: for messages that say whom to give a
-    /// right.
-    pub account: String,
 }
 
 /// The object's namespace.
@@ -190,6 +188,8 @@ pub struct Observed<'a> {
     pub memory: &'a Memory,
     /// The operator's settings.
     pub policy: &'a Policy,
+    /// Who the operator is, for messages that say whom to give a right.
+    pub account: Option<&'a Account>,
 }
 
 impl Observed<'_> {

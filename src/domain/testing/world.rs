@@ -10,6 +10,7 @@ use super::{INSTANCE_NAMESPACE, NAMESPACE, at, minutes, rule};
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
 use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus};
+use crate::domain::account::Account;
 use crate::domain::claim::{self, Rival};
 use crate::domain::concern;
 use crate::domain::look::decide::{Step, look, look_after_failed_write};
@@ -43,6 +44,7 @@ pub(crate) struct World {
     /// Whether the owners of shared Secrets give the right to write them.
     pub(crate) may_merge: bool,
     pub(crate) policy: Policy,
+    pub(crate) account: Account,
     /// What the last look asked for.
     pub(crate) asked: Vec<Need>,
 }
@@ -77,8 +79,10 @@ impl World {
                 grace: minutes(15),
                 default_instance: (INSTANCE_NAMESPACE.to_owned(), "default".to_owned()),
                 metadata_prefixes: vec!["example.com".to_owned()],
-                account: "key-protect-system:key-protect-operator".to_owned(),
             },
+            account: Account::parse(
+                "system:serviceaccount:key-protect-system:key-protect-operator",
+            ),
             asked: Vec::new(),
         }
     }
@@ -296,6 +300,7 @@ impl World {
             probe,
             memory,
             policy: &self.policy,
+            account: Some(&self.account),
         })
     }
 

@@ -154,7 +154,7 @@ fn a_secret_is_written_only_as_its_owner_shares_it() {
                 world.cluster.make_labelled("app", "shared", "password");
                 world.may_merge = false;
             },
-            "kubectl create role key-protect-merge-app -n payments --verb=patch \
+            "kubectl create role key-protect-operator-patch-app -n payments --verb=patch \
              --resource=secrets --resource-name=app",
         ),
     ];
