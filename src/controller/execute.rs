@@ -96,6 +96,14 @@ async fn perform(
     let (client, namespace) = (&context.client, key.namespace.as_str());
     Ok(match write {
         Write::Create(body) => secrets::create(client, namespace, body).await.map(Some),
+        Write::Overwrite(body) => {
+            // An owner reference goes with it, and the object may be leaving its Secret behind.
+            if let Err(failure) = alive(context, &gathered.object).await {
+                return Ok(Err(failure));
+            }
+            permit.still_good()?;
+            secrets::overwrite(client, namespace, body).await.map(Some)
+        }
         Write::Replace {
             uid,
             resource_version,
@@ -124,17 +132,9 @@ async fn perform(
             name,
             uid,
             resource_version,
-        } => secrets::delete(
-            client,
-            namespace,
-            name,
-            Seen {
-                uid,
-                resource_version,
-            },
-        )
-        .await
-        .map(|()| None),
+        } => secrets::delete(client, namespace, name, uid, resource_version.as_deref())
+            .await
+            .map(|()| None),
         Write::Merge {
             name,
             uid,
@@ -270,7 +270,10 @@ fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: Secre
         secret.uid = Some(view.uid.clone());
         secret.resource_version = Some(view.resource_version.clone());
     }
-    context.world().secret_written(&key.namespace, view);
+    // What is not watched is not held either: it would never be seen to change.
+    if context.form().reads_secrets {
+        context.world().secret_written(&key.namespace, view);
+    }
 }
 
 /// Writes the status, announces Events, remembers, and asks for the next look; nothing of it

@@ -23,6 +23,17 @@ pub enum Need {
     TargetFree,
     /// A review of the operator's own access: whether it may write the shared Secret.
     MayMerge,
+    /// A deletion of a Secret as status says it is that is not carried out: whether it is so still.
+    Drift {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Its resourceVersion.
+        resource_version: String,
+    },
+    /// The self-test of the fence.
+    FenceProof,
 }
 
 /// A payload that is needed.

@@ -201,7 +201,7 @@ impl Run {
         let mut made = there(&self.world);
         for write in &plan.writes {
             match write {
-                Write::Create(body) | Write::Replace { body, .. } => {
+                Write::Create(body) | Write::Overwrite(body) | Write::Replace { body, .. } => {
                     made |= body.name == target_name;
                     let value = body.entries.get("key").unwrap().expose().to_vec();
                     let source = self
