@@ -91,8 +91,8 @@ pub async fn overwrite(
     view(answer.map_err(|error| refused(&error, false))?)
 }
 
-/// Deletes what was seen, and nothing else. Without a resourceVersion, what is gone or another one
-/// by now counts as deleted.
+/// Deletes what was seen, and nothing else. Without a resourceVersion, what is gone, another one or
+/// somebody else's by now counts as deleted.
 ///
 /// # Errors
 /// Says why it was not deleted.
@@ -117,7 +117,7 @@ pub async fn delete(
     {
         Ok(()) => Ok(()),
         Err(error) => match refused(&error, false) {
-            WriteFailure::Conflict if resource_version.is_none() => Ok(()),
+            WriteFailure::Conflict | WriteFailure::NotOurs if resource_version.is_none() => Ok(()),
             failure => Err(failure),
         },
     }

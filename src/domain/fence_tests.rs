@@ -211,7 +211,10 @@ fn a_refusal_by_the_fence_is_told_in_words_of_the_operators_own() {
             "key-protect-operator changes the label keyprotect.dev/target in one way only",
             "NotOurs",
         ),
-        ("key-protect-operator writes no Secrets of this type", "webhook"),
+        (
+            "key-protect-operator writes no Secrets of this type",
+            "webhook",
+        ),
     ];
     for (words, expected) in cases {
         let found = policies

@@ -103,8 +103,7 @@ impl Cluster {
                     (Some(seen), Some(version))
                         if same && seen.view.resource_version == *version => {}
                     (Some(seen), None) if same && seen.view.is_owned() => {}
-                    (_, None) if !same => return Ok(None),
-                    (_, None) => return Err(WriteFailure::NotOurs),
+                    (_, None) => return Ok(None),
                     _ => return Err(WriteFailure::Conflict),
                 }
                 self.delete(name);
