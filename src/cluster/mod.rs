@@ -1,6 +1,7 @@
 //! I/O with Kubernetes: watches in, writes out. Nothing here decides anything.
 
 pub mod client;
+pub mod entry;
 pub mod events;
 pub mod fence;
 pub mod lease;

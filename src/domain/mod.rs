@@ -9,6 +9,7 @@
 pub mod access;
 pub mod account;
 pub mod concern;
+pub mod credentials;
 pub mod fence;
 pub mod form;
 pub mod instance_status;
