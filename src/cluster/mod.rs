@@ -1,5 +1,6 @@
 //! I/O with Kubernetes: watches in, writes out. Nothing here decides anything.
 
+mod apply;
 pub mod client;
 pub mod entry;
 pub mod events;

@@ -33,7 +33,9 @@ pub async fn secrets(
 ) -> Option<Vec<Review>> {
     stream::iter(questions)
         .map(|(verb, namespace)| async move {
-            let allowed = may(client, verb, namespace.as_deref()).await.ok_or(())?;
+            let allowed = may(client, verb.as_str(), namespace.as_deref(), None)
+                .await
+                .ok_or(())?;
             Ok::<_, ()>(Review {
                 verb,
                 namespace,
@@ -46,13 +48,25 @@ pub async fn secrets(
         .ok()
 }
 
-async fn may(client: &Client, verb: SecretVerb, namespace: Option<&str>) -> Option<bool> {
+/// Whether the operator may patch one Secret, which is for its owner to allow; nothing where there
+/// was no answer.
+pub async fn may_patch(client: &Client, namespace: &str, secret: &str) -> Option<bool> {
+    may(client, "patch", Some(namespace), Some(secret)).await
+}
+
+async fn may(
+    client: &Client,
+    verb: &str,
+    namespace: Option<&str>,
+    secret: Option<&str>,
+) -> Option<bool> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
             resource_attributes: Some(ResourceAttributes {
                 namespace: namespace.map(str::to_owned),
                 resource: Some("secrets".to_owned()),
-                verb: Some(verb.as_str().to_owned()),
+                name: secret.map(str::to_owned),
+                verb: Some(verb.to_owned()),
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()

@@ -1,6 +1,7 @@
 //! Carries a plan out and decides nothing: each write is one call, the status comes after the
 //! Secret, and Events come last.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -20,7 +21,7 @@ use crate::cluster::status::{self, StatusFailure};
 use crate::domain::look::plan::{self, Plan, Write, WriteFailure};
 use crate::domain::look::request;
 use crate::domain::schedule;
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{SecretView, shared};
 
 /// A write that failed, and whose.
 pub(super) struct FailedWrite {
@@ -134,33 +135,126 @@ async fn perform(
         )
         .await
         .map(|()| None),
+        Write::Merge {
+            name,
+            uid,
+            resource_version,
+            manager,
+            entries,
+        } => {
+            let seen = Seen {
+                uid,
+                resource_version,
+            };
+            secrets::merge(client, namespace, name, seen, manager, entries)
+                .await
+                .map(Some)
+        }
+        Write::GiveBack {
+            name,
+            uid,
+            resource_version,
+            manager,
+        } => {
+            let seen = Seen {
+                uid,
+                resource_version,
+            };
+            give_back(client, namespace, name, seen, manager)
+                .await
+                .map(Some)
+        }
     })
+}
+
+async fn give_back(
+    client: &kube::Client,
+    namespace: &str,
+    name: &str,
+    seen: Seen<'_>,
+    manager: &str,
+) -> Result<SecretView, WriteFailure> {
+    secrets::merge(client, namespace, name, seen, manager, &BTreeMap::new()).await
+}
+
+/// Gives back what an object that is gone left behind in shared Secrets. That it is gone, the API
+/// server itself has to say: a watch may be behind, or the object may have been made anew.
+///
+/// Returns whether something is left to do.
+pub(super) async fn give_back_for(
+    context: &Context,
+    term: &Term,
+    key: &ObjectKey,
+) -> Result<bool, NotLeading> {
+    let left = context.world().left_by(key);
+    let given: Vec<Write> = left
+        .iter()
+        .filter_map(|view| shared::give_back_all(view, &key.name))
+        .collect();
+    if given.is_empty() {
+        return Ok(false);
+    }
+    match look_up(context, &key.namespace, &key.name).await {
+        Ok(None) => {}
+        // It is there, or that is not known: a watch will show it, or it is asked again.
+        Ok(Some(_)) | Err(()) => return Ok(true),
+    }
+    let mut unfinished = false;
+    for write in given {
+        let Write::GiveBack {
+            name,
+            uid,
+            resource_version,
+            manager,
+        } = &write
+        else {
+            continue;
+        };
+        let _permit = context.permit_to_write(term, &key.namespace).await?;
+        let seen = Seen {
+            uid,
+            resource_version,
+        };
+        match give_back(&context.client, &key.namespace, name, seen, manager).await {
+            Ok(view) => {
+                tracing::info!(object = %key, secret = name, "entries were given back");
+                context.world().secret_written(&key.namespace, view);
+            }
+            Err(failure) => {
+                tracing::warn!(object = %key, secret = name, ?failure, "entries could not be given back");
+                unfinished = true;
+            }
+        }
+    }
+    Ok(unfinished)
 }
 
 /// Looks at the object itself, not at what a watch showed of it.
 async fn alive(context: &Context, object: &KeyProtectKey) -> Result<(), WriteFailure> {
     let metadata = &object.metadata;
     let name = metadata.name.as_deref().unwrap_or_default();
-    let uri = format!(
-        "{}/{name}",
-        KeyProtectKey::url_path(&(), metadata.namespace.as_deref())
-    );
-    let answer = api_request::send::<api_request::Identity>(
-        &context.client,
-        http::Method::GET,
-        &uri,
-        Vec::new(),
-    )
-    .await;
-    match answer {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default();
+    match look_up(context, namespace, name).await {
         Ok(Some(live)) if live.uid == metadata.uid && live.deletion_timestamp.is_none() => Ok(()),
         Ok(_) => Err(WriteFailure::ObjectGone),
-        Err(api_request::RequestError::Refused(status)) if status.code == 404 => {
-            Err(WriteFailure::ObjectGone)
-        }
-        Err(_) => Err(WriteFailure::Failed(
+        Err(()) => Err(WriteFailure::Failed(
             "the object could not be looked at again",
         )),
+    }
+}
+
+/// Asks the API server for an object; nothing, if it is not there.
+async fn look_up(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<api_request::Identity>, ()> {
+    let uri = format!("{}/{name}", KeyProtectKey::url_path(&(), Some(namespace)));
+    let get = http::Method::GET;
+    match api_request::send(&context.client, get, &uri, Vec::new()).await {
+        Ok(live) => Ok(live),
+        Err(api_request::RequestError::Refused(status)) if status.code == 404 => Ok(None),
+        Err(_) => Err(()),
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod account;
+pub mod claim;
 pub mod concern;
 pub mod credentials;
 pub mod fence;
