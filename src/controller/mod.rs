@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod connection;
 pub mod context;
+mod credential;
 mod execute;
 pub mod fence;
 pub mod forced;

@@ -1,12 +1,16 @@
 //! What a KeyProtectInstance's status says: made from what its connection has seen, and written
 //! only when that says something new.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::instance::{
     CatalogueMode, InstallForm, KeyProtectInstance, KeyProtectInstanceStatus,
 };
+use crate::domain::account::Account;
+use crate::domain::credentials::ApiKeyPlace;
 use crate::domain::fence::{self, Standing};
 use crate::domain::service::catalogue::Listing;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
@@ -31,6 +35,10 @@ pub struct Seen<'a> {
     pub fence: Option<&'a Standing>,
     /// The form in which the operator was installed.
     pub form: InstallForm,
+    /// Where the credential is.
+    pub credential: Option<&'a ApiKeyPlace>,
+    /// Who the operator is to the API server.
+    pub account: Option<&'a Account>,
     /// The sync request that was answered, where one was.
     pub answered: Option<&'a str>,
 }
@@ -111,7 +119,7 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
             "The instance's keys were not looked at yet.".to_owned(),
         ),
         Listing::Fresh(_) | Listing::Singly { .. } if let Some(failure) = &seen.shut => {
-            let (reason, remedy) = remedy(failure.kind);
+            let (reason, remedy) = remedy(failure.kind, seen);
             let message = format!(
                 "{}: {}. One request tries it for all. {remedy} Secrets keep their last values meanwhile.",
                 failure.operation.as_str(),
@@ -135,7 +143,7 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
             (Is::True, "Available", message)
         }
         Listing::Failed { failure, since, .. } => {
-            let (reason, remedy) = remedy(failure.kind);
+            let (reason, remedy) = remedy(failure.kind, seen);
             let since = Timestamp::from_second(since.as_second()).unwrap_or(*since);
             let message = format!(
                 "{}: {}. The listing has failed since {since}. {remedy} Secrets keep their last values meanwhile.",
@@ -163,7 +171,7 @@ fn authenticated(seen: &Seen<'_>) -> Option<(Is, &'static str, String)> {
             "IAM issued a token for the credential.".to_owned(),
         ),
         Err(failure) => {
-            let (reason, remedy) = remedy(failure.kind);
+            let (reason, remedy) = remedy(failure.kind, seen);
             let code = failure
                 .code
                 .as_ref()
@@ -179,7 +187,19 @@ fn authenticated(seen: &Seen<'_>) -> Option<(Is, &'static str, String)> {
     })
 }
 
-fn remedy(kind: FailureKind) -> (Reason, &'static str) {
+/// The reason of a failure, and what to do about it.
+fn remedy(kind: FailureKind, seen: &Seen<'_>) -> (Reason, Cow<'static, str>) {
+    let (reason, general) = general_remedy(kind);
+    let of_credential = seen
+        .credential
+        .and_then(|place| place.remedy(kind, seen.account));
+    (
+        reason,
+        of_credential.map_or(Cow::Borrowed(general), Cow::Owned),
+    )
+}
+
+const fn general_remedy(kind: FailureKind) -> (Reason, &'static str) {
     match kind {
         FailureKind::Unreachable => (
             Reason::Unreachable,
@@ -191,11 +211,11 @@ fn remedy(kind: FailureKind) -> (Reason, &'static str) {
         ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,
-            "See to the Secret that is mounted into the operator's Pod; a file that is put right is taken within seconds, without a restart.",
+            "It is taken without a restart once it is there.",
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "Make a new API key for the service ID and put it into the Secret that is mounted into the operator's Pod; it is taken without a restart. The refused one is tried again at growing intervals of up to 15 minutes.",
+            "Make a new API key for the service ID; it is taken without a restart.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,

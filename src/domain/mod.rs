@@ -10,6 +10,7 @@ pub mod access;
 pub mod account;
 pub mod claim;
 pub mod concern;
+pub mod credentials;
 pub mod fence;
 pub mod form;
 pub mod instance_status;

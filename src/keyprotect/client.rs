@@ -7,7 +7,7 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap};
 use secrecy::SecretString;
 
 use super::ask::{Ask, LARGEST_ANSWER, other_key, tenant_headers, unreadable};
-use super::credential::CredentialFile;
+use super::credential::ApiKeySource;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
@@ -51,7 +51,7 @@ impl Client {
     /// The CA bundle or the TLS set-up cannot be used.
     pub fn new(
         endpoint: &Endpoint,
-        credential: CredentialFile,
+        credential: ApiKeySource,
         options: &ClientOptions,
     ) -> Result<Self, ClientError> {
         let transport = Transport::new(endpoint, options)?;

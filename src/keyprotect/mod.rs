@@ -5,7 +5,6 @@
 //! [`FetchFailure`]: crate::domain::service::failure::FetchFailure
 
 mod ask;
-mod buffer;
 mod cause;
 pub mod client;
 pub mod credential;
@@ -21,7 +20,7 @@ mod verdict;
 pub mod wire;
 
 pub use client::Client;
-pub use credential::{CredentialError, CredentialFile};
+pub use credential::{ApiKeySource, CredentialError, NotRead, ReadEntry};
 pub use iam::TokenSource;
 pub use listing::Listed;
 pub use options::{ClientError, ClientOptions};

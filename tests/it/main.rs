@@ -28,6 +28,7 @@ mod metrics;
 mod replicas;
 mod rows_access;
 mod rows_cluster;
+mod rows_credentials;
 mod rows_endings;
 mod rows_engine;
 mod rows_keys;

@@ -184,11 +184,12 @@ pub fn failed(what: &str, failure: &FetchFailure) -> Blocked {
         ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,
-            "The instance's owner has to put the file right; it is taken within seconds then.",
+            "The instance's owner has to put it right, as the instance's status says; it is taken \
+             within a minute then.",
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "The instance's owner has to replace the API key; it is taken within seconds then.",
+            "The instance's owner has to replace the API key; it is taken within a minute then.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,
