@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::Resource;
 
+use super::audit;
 use super::clock::now;
 use super::context::{Context, WritePermit};
 use super::held::text;
@@ -17,6 +18,7 @@ use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::request as api_request;
 use crate::cluster::secrets::{self, Seen};
 use crate::cluster::status::{self, StatusFailure};
+use crate::domain::audit::Account;
 use crate::domain::look::plan::{self, Plan, Write, WriteFailure};
 use crate::domain::look::request;
 use crate::domain::schedule;
@@ -65,7 +67,7 @@ pub(super) async fn write(
     }
     for write in std::mem::take(&mut plan.writes) {
         let permit = context.permit_to_write(term, &key.namespace).await?;
-        match perform(context, &permit, key, gathered, &write).await? {
+        match perform(context, &permit, key, gathered, &plan.account, &write).await? {
             Ok(Some(view)) => note_written(context, key, &mut plan, view),
             Ok(None) => {}
             Err(failure) => {
@@ -90,51 +92,49 @@ async fn perform(
     permit: &WritePermit<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
+    account: &Account,
     write: &Write,
 ) -> Result<Result<Option<SecretView>, WriteFailure>, NotLeading> {
     let (client, namespace) = (&context.client, key.namespace.as_str());
-    Ok(match write {
-        Write::Create(body) => secrets::create(client, namespace, body).await.map(Some),
-        Write::Replace {
-            uid,
-            resource_version,
-            body,
-            confirm_alive,
-        } => {
-            if *confirm_alive {
-                if let Err(failure) = alive(context, &gathered.object).await {
-                    return Ok(Err(failure));
-                }
-                permit.still_good()?;
-            }
-            secrets::replace(
-                client,
-                namespace,
-                body,
-                Seen {
-                    uid,
-                    resource_version,
-                },
-            )
-            .await
-            .map(Some)
+    let seen = |uid, resource_version| Seen {
+        uid,
+        resource_version,
+    };
+    if let Write::Replace {
+        confirm_alive: true,
+        ..
+    } = write
+    {
+        if let Err(failure) = alive(context, &gathered.object).await {
+            return Ok(Err(failure));
         }
-        Write::Delete {
-            name,
-            uid,
-            resource_version,
-        } => secrets::delete(
-            client,
-            namespace,
-            name,
-            Seen {
+        permit.still_good()?;
+    }
+    let request = async {
+        match write {
+            Write::Create(body) => secrets::create(client, namespace, body).await.map(Some),
+            Write::Replace {
                 uid,
                 resource_version,
-            },
-        )
-        .await
-        .map(|()| None),
-    })
+                body,
+                ..
+            } => {
+                let seen = seen(uid, resource_version);
+                let replaced = secrets::replace(client, namespace, body, seen);
+                replaced.await.map(Some)
+            }
+            Write::Delete {
+                name,
+                uid,
+                resource_version,
+            } => {
+                let seen = seen(uid, resource_version);
+                let deleted = secrets::delete(client, namespace, name, seen);
+                deleted.await.map(|()| None)
+            }
+        }
+    };
+    Ok(audit::written(context, gathered, account, write, request).await)
 }
 
 /// Looks at the object itself, not at what a watch showed of it.

@@ -3,9 +3,11 @@
 //! [`lease`] says which of several replicas leads.
 //! [`service`] is what Key Protect and IAM are and say, [`access`] who may use which keys,
 //! [`secret`] what a Secret is made of and looks like, and [`look`] one look at one object: from
-//! everything that is known to what must be asked first, or to the whole plan.
+//! everything that is known to what must be asked first, or to the whole plan. [`audit`] is the
+//! line that says of a read or a write for whom and why it was.
 
 pub mod access;
+pub mod audit;
 pub mod concern;
 pub mod fence;
 pub mod instance_status;

@@ -5,6 +5,7 @@
 //! [`FetchFailure`]: crate::domain::service::failure::FetchFailure
 
 mod ask;
+mod attempts;
 mod buffer;
 mod cause;
 pub mod client;
@@ -20,6 +21,7 @@ pub mod token;
 mod verdict;
 pub mod wire;
 
+pub use attempts::Attempts;
 pub use client::Client;
 pub use credential::{CredentialError, CredentialFile};
 pub use iam::TokenSource;

@@ -64,6 +64,7 @@ pub struct Metrics {
     syncs: Family<Labels<2>, Counter>,
     sync_duration: Histogram,
     fence: Family<Labels<1>, Gauge>,
+    audit_lines_lost: Counter,
 }
 
 impl Default for Metrics {
@@ -75,6 +76,7 @@ impl Default for Metrics {
             syncs: Family::default(),
             sync_duration: durations(),
             fence: Family::default(),
+            audit_lines_lost: Counter::default(),
         }
     }
 }
@@ -103,6 +105,17 @@ impl Metrics {
         }
     }
 
+    /// Counts a line of the audit stream that could not be written.
+    pub fn audit_line_lost(&self) {
+        self.audit_lines_lost.inc();
+    }
+
+    /// How many lines of the audit stream could not be written.
+    #[must_use]
+    pub fn audit_lines_lost(&self) -> u64 {
+        self.audit_lines_lost.get()
+    }
+
     /// Registers everything that is recorded.
     pub fn register(&self, registry: &mut Registry) {
         register(registry, &names::SYNCS, self.syncs.clone());
@@ -111,6 +124,8 @@ impl Metrics {
         self.upstream.register(registry);
         self.api.register(registry);
         register(registry, &names::FENCE, self.fence.clone());
+        let lost = self.audit_lines_lost.clone();
+        register(registry, &names::AUDIT_LINES_LOST, lost);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         register(registry, &names::BUILD, Info::new(version));
     }
