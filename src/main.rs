@@ -9,6 +9,7 @@ use key_protect_operator::check::{self, CheckArgs};
 use key_protect_operator::controller::clock::now;
 use key_protect_operator::controller::context::{Context, Settings};
 use key_protect_operator::crds::{self, CrdsArgs, CrdsError};
+use key_protect_operator::domain::form::InvalidScope;
 use key_protect_operator::metrics::Metrics;
 use key_protect_operator::runtime::settings::{MetricsAddress, RunArgs};
 use key_protect_operator::runtime::{audit, health, metrics, process, telemetry};
@@ -46,6 +47,8 @@ enum StartError {
     Crds(#[from] CrdsError),
     #[error("--allowed-key-hosts, --allowed-iam-hosts: {0:?} is no HOST or HOST:PORT")]
     Host(String),
+    #[error(transparent)]
+    Namespaces(#[from] InvalidScope),
     #[error(transparent)]
     Filter(#[from] telemetry::InvalidFilter),
     #[error("no TLS provider could be set up: another one is installed already")]
@@ -95,7 +98,7 @@ fn install_tls() -> Result<(), StartError> {
 }
 
 fn run(args: &RunArgs) -> Result<(), StartError> {
-    let settings = args.controller();
+    let settings = args.controller()?;
     if let Some(host) = settings.allowed_hosts.malformed() {
         return Err(StartError::Host(host.to_owned()));
     }

@@ -140,11 +140,14 @@ reasons! {
         cause: "The payload cannot be written as target.data asks: encoding, JSON path, template or size.",
         remedy: "The message names the entry and what is wrong with it; change the entry or the key." }
     SecretNotOwned { stalls: true,
-        cause: "A Secret of the target's name exists and is not the operator's. It is not touched.",
-        remedy: "Choose another target.name, or delete that Secret if nobody needs it." }
+        cause: "A Secret of the target's name exists and is not the operator's, or (creationPolicy Merge) its owner does not share it, does not offer an entry, or gives no right to write it. It is not touched.",
+        remedy: "Choose another target.name, or let the Secret's owner hand it over (label keyprotect.dev/target=adopt) or share it (keyprotect.dev/target=shared); the message says how." }
     TargetConflict { stalls: true,
         cause: "An older KeyProtectKey has the same target.",
         remedy: "Give one of the two another target.name, or delete one." }
+    EntryConflict { stalls: true,
+        cause: "An older KeyProtectKey puts the same entry into the same shared Secret.",
+        remedy: "Name the entry differently in one of the two, or delete one." }
     SecretImmutable { stalls: true,
         cause: "The Secret was made immutable by someone, so its content cannot follow the key.",
         remedy: "Delete the Secret; it is made anew." }

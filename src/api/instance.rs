@@ -318,6 +318,9 @@ pub struct KeyProtectInstanceStatus {
     /// How many KeyProtectKeys name this instance and may use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_in_use: Option<i64>,
+    /// The form in which the operator found itself installed: what its rights let it do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install_form: Option<InstallForm>,
     /// The value of `keyprotect.dev/sync-requested-at` that was last answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_request: Option<String>,
@@ -333,4 +336,39 @@ pub enum CatalogueMode {
     List,
     /// Key by key.
     Single,
+}
+
+/// The form in which the operator was installed: Standard (it watches Secrets' metadata), NoRead (it
+/// reads no Secret), and each for named namespaces only.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq, Hash)]
+pub enum InstallForm {
+    /// Secrets' metadata is watched in every namespace.
+    Standard,
+    /// No Secret is read.
+    NoRead,
+    /// Secrets' metadata is watched in the namespaces of `--namespaces`.
+    StandardNamespaces,
+    /// No Secret is read, and only the namespaces of `--namespaces` are served.
+    NoReadNamespaces,
+}
+
+impl InstallForm {
+    /// Every form.
+    pub const ALL: [Self; 4] = [
+        Self::Standard,
+        Self::NoRead,
+        Self::StandardNamespaces,
+        Self::NoReadNamespaces,
+    ];
+
+    /// Names the form as status shows it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "Standard",
+            Self::NoRead => "NoRead",
+            Self::StandardNamespaces => "StandardNamespaces",
+            Self::NoReadNamespaces => "NoReadNamespaces",
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! I/O with Kubernetes: watches in, writes out. Nothing here decides anything.
 
+mod apply;
 pub mod client;
 pub mod events;
 pub mod fence;
@@ -8,6 +9,7 @@ pub mod meter;
 mod protobuf;
 mod received;
 pub mod request;
+pub mod reviews;
 pub mod secrets;
 pub mod status;
 pub mod watch;

@@ -1,6 +1,8 @@
 //! Writes of Secrets: POST, PUT and DELETE with preconditions, never a patch (`patch` on Secrets
 //! is `get`). Bodies are wiped after the write, answers carry metadata only.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::Method;
 use k8s_openapi::api::core::v1::Secret;
@@ -8,6 +10,7 @@ use kube::core::Status;
 use kube::{Client, Resource};
 use serde_json::json;
 
+use super::apply;
 use super::protobuf;
 use super::request::{Content, Identity, RequestError, send};
 use crate::api;
@@ -16,6 +19,7 @@ use crate::domain::look::observed::Probe;
 use crate::domain::look::plan::{SecretBody, WriteFailure};
 use crate::domain::secret::SecretView;
 use crate::domain::secret::metadata::SecretMetadata;
+use crate::domain::service::material::KeyMaterial;
 
 /// What a replacement or deletion was decided on.
 #[derive(Clone, Copy)]
@@ -88,6 +92,32 @@ pub async fn delete(
         Ok(_) => Ok(()),
         Err(error) => Err(refused(&error, false)),
     }
+}
+
+/// Writes a manager's entries of a shared Secret that was seen, and nothing else of it; none gives
+/// back what the manager has there. By force: the owner offers them, whoever wrote them last.
+///
+/// # Errors
+/// Says why they were not written.
+pub async fn merge(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    seen: Seen<'_>,
+    manager: &str,
+    entries: &BTreeMap<String, KeyMaterial>,
+) -> Result<SecretView, WriteFailure> {
+    let manager = manager.replace('/', "%2F");
+    let uri = format!(
+        "{}/{name}?fieldManager={manager}&force=true",
+        collection(namespace)
+    );
+    let content = Content {
+        media_type: apply::MEDIA_TYPE,
+        body: Bytes::from_owner(apply::entries(name, seen, entries)),
+    };
+    let answer = send(client, Method::PATCH, &uri, content).await;
+    view(answer.map_err(|error| refused(&error, false))?)
 }
 
 /// Asks whether a name is free, by a create that is not carried out.

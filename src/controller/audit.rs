@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::clock::now;
 use super::context::Context;
+use super::queue::ObjectKey;
 use super::world::Gathered;
 use crate::domain::audit::{self, Account, Instance, Key, Line, Object, Subject};
 use crate::domain::look::hindrance::PayloadNeed;
@@ -40,6 +41,42 @@ fn subject<'a>(gathered: &'a Gathered, instance_id: &'a str) -> Subject<'a> {
             uid: of.uid.as_deref(),
         },
         instance,
+    }
+}
+
+/// For whom a Secret is written.
+#[derive(Clone, Copy)]
+pub(super) enum Whose<'a> {
+    /// For an object, as it was gathered.
+    Object(&'a Gathered),
+    /// For one that is gone.
+    Gone(&'a ObjectKey),
+}
+
+impl<'a> Whose<'a> {
+    fn subject(self, instance_id: &'a str) -> Subject<'a> {
+        match self {
+            Self::Object(gathered) => subject(gathered, instance_id),
+            Self::Gone(key) => Subject {
+                object: Object {
+                    namespace: &key.namespace,
+                    namespace_uid: None,
+                    name: &key.name,
+                    uid: None,
+                },
+                instance: None,
+            },
+        }
+    }
+
+    fn instance_id(self, context: &Context) -> String {
+        let instance = match self {
+            Self::Object(gathered) => gathered.instance.as_deref().map(ObjectKey::of),
+            Self::Gone(_) => None,
+        };
+        let connections = context.connections();
+        let connection = instance.and_then(|key| connections.get(&key));
+        connection.map(|c| c.instance_id()).unwrap_or_default()
     }
 }
 
@@ -89,7 +126,7 @@ impl Drop for Reading<'_> {
 /// A write of a Secret that is under way.
 struct Writing<'a> {
     context: &'a Context,
-    gathered: &'a Gathered,
+    whose: Whose<'a>,
     instance_id: String,
     account: &'a Account,
     write: &'a Write,
@@ -98,7 +135,7 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     fn line(&self, end: Option<Result<Option<(&str, &str)>, &WriteFailure>>) {
-        let subject = subject(self.gathered, &self.instance_id);
+        let subject = self.whose.subject(&self.instance_id);
         let line = audit::written(now(), subject, self.account, self.write, end);
         self.context.audit.write(&line);
     }
@@ -115,15 +152,15 @@ impl Drop for Writing<'_> {
 /// Carries a write of a Secret out, which becomes a line however it ends.
 pub(super) async fn written(
     context: &Context,
-    gathered: &Gathered,
+    whose: Whose<'_>,
     account: &Account,
     write: &Write,
     request: impl Future<Output = Result<Option<SecretView>, WriteFailure>>,
 ) -> Result<Option<SecretView>, WriteFailure> {
     let mut writing = Writing {
         context,
-        gathered,
-        instance_id: instance_id(context, gathered),
+        whose,
+        instance_id: whose.instance_id(context),
         account,
         write,
         ended: false,
@@ -136,12 +173,4 @@ pub(super) async fn written(
     writing.line(Some(made));
     writing.ended = true;
     result
-}
-
-fn instance_id(context: &Context, gathered: &Gathered) -> String {
-    let instance = gathered.instance.as_ref();
-    let key = instance.map(|instance| super::queue::ObjectKey::of(instance.as_ref()));
-    let connections = context.connections();
-    let connection = key.and_then(|key| connections.get(&key));
-    connection.map(|c| c.instance_id()).unwrap_or_default()
 }

@@ -14,6 +14,7 @@ use super::clock::Heartbeat;
 use super::connection::Connection;
 use super::fence::Fence;
 use super::forced::Forced;
+use super::installed::Installed;
 use super::leadership::{Leadership, NotLeading, Term};
 use super::lock;
 use super::queue::{ObjectKey, Queue};
@@ -21,6 +22,8 @@ use super::world::{Concerned, World};
 use super::writes::{Permit, Writes};
 use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::events::Announcer;
+use crate::domain::account::Account;
+use crate::domain::form::{Form, Scope};
 use crate::domain::look::observed::Policy;
 use crate::domain::service::endpoint::AllowedHosts;
 use crate::domain::status;
@@ -34,6 +37,8 @@ const WRITES: usize = 12;
 pub struct Settings {
     /// What decisions depend on.
     pub policy: Policy,
+    /// The namespaces that are served.
+    pub scope: Scope,
     /// How often it is tried whether the fence holds; nothing where there need not be one.
     pub fence: Option<Duration>,
     /// The operator's own namespace: only instances there may use mounted API keys.
@@ -68,6 +73,8 @@ pub struct Context {
     pub announcer: Announcer,
     /// Whether the fence holds.
     pub fence: Fence,
+    /// Who the operator is, and what it may do.
+    pub(super) installed: Installed,
     /// Who leads.
     pub leadership: Leadership,
     writes: Writes,
@@ -118,6 +125,7 @@ impl Context {
             started,
             announcer: Announcer::new(client.clone(), settings.instance_name.clone()),
             fence: Fence::new(settings.fence.is_some()),
+            installed: Installed::default(),
             world: Mutex::new(World::new(
                 settings.policy.default_instance.clone(),
                 started,
@@ -133,6 +141,21 @@ impl Context {
             client,
             settings,
         }
+    }
+
+    /// The form in which the operator was installed: whether it reads Secrets, and where it works.
+    pub fn form(&self) -> &Form {
+        self.installed.form()
+    }
+
+    /// Whom the API server takes the operator for; nothing before that is known.
+    pub fn account(&self) -> Option<&Account> {
+        self.installed.account()
+    }
+
+    /// Why the operator cannot begin yet, where that is so.
+    pub fn problem(&self) -> Option<String> {
+        self.fence.problem().or_else(|| self.installed.problem())
     }
 
     /// The world. Held for short, never across an await.
@@ -277,6 +300,7 @@ impl Context {
                 default_instance: ("n".to_owned(), "default".to_owned()),
                 metadata_prefixes: Vec::new(),
             },
+            scope: Scope::Cluster,
             fence: None,
             namespace: "elsewhere".to_owned(),
             credentials_dir: PathBuf::new(),

@@ -419,6 +419,7 @@ async fn write_status(
             .and_then(|usable| usable.client.token_source().authenticated()),
         keys_in_use: keys_in_use(context, &instance),
         shut: connection.limiter.shut(),
+        form: context.form().name(),
         answered: asked.filter(|_| is_well(&listing)),
     };
     let Some(new) = instance_status::status(&instance, &seen) else {

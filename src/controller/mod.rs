@@ -12,6 +12,7 @@ pub mod forced;
 pub mod gathered;
 pub mod gauges;
 pub mod held;
+pub mod installed;
 mod instance;
 pub mod leadership;
 pub mod limiter;
@@ -73,6 +74,7 @@ pub enum Ended {
 /// Something ended that never does.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) -> Result<(), Ended> {
     fence::until_it_holds(&context, &stop).await;
+    installed::until_known(&context, &stop).await;
     let (mut watches, mut leading) = (JoinSet::new(), JoinSet::new());
     watches.spawn(fence::keep_trying(Arc::clone(&context)));
     watching::start(&context, &stop, &mut watches);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::audit;
 use super::clock::now;
@@ -19,7 +19,7 @@ use super::reads::{Asker, Reading};
 use super::said::lane_of;
 use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
-use crate::cluster::secrets;
+use crate::cluster::{reviews, secrets};
 use crate::domain::access::Question;
 use crate::domain::concern;
 use crate::domain::look::decide::{self, Step};
@@ -34,6 +34,9 @@ use crate::domain::service::reference::KeyName;
 
 /// Rounds after which a look gives up: more needs than any object has.
 const ROUNDS: usize = 16;
+
+/// When it is tried again to give back what an object that is gone left behind.
+const GIVE_BACK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Single reads remembered for one object: every source of a Secret in every ring of a few rules.
 const QUESTIONS: usize = 256;
@@ -58,7 +61,7 @@ pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey
     let mut learnt = Learnt::default();
     for _ in 0..ROUNDS {
         let Some(gathered) = gather(context, key) else {
-            return;
+            return give_back(context, term, key).await;
         };
         let connection = connection_of(context, &gathered);
         learnt.stay_on(connection.as_ref());
@@ -90,6 +93,16 @@ pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey
     let failure = WriteFailure::Failed("the operator could not decide; please report this");
     if let Some(gathered) = gather(context, key) {
         give_up(context, term, key, &gathered, &learnt, failure).await;
+    }
+}
+
+/// Ends the look at an object that is gone.
+async fn give_back(context: &Context, term: &Term, key: &ObjectKey) {
+    if let Ok(true) = execute::give_back_for(context, term, key).await
+        && let Ok(at) = now().checked_add(GIVE_BACK_AGAIN)
+    {
+        context.queue().schedule(key, at, Lane::Routine);
+        context.wake.notify_one();
     }
 }
 
@@ -236,16 +249,18 @@ fn observe<T>(
             labels: &gathered.namespace.labels,
             terminating: gathered.namespace.terminating,
         },
-        rival: gathered.rival.as_deref(),
+        rival: gathered.rival.as_ref(),
         instance,
         secret: gathered.secret.as_ref(),
         owners_live: gathered.owners_live,
         superseded: &gathered.superseded,
+        merged: &gathered.merged,
         knowledge: &knowledge,
         payloads: &learnt.payloads,
         probe: learnt.probe,
         memory: &gathered.remembered.memory,
         policy: &context.settings.policy,
+        account: context.account(),
     })
 }
 
@@ -279,15 +294,16 @@ async fn learn(
     learnt: &mut Learnt,
     need: Need,
 ) -> Result<Learned, WriteFailure> {
-    if need == Need::TargetFree {
-        let namespace = gathered
-            .object
-            .metadata
-            .namespace
-            .as_deref()
-            .unwrap_or_default();
+    if matches!(need, Need::TargetFree | Need::MayMerge) {
+        let metadata = &gathered.object.metadata;
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let name = request::target_name(&gathered.object);
-        learnt.probe = Some(secrets::probe(&context.client, namespace, name).await?);
+        let probe = if need == Need::TargetFree {
+            secrets::probe(&context.client, namespace, name).await?
+        } else {
+            may_merge(context, namespace, name).await?
+        };
+        learnt.probe = Some(probe);
         return Ok(Learned::Something);
     }
     let Some(connection) = learnt.connection.clone() else {
@@ -299,7 +315,7 @@ async fn learn(
         read_before: concern::used_before(object, key),
     };
     match need {
-        Need::TargetFree => {}
+        Need::TargetFree | Need::MayMerge => {}
         Need::Listing(not_before) => {
             list(context, gathered, &connection, not_before).await;
         }
@@ -348,6 +364,20 @@ async fn learn(
     }
     instance::note_recovery(context, gathered, &connection);
     Ok(Learned::Something)
+}
+
+async fn may_merge(
+    context: &Context,
+    namespace: &str,
+    secret: &str,
+) -> Result<Probe, WriteFailure> {
+    match reviews::may_patch(&context.client, namespace, secret).await {
+        Some(true) => Ok(Probe::MayMerge),
+        Some(false) => Ok(Probe::MayNotMerge),
+        None => Err(WriteFailure::Failed(
+            "the API server did not say whether the operator may write it",
+        )),
+    }
 }
 
 async fn list(

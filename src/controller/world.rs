@@ -18,7 +18,7 @@ use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::domain::concern;
 use crate::domain::look::request;
-use crate::domain::secret::{self, SecretView};
+use crate::domain::secret::SecretView;
 
 /// An object that is to be looked at, and in which lane.
 pub type Concerned = Vec<(ObjectKey, Lane)>;
@@ -62,50 +62,10 @@ impl World {
         }
     }
 
-    /// Gathers everything about an object; nothing, if it is gone.
+    /// The Secrets in view.
     #[must_use]
-    pub fn gather(&self, key: &ObjectKey) -> Option<Gathered> {
-        let known = self.keys.get(key)?;
-        let held = &known.held;
-        let target = held.target_key(key);
-        let oldest = self
-            .wanting(&target)
-            .min_by(|(_, a), (_, b)| a.held.age().cmp(&b.held.age()));
-        let rival = oldest
-            .filter(|(_, oldest)| oldest.held.uid != held.uid)
-            .map(|(oldest, _)| oldest.name.clone());
-        let superseded = self
-            .secrets
-            .owned_by(key, &held.uid)
-            .filter(|(secret, view)| *secret != target && !view.deleting)
-            .map(|(_, view)| view)
-            .collect();
-        let secret = self.secrets.get(&target);
-        Some(Gathered {
-            rival,
-            namespace: self.namespace(&key.namespace),
-            instance: self.instances.get(&*held.instance).cloned(),
-            owners_live: secret
-                .as_ref()
-                .is_some_and(|secret| self.owners_live(secret, key, &held.uid)),
-            secret,
-            superseded,
-            remembered: self.remembered(known),
-            object: held.object(key)?,
-        })
-    }
-
-    /// Whether every other KeyProtectKey that a Secret names as owner is alive and not being
-    /// deleted.
-    fn owners_live(&self, secret: &SecretView, object: &ObjectKey, uid: &str) -> bool {
-        let owners = secret.owner_references.iter();
-        let mut others = owners.filter(|owner| secret::is_key(owner) && owner.uid != uid);
-        others.all(|owner| {
-            let key = ObjectKey::new(&object.namespace, &owner.name);
-            self.keys
-                .get(&key)
-                .is_some_and(|known| *known.held.uid == *owner.uid && !known.held.is_leaving())
-        })
+    pub(super) const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// What is remembered of an object.
@@ -135,11 +95,14 @@ impl World {
         self.in_writing.clear();
     }
 
-    /// Every object.
+    /// Every object, and every one that is gone and left something behind.
     #[must_use]
     pub fn everything(&self) -> Concerned {
         let keys = self.keys.iter();
-        keys.map(|(key, known)| (key.clone(), known.held.lane))
+        let keys = keys.map(|(key, known)| (key.clone(), known.held.lane));
+        let gone = self.secrets.merging();
+        let gone = gone.filter(|key| !self.keys.contains_key(*key));
+        keys.chain(gone.map(|key| (key.clone(), Lane::Routine)))
             .collect()
     }
 
@@ -256,7 +219,11 @@ impl World {
         let Some(old) = self.keys.remove(key) else {
             return Vec::new();
         };
-        self.unlink(key, &old.held)
+        let mut concerned = self.unlink(key, &old.held);
+        if self.secrets.has_merged(key) {
+            concerned.push((key.clone(), Lane::Routine));
+        }
+        concerned
     }
 
     /// Takes in that a listing of objects is complete: the others are gone.
@@ -356,7 +323,7 @@ impl World {
     }
 
     /// The objects that want a target.
-    fn wanting(&self, target: &ObjectKey) -> impl Iterator<Item = (&ObjectKey, &Known)> {
+    pub(super) fn wanting(&self, target: &ObjectKey) -> impl Iterator<Item = (&ObjectKey, &Known)> {
         let namesake = self.keys.get_key_value(target);
         let others = self.by_target.get(target).into_iter().flatten();
         let others = others.filter_map(|name| {
@@ -407,7 +374,12 @@ impl World {
     /// Objects whose target a Secret is, and objects that own it.
     fn concerned_by(&self, touched: impl IntoIterator<Item = Touched>) -> Concerned {
         let mut concerned = BTreeMap::new();
-        for Touched { key, owners } in touched {
+        for Touched {
+            key,
+            owners,
+            merging,
+        } in touched
+        {
             concerned.extend(self.concern(&key));
             let owners = owners
                 .iter()
@@ -415,6 +387,14 @@ impl World {
             concerned.extend(
                 owners.filter_map(|key| self.keys.get(&key).map(|known| (key, known.held.lane))),
             );
+            let merging = merging
+                .iter()
+                .map(|name| ObjectKey::new(&key.namespace, name));
+            concerned.extend(merging.map(|key| {
+                let known = self.keys.get(&key);
+                let lane = known.map_or(Lane::Routine, |known| known.held.lane);
+                (key, lane)
+            }));
         }
         concerned.into_iter().collect()
     }

@@ -50,6 +50,10 @@ words!(
         ReplaceSecret,
         /// DELETE of a Secret.
         DeleteSecret,
+        /// Server-side apply of entries that the owner of a shared Secret offers.
+        MergeEntries,
+        /// Server-side apply of nothing: those entries go.
+        GiveBackEntries,
     }
 );
 
@@ -83,6 +87,12 @@ words!(
         KeyOrTargetChanged,
         /// The object names another Secret now.
         TargetRenamed,
+        /// Its owner handed it over.
+        SecretHandedOver,
+        /// Somebody wrote a Secret in which entries are the operator's.
+        SharedSecretChanged,
+        /// The object is gone.
+        ObjectDeleted,
     }
 );
 
@@ -256,25 +266,35 @@ pub fn written<'a>(
     write: &'a Write,
     end: Option<Result<Option<(&'a str, &'a str)>, &'a WriteFailure>>,
 ) -> Line<'a> {
-    let (action, seen, body) = match write {
-        Write::Create(body) => (Action::CreateSecret, None, Some(body)),
+    let (action, entries) = match write {
+        Write::Create(body) => (Action::CreateSecret, Some(&body.entries)),
+        Write::Replace { body, .. } => (Action::ReplaceSecret, Some(&body.entries)),
+        Write::Delete { .. } => (Action::DeleteSecret, None),
+        Write::Merge { entries, .. } => (Action::MergeEntries, Some(entries)),
+        Write::GiveBack { .. } => (Action::GiveBackEntries, None),
+    };
+    let seen = match write {
+        Write::Create(_) => None,
         Write::Replace {
             uid,
             resource_version,
-            body,
             ..
-        } => {
-            let seen = (uid.as_str(), resource_version.as_str());
-            (Action::ReplaceSecret, Some(seen), Some(body))
         }
-        Write::Delete {
+        | Write::Delete {
             uid,
             resource_version,
             ..
-        } => {
-            let seen = (uid.as_str(), resource_version.as_str());
-            (Action::DeleteSecret, Some(seen), None)
         }
+        | Write::Merge {
+            uid,
+            resource_version,
+            ..
+        }
+        | Write::GiveBack {
+            uid,
+            resource_version,
+            ..
+        } => Some((uid.as_str(), resource_version.as_str())),
     };
     let made = end.and_then(Result::ok).flatten();
     let (uid, resource_version) = made.or(seen).unzip();
@@ -297,12 +317,12 @@ pub fn written<'a>(
             name: write.name(),
             uid,
             resource_version,
-            entries: body
-                .map(|body| body.entries.keys().map(String::as_str).collect())
+            entries: entries
+                .map(|entries| entries.keys().map(String::as_str).collect())
                 .unwrap_or_default(),
         }),
         // A deletion writes no payload.
-        keys: body.map(|_| account.keys.clone()).unwrap_or_default(),
+        keys: entries.map(|_| account.keys.clone()).unwrap_or_default(),
         status: None,
         code: None,
         detail,

@@ -4,7 +4,9 @@
 use jiff::Timestamp;
 
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::instance::{CatalogueMode, KeyProtectInstance, KeyProtectInstanceStatus};
+use crate::api::instance::{
+    CatalogueMode, InstallForm, KeyProtectInstance, KeyProtectInstanceStatus,
+};
 use crate::domain::fence::{self, Standing};
 use crate::domain::service::catalogue::Listing;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
@@ -27,6 +29,8 @@ pub struct Seen<'a> {
     pub keys_in_use: i64,
     /// Whether the fence holds, where there has to be one.
     pub fence: Option<&'a Standing>,
+    /// The form in which the operator was installed.
+    pub form: InstallForm,
     /// The sync request that was answered, where one was.
     pub answered: Option<&'a str>,
 }
@@ -87,6 +91,7 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
         Listing::Failed { .. } | Listing::Fresh(_) => Some(CatalogueMode::List),
     };
     new.keys_in_use = Some(seen.keys_in_use);
+    new.install_form = Some(seen.form);
     if let Some(answered) = seen.answered {
         new.last_handled_sync_request = Some(answered.to_owned());
     }

@@ -111,7 +111,8 @@ pub const fn retry(reason: Reason) -> Retry {
         | Reason::AccessWithdrawn
         | Reason::NotExtractable
         | Reason::RenderFailed
-        | Reason::TargetConflict => Retry::OnChange,
+        | Reason::TargetConflict
+        | Reason::EntryConflict => Retry::OnChange,
     }
 }
 

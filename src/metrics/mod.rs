@@ -24,6 +24,7 @@ use request::durations;
 pub use upstream::Upstream;
 
 use crate::api::Reason;
+use crate::api::instance::InstallForm;
 
 /// Labels and their values.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -65,6 +66,7 @@ pub struct Metrics {
     sync_duration: Histogram,
     fence: Family<Labels<1>, Gauge>,
     audit_lines_lost: Counter,
+    install_form: Family<Labels<1>, Gauge>,
 }
 
 impl Default for Metrics {
@@ -77,6 +79,7 @@ impl Default for Metrics {
             sync_duration: durations(),
             fence: Family::default(),
             audit_lines_lost: Counter::default(),
+            install_form: Family::default(),
         }
     }
 }
@@ -116,6 +119,14 @@ impl Metrics {
         self.audit_lines_lost.get()
     }
 
+    /// Says in which form the operator was installed.
+    pub fn install_form(&self, form: InstallForm) {
+        for other in InstallForm::ALL {
+            let gauge = self.install_form.get_or_create(&[("form", other.as_str())]);
+            gauge.set(i64::from(other == form));
+        }
+    }
+
     /// Registers everything that is recorded.
     pub fn register(&self, registry: &mut Registry) {
         register(registry, &names::SYNCS, self.syncs.clone());
@@ -126,6 +137,8 @@ impl Metrics {
         register(registry, &names::FENCE, self.fence.clone());
         let lost = self.audit_lines_lost.clone();
         register(registry, &names::AUDIT_LINES_LOST, lost);
+        let form = self.install_form.clone();
+        register(registry, &names::INSTALL_FORM, form);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         register(registry, &names::BUILD, Info::new(version));
     }

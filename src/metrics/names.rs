@@ -153,6 +153,8 @@ metrics! {
         "1 where this replica is the one that writes, else 0";
     FENCE: Gauge Number "keyprotect_fence" ["state"]
         "1 for the state of the fence, 0 for the others: active, inactive (it should bound the operator and does not) or off (--fence=off)";
+    INSTALL_FORM: Gauge Number "keyprotect_install_form" ["form"]
+        "1 for the form in which the operator found itself installed, 0 for the others: Standard, NoRead, StandardNamespaces or NoReadNamespaces";
     BUILD: Info Number "keyprotect_build" ["version"]
         "The operator's version";
 

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::controller::context::Settings;
+use crate::domain::form::{InvalidScope, Scope};
 use crate::domain::look::observed::Policy;
 use crate::domain::schedule::parse_duration;
 use crate::domain::service::endpoint::AllowedHosts;
@@ -23,6 +24,10 @@ pub struct RunArgs {
     /// KeyProtectInstance that objects without instanceRef mean, as NAMESPACE/NAME.
     #[arg(long, env = "DEFAULT_INSTANCE", default_value = "key-protect-system/default", value_parser = parse_instance)]
     pub default_instance: (String, String),
+    /// Namespaces to serve, by Roles there, as the overlays for namespaces ship them; none: all of
+    /// the cluster.
+    #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
     /// Folder of the mounted API keys: the file of credential NAME is FOLDER/NAME/apikey.
     #[arg(
         long,
@@ -118,9 +123,12 @@ impl RunArgs {
     }
 
     /// The controller's settings.
-    #[must_use]
-    pub fn controller(&self) -> Settings {
-        Settings {
+    ///
+    /// # Errors
+    /// The namespaces to serve cannot be served.
+    pub fn controller(&self) -> Result<Settings, InvalidScope> {
+        Ok(Settings {
+            scope: Scope::parse(&self.namespaces)?,
             policy: Policy {
                 grace: self.grace,
                 default_instance: self.default_instance.clone(),
@@ -138,7 +146,7 @@ impl RunArgs {
             instance_name: self.pod_name.clone(),
             identity: self.identity(),
             lease_duration: self.lease_duration,
-        }
+        })
     }
 }
 

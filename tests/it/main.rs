@@ -32,6 +32,7 @@ mod rows_cluster;
 mod rows_endings;
 mod rows_engine;
 mod rows_keys;
+mod rows_merge;
 mod rows_outage;
 mod rows_pace;
 mod rows_payloads;

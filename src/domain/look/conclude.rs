@@ -347,6 +347,7 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
     remember_success(observed, &success, fresh, &mut plan.memory);
     let stale_at = report::mark_stale(observed, &mut new, request.interval, !fresh);
     plan.next = earliest([
+        success.unfinished.then_some(observed.now),
         expiry_at,
         stale_at,
         report::next_single_read(observed, request),

@@ -10,6 +10,7 @@ use crate::domain::look::conclude;
 use crate::domain::look::expected::{self, record_of};
 use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
 use crate::domain::look::identify::identify_all;
+use crate::domain::look::merge;
 use crate::domain::look::observed::Observed;
 use crate::domain::look::plan::{Plan, Write, WriteFailure};
 use crate::domain::look::reading;
@@ -17,7 +18,7 @@ use crate::domain::look::report::Success;
 use crate::domain::look::request::{self, SyncRequest};
 use crate::domain::schedule;
 use crate::domain::secret::body;
-use crate::domain::secret::{Drift, SecretView};
+use crate::domain::secret::{Drift, Mark, SecretView};
 use crate::domain::service::metadata::KeyMetadata;
 
 /// Conflicts in a row of which status says nothing: the watch is mostly about to show why.
@@ -156,6 +157,10 @@ fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hind
     let keys = identify_all(observed, request)?;
     let record = record_of(request, &keys);
     let drift = match observed.secret {
+        _ if request.target.merges() => {
+            let shared = merge::shared_target(observed, request)?;
+            merge::judge(observed, shared, &record).err().map(Some)
+        }
         None => Some(None),
         Some(secret) => match judge_target(observed, request, secret, &record)? {
             Ok(()) => None,
@@ -186,9 +191,11 @@ fn make(
     let superseded: Vec<&SecretView> = observed
         .superseded
         .iter()
-        .filter(|old| !old.deleting && old.other_owner(observed.uid()).is_none())
+        .filter(|old| old.is_owned() && !old.deleting)
+        .filter(|old| old.other_owner(observed.uid()).is_none())
         .collect();
-    if drift.is_none() && superseded.is_empty() {
+    let given_back = merge::given_back(observed, request);
+    if drift.is_none() && superseded.is_empty() && given_back.is_empty() {
         return Ok(made);
     }
     if held(observed, record) {
@@ -197,7 +204,7 @@ fn make(
     let why = why(observed, request, drift);
     made.why = Some(why);
     let stay = request.target.deletion_policy == DeletionPolicy::Retain;
-    if drift.is_some() || stay {
+    if drift.is_some() || (stay && !superseded.is_empty()) {
         made.repair = is_repair(observed, request, drift);
         if made.repair {
             not_too_often(observed, request)?;
@@ -209,7 +216,14 @@ fn make(
             .collect();
         let data = reading::render(request, keys, &payloads)?;
         made.notes = data.notes;
-        if drift.is_some() {
+        if let Some(view) = observed.secret.filter(|_| request.target.merges()) {
+            if drift.is_some() {
+                merge::all_offered(view, merge::names(&data.entries).into_iter())?;
+                let entries = data.entries.clone();
+                made.writes
+                    .push(merge::write(observed, request, view, entries));
+            }
+        } else if drift.is_some() {
             let entries = data.entries.clone();
             made.writes.push(body::write(
                 observed,
@@ -233,6 +247,14 @@ fn make(
                 resource_version: old.resource_version.clone(),
             }));
     }
+    // Of one Secret, one write at a time: the next look sees what this one made of it.
+    let written: Vec<&str> = made.writes.iter().map(Write::name).collect();
+    let (later, given_back): (Vec<Write>, Vec<Write>) = given_back
+        .into_iter()
+        .partition(|write| written.contains(&write.name()));
+    made.unfinished =
+        !later.is_empty() || (drift.is_some() && merge::changes_manager(observed, request));
+    made.writes.extend(given_back);
     Ok(made)
 }
 
@@ -258,7 +280,7 @@ fn is_repair(
     let written = status.and_then(|status| status.secret.as_ref());
     match drift {
         Some(None) => written.is_some_and(|written| written.name == request.target.name),
-        Some(Some(drift)) => drift == Drift::Edited,
+        Some(Some(drift)) => matches!(drift, Drift::Edited | Drift::Touched),
         None => false,
     }
 }
@@ -292,7 +314,11 @@ fn judge_target(
         );
         return Err(Blocked::new(Reason::Pending, message, "the Secret is being deleted").into());
     }
+    if secret.mark() == Some(Mark::Shared) {
+        return Err(reading::taken(&secret.name).into());
+    }
     match secret.other_owner(observed.uid()) {
+        None if secret.mark() == Some(Mark::Adopt) => Ok(Err(Drift::HandedOver)),
         None => Ok(expected::judge(observed, request, secret, record)),
         // The others have no claim: this object is the oldest that names the target. Were it to
         // wait for them, two objects that exchange their targets would wait for ever.
@@ -322,6 +348,8 @@ fn why(observed: &Observed<'_>, request: &SyncRequest<'_>, drift: Option<Option<
         },
         Some(Some(Drift::Edited)) => Why::SecretEdited,
         Some(Some(Drift::OwnerReference)) => Why::OwnerReferenceChanged,
+        Some(Some(Drift::HandedOver)) => Why::SecretHandedOver,
+        Some(Some(Drift::Touched)) => Why::SharedSecretChanged,
         Some(Some(_)) => Why::KeyOrTargetChanged,
     }
 }

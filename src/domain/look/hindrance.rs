@@ -22,6 +22,8 @@ pub enum Need {
     Payloads(Vec<PayloadNeed>),
     /// A dry-run create: whether the target's name is free, before a payload is read for it.
     TargetFree,
+    /// A review of the operator's own access: whether it may write the shared Secret.
+    MayMerge,
 }
 
 /// A payload that is needed.

@@ -1,6 +1,6 @@
 //! One look at one object. [`decide`] is the way through it: [`request`] fills in defaults and
 //! checks rights, `identify` finds the keys and `judge` says what a key or its absence amounts to,
-//! `expected` whether the Secret is right already, `reading` which payloads are needed and what
+//! `expected` (and `merge`, for Secrets of others) whether the Secret is right already, `reading` which payloads are needed and what
 //! becomes of them, and `conclude` how the look ends: in a [`plan`].
 
 mod announce;
@@ -11,6 +11,7 @@ pub mod hindrance;
 mod identify;
 mod judge;
 mod known;
+mod merge;
 pub mod observed;
 pub mod plan;
 mod reading;

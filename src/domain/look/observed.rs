@@ -9,6 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
 use crate::api::key::KeyProtectKey;
+use crate::domain::account::Account;
+use crate::domain::claim::Rival;
 use crate::domain::look::hindrance::Blocked;
 use crate::domain::secret::SecretView;
 use crate::domain::service::catalogue::Knowledge;
@@ -56,13 +58,17 @@ pub struct InstanceView<'a> {
     pub unusable: Option<(Reason, &'a str)>,
 }
 
-/// What a dry-run create of the target said.
+/// What the API server said of the target when it was asked without writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// The name is free.
     Free,
     /// A Secret of that name exists, out of the operator's view.
     Taken,
+    /// Its owner lets the operator write it.
+    MayMerge,
+    /// Its owner does not.
+    MayNotMerge,
 }
 
 /// What is remembered of an object between two looks. It is lost on a restart, and nothing may
@@ -158,8 +164,8 @@ pub struct Observed<'a> {
     pub object: &'a KeyProtectKey,
     /// Its namespace.
     pub namespace: NamespaceView<'a>,
-    /// The name of an older object with the same target.
-    pub rival: Option<&'a str>,
+    /// An older object that wants the same target, or the same entry of it.
+    pub rival: Option<&'a Rival>,
     /// The instance that it names, if there is one.
     pub instance: Option<InstanceView<'a>>,
     /// The target Secret, if it is in view (it carries the operator's label).
@@ -170,16 +176,20 @@ pub struct Observed<'a> {
     pub owners_live: bool,
     /// Other Secrets that this object owns: targets of before.
     pub superseded: &'a [SecretView],
+    /// Shared Secrets that have entries of this object, the target among them.
+    pub merged: &'a [SecretView],
     /// What is known of the instance's keys.
     pub knowledge: &'a Knowledge,
     /// Payloads read in this look.
     pub payloads: &'a Payloads,
-    /// What a dry-run create said in this look.
+    /// What the API server said of the target in this look.
     pub probe: Option<Probe>,
     /// What is remembered.
     pub memory: &'a Memory,
     /// The operator's settings.
     pub policy: &'a Policy,
+    /// Who the operator is, for messages that say whom to give a right.
+    pub account: Option<&'a Account>,
 }
 
 impl Observed<'_> {

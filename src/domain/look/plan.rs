@@ -61,6 +61,31 @@ pub enum Write {
         /// resourceVersion of what was seen.
         resource_version: String,
     },
+    /// Server-side apply of entries that the owner of a shared Secret offers: those, and no
+    /// others, are the manager's afterwards.
+    Merge {
+        /// The Secret's name.
+        name: String,
+        /// UID of what was seen.
+        uid: String,
+        /// resourceVersion of what was seen.
+        resource_version: String,
+        /// The field manager: one for each object.
+        manager: String,
+        /// The entries.
+        entries: BTreeMap<String, KeyMaterial>,
+    },
+    /// Server-side apply of nothing: the manager's entries of a shared Secret go.
+    GiveBack {
+        /// The Secret's name.
+        name: String,
+        /// UID of what was seen. Without it, an empty Secret would be made where there is none.
+        uid: String,
+        /// resourceVersion of what was seen.
+        resource_version: String,
+        /// The field manager.
+        manager: String,
+    },
 }
 
 impl Write {
@@ -69,7 +94,9 @@ impl Write {
     pub fn name(&self) -> &str {
         match self {
             Self::Create(body) | Self::Replace { body, .. } => &body.name,
-            Self::Delete { name, .. } => name,
+            Self::Delete { name, .. } | Self::Merge { name, .. } | Self::GiveBack { name, .. } => {
+                name
+            }
         }
     }
 }
@@ -165,11 +192,39 @@ pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
                     return Err("a deletion names what it deletes");
                 }
             }
+            Write::Merge {
+                uid,
+                resource_version,
+                manager,
+                entries,
+                ..
+            } => {
+                check_shared(uid, resource_version, manager)?;
+                if entries.is_empty() {
+                    return Err("a merge writes something");
+                }
+            }
+            Write::GiveBack {
+                uid,
+                resource_version,
+                manager,
+                ..
+            } => check_shared(uid, resource_version, manager)?,
         }
     }
     let fetched = !matches!(plan.outcome, Reason::Synced);
     if fetched && !plan.writes.is_empty() {
         return Err("a look that did not end well writes and deletes nothing");
+    }
+    Ok(())
+}
+
+fn check_shared(uid: &str, resource_version: &str, manager: &str) -> Result<(), &'static str> {
+    if uid.is_empty() || resource_version.is_empty() {
+        return Err("a write of a shared Secret names what it was decided on");
+    }
+    if crate::domain::secret::shared::object_of(manager).is_none() {
+        return Err("a shared Secret is written under its object's own manager");
     }
     Ok(())
 }

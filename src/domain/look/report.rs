@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::condition::ConditionType;
 use crate::api::key::{KeyProtectKeyStatus, SecretStatus, SourceKey};
 use crate::domain::audit::{self, Account, Why};
-use crate::domain::look::expected::alias_of;
+use crate::domain::look::expected::{alias_of, record_of};
 use crate::domain::look::known;
 use crate::domain::look::observed::Observed;
 use crate::domain::look::plan::Write;
@@ -35,6 +35,8 @@ pub(super) struct Success {
     pub(super) notes: Vec<RenderNote>,
     /// Whether somebody else undid what was right.
     pub(super) repair: bool,
+    /// Whether another look is to follow at once.
+    pub(super) unfinished: bool,
 }
 
 impl Success {
@@ -137,8 +139,14 @@ pub(super) fn secret_status(
         (Some(entries), _) => SecretStatus {
             name,
             entries,
+            record: request
+                .target
+                .merges()
+                .then(|| record_of(request, &success.keys)),
             ..SecretStatus::default()
         },
+        // In sync only while it is what was written last.
+        (None, Some(_)) if request.target.merges() => prior.cloned().unwrap_or_default(),
         (None, Some(view)) => {
             let same = prior.filter(|prior| prior.uid.as_deref() == Some(&view.uid));
             let untouched = same.filter(|_| is_untouched(observed));
@@ -152,6 +160,7 @@ pub(super) fn secret_status(
                     || view.fields.entries.iter().cloned().collect(),
                     |prior| prior.entries.clone(),
                 ),
+                record: None,
             }
         }
         (None, None) => SecretStatus {
@@ -166,6 +175,9 @@ pub(super) fn written(request: &SyncRequest<'_>, success: &Success) -> Option<Ve
     success.writes.iter().find_map(|write| match write {
         Write::Create(body) | Write::Replace { body, .. } if body.name == request.target.name => {
             Some(body.entries.keys().cloned().collect())
+        }
+        Write::Merge { name, entries, .. } if *name == request.target.name => {
+            Some(entries.keys().cloned().collect())
         }
         _ => None,
     })

@@ -10,6 +10,8 @@ use super::{INSTANCE_NAMESPACE, NAMESPACE, at, minutes, rule};
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
 use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus};
+use crate::domain::account::Account;
+use crate::domain::claim::{self, Rival};
 use crate::domain::concern;
 use crate::domain::look::decide::{Step, look, look_after_failed_write};
 use crate::domain::look::hindrance::Need;
@@ -18,7 +20,7 @@ use crate::domain::look::observed::{
 };
 use crate::domain::look::plan::{Plan, Write, check};
 use crate::domain::look::request::target_name;
-use crate::domain::secret::{self, SecretView};
+use crate::domain::secret::{self, SecretView, shared};
 use crate::domain::service::catalogue::{Knowledge, Listing};
 use crate::domain::status;
 
@@ -39,7 +41,10 @@ pub(crate) struct World {
     pub(crate) unusable: Option<(Reason, &'static str)>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) terminating: bool,
+    /// Whether the owners of shared Secrets give the right to write them.
+    pub(crate) may_merge: bool,
     pub(crate) policy: Policy,
+    pub(crate) account: Account,
     /// What the last look asked for.
     pub(crate) asked: Vec<Need>,
 }
@@ -69,11 +74,15 @@ impl World {
             unusable: None,
             labels: BTreeMap::new(),
             terminating: false,
+            may_merge: true,
             policy: Policy {
                 grace: minutes(15),
                 default_instance: (INSTANCE_NAMESPACE.to_owned(), "default".to_owned()),
                 metadata_prefixes: vec!["example.com".to_owned()],
             },
+            account: Account::parse(
+                "system:serviceaccount:key-protect-system:key-protect-operator",
+            ),
             asked: Vec::new(),
         }
     }
@@ -193,6 +202,13 @@ impl World {
                 let taken = self.cluster.secrets.contains_key(&target);
                 *probe = Some(if taken { Probe::Taken } else { Probe::Free });
             }
+            Need::MayMerge => {
+                *probe = Some(if self.may_merge {
+                    Probe::MayMerge
+                } else {
+                    Probe::MayNotMerge
+                });
+            }
         }
     }
 
@@ -251,6 +267,13 @@ impl World {
             .filter(|view| view.name != target && view.is_owned_by(&uid))
             .cloned()
             .collect();
+        let merged: Vec<SecretView> = self
+            .cluster
+            .in_view()
+            .filter(|view| shared::objects(view).any(|object| object == name))
+            .cloned()
+            .collect();
+        let rival = self.rival(object);
         decide(&Observed {
             now: self.now,
             object,
@@ -259,7 +282,7 @@ impl World {
                 labels: &self.labels,
                 terminating: self.terminating,
             },
-            rival: self.rival(object),
+            rival: rival.as_ref(),
             instance: self.instance.then_some(InstanceView {
                 namespace: INSTANCE_NAMESPACE,
                 name: "default",
@@ -271,11 +294,13 @@ impl World {
             secret: self.cluster.in_view().find(|view| view.name == target),
             owners_live: self.owners_live(target, &uid),
             superseded: &superseded,
+            merged: &merged,
             knowledge: &self.knowledge,
             payloads,
             probe,
             memory,
             policy: &self.policy,
+            account: Some(&self.account),
         })
     }
 
@@ -293,8 +318,8 @@ impl World {
         })
     }
 
-    /// The older object with the same target, by creation time, then UID.
-    fn rival(&self, object: &KeyProtectKey) -> Option<&str> {
+    /// The oldest object that wants what this one wants, by creation time, then UID.
+    fn rival(&self, object: &KeyProtectKey) -> Option<Rival> {
         let age = |object: &KeyProtectKey| {
             (
                 object
@@ -305,11 +330,19 @@ impl World {
                 object.metadata.uid.clone(),
             )
         };
-        self.objects
+        let claim = claim::of(object);
+        let older = self
+            .objects
             .values()
-            .filter(|other| target_name(other) == target_name(object) && age(other) < age(object))
-            .min_by_key(|other| age(other))
-            .and_then(|other| other.metadata.name.as_deref())
+            .filter(|other| target_name(other) == target_name(object) && age(other) < age(object));
+        older
+            .filter_map(|other| {
+                let over = claim.conflict(&claim::of(other))?;
+                let name = other.metadata.name.clone()?;
+                Some((age(other), Rival { name, over }))
+            })
+            .min_by_key(|(age, _)| age.clone())
+            .map(|(_, rival)| rival)
     }
 
     /// Carries a plan out: Secrets, then status, then memory.
@@ -406,6 +439,8 @@ impl World {
 pub(crate) fn write_name(write: &Write) -> &str {
     match write {
         Write::Create(body) | Write::Replace { body, .. } => &body.name,
-        Write::Delete { name, .. } => name,
+        Write::Delete { name, .. } | Write::Merge { name, .. } | Write::GiveBack { name, .. } => {
+            name
+        }
     }
 }

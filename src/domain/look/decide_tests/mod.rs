@@ -2,6 +2,7 @@
 //! a Secret is marked, written, checked and given up".
 
 mod lifecycle;
+mod merge;
 mod naming;
 mod ownership;
 mod reasons;

@@ -220,6 +220,9 @@ impl Run {
                     assert!(old.is_owned() && old.is_owned_by(&uid) && *name != target_name);
                     assert!(made, "the new one comes first");
                 }
+                Write::Merge { .. } | Write::GiveBack { .. } => {
+                    panic!("no object of this world merges")
+                }
             }
         }
         if plan.outcome == Reason::Synced {
