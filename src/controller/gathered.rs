@@ -21,6 +21,8 @@ pub struct NamespaceFacts {
     pub labels: BTreeMap<String, String>,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Its UID.
+    pub uid: Option<Box<str>>,
 }
 
 /// What is remembered of an object between looks.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
+use super::audit;
 use super::clock::now;
 use super::connection::{Connection, Watched};
 use super::context::Context;
@@ -23,7 +24,7 @@ use crate::cluster::{reviews, secrets};
 use crate::domain::access::Question;
 use crate::domain::concern;
 use crate::domain::look::decide::{self, Step};
-use crate::domain::look::hindrance::{Need, PayloadNeed};
+use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::{
     self, FenceProof, InstanceView, NamespaceView, Observed, Payloads, Probe, Sight,
 };
@@ -364,18 +365,17 @@ async fn learn(
             }
         }
         Need::Payloads(needs) => {
-            let read = needs.iter().map(|need| {
+            let instance_id = connection.instance_id();
+            let read = needs.iter().map(async |need| {
                 let asker = asker(&KeyName::Id(need.id.clone()));
-                connection.payload(need, asker)
+                let audited = audit::Reading::new(context, gathered, &instance_id, need);
+                connection.payload(need, asker, &audited.attempts).await
             });
             let read = join_all(read).await;
             for (need, reading) in needs.into_iter().zip(read) {
                 let Some(reading) = reading else {
                     continue;
                 };
-                if reading.sent_here {
-                    audit(gathered, &need, &reading.result);
-                }
                 if context.world().shares_a_key(object) {
                     connection.linger(&reading);
                 }
@@ -451,39 +451,6 @@ async fn list(
     if let Some(news) = connection.ensure_listing(not_before, false, watched).await {
         instance::take_news(context, gathered, connection, &news);
     }
-}
-
-/// One line per payload read, in a stream of its own, to be joined with Activity Tracker.
-fn audit(
-    gathered: &Gathered,
-    need: &PayloadNeed,
-    result: &Result<
-        Arc<crate::domain::service::material::Payload>,
-        crate::domain::service::failure::FetchFailure,
-    >,
-) {
-    let metadata = &gathered.object.metadata;
-    let (outcome, correlation_id, crn) = match result {
-        Ok(payload) => (
-            "read",
-            Some(payload.correlation_id.as_str()),
-            payload.metadata.crn.as_deref(),
-        ),
-        Err(failure) => ("failed", failure.request_id.as_deref(), None),
-    };
-    tracing::info!(
-        target: "audit",
-        namespace = metadata.namespace,
-        name = metadata.name,
-        uid = metadata.uid,
-        key_id = %need.id,
-        key_crn = crn,
-        key_ring = need.ring.as_ref().map(tracing::field::display),
-        why = need.why,
-        correlation_id,
-        outcome,
-        "payload"
-    );
 }
 
 #[cfg(test)]

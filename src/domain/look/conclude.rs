@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, PendingStatus};
+use crate::domain::audit::Account;
 use crate::domain::look::announce;
 use crate::domain::look::expected;
 use crate::domain::look::hindrance::{Bearing, Blocked};
@@ -30,6 +31,7 @@ pub(super) fn nothing(observed: &Observed<'_>, cause: &str) -> Plan {
         memory: observed.memory.clone(),
         outcome: Reason::Pending,
         cause: cause.to_owned(),
+        account: Account::default(),
     }
 }
 
@@ -352,6 +354,7 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
         stale_at,
         report::next_single_read(observed, request),
     ]);
+    plan.account = success.account();
     plan.writes = success.writes;
     plan.status = changed(observed, new);
     plan

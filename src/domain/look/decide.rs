@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::api::key::DeletionPolicy;
+use crate::domain::audit::Why;
 use crate::domain::look::conclude;
 use crate::domain::look::expected::{self, record_of};
 use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
@@ -230,13 +231,14 @@ fn make(
     if held(observed, record) {
         return Err(Hindrance::Held);
     }
+    let why = why(observed, request, drift);
+    made.why = Some(why);
     let stay = request.target.deletion_policy == DeletionPolicy::Retain;
     if drift.is_some() || (stay && !superseded.is_empty()) {
         made.repair = is_repair(observed, request, drift);
         if made.repair {
             not_too_often(observed, request)?;
         }
-        let why = why(observed, drift.flatten());
         let payloads = reading::payloads(observed, request, keys, why)?;
         made.correlation = payloads
             .iter()
@@ -368,21 +370,21 @@ fn judge_target(
     }
 }
 
-fn why(observed: &Observed<'_>, drift: Option<Drift>) -> &'static str {
-    let synced_before = observed
-        .object
-        .status
-        .as_ref()
-        .is_some_and(|status| status.secret.is_some());
-    match (observed.secret, drift) {
-        (None, Some(Drift::Edited)) => "the Secret was edited",
-        (None, Some(_)) => "the key or the target changed",
-        (None, _) if synced_before => "the Secret is missing",
-        (None, _) => "first sync",
-        (Some(_), Some(Drift::Edited)) => "the Secret was edited",
-        (Some(_), Some(Drift::OwnerReference)) => "the owner reference changed",
-        (Some(_), Some(Drift::HandedOver)) => "the Secret was handed over",
-        (Some(_), Some(Drift::Touched)) => "somebody wrote the shared Secret",
-        (Some(_), _) => "the key or the target changed",
+/// Why something is written: of the target, or else of a target of before.
+fn why(observed: &Observed<'_>, request: &SyncRequest<'_>, drift: Option<Option<Drift>>) -> Why {
+    let status = observed.object.status.as_ref();
+    let written = status.and_then(|status| status.secret.as_ref());
+    match drift {
+        None => Why::TargetRenamed,
+        Some(None) => match written {
+            None => Why::FirstSync,
+            Some(written) if written.name == request.target.name => Why::SecretMissing,
+            Some(_) => Why::TargetRenamed,
+        },
+        Some(Some(Drift::Edited)) => Why::SecretEdited,
+        Some(Some(Drift::OwnerReference)) => Why::OwnerReferenceChanged,
+        Some(Some(Drift::HandedOver)) => Why::SecretHandedOver,
+        Some(Some(Drift::Touched)) => Why::SharedSecretChanged,
+        Some(Some(_)) => Why::KeyOrTargetChanged,
     }
 }

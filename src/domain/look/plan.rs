@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::api::Reason;
 use crate::api::key::{KeyProtectKeyStatus, SecretType};
+use crate::domain::audit::Account;
 use crate::domain::look::observed::Memory;
 use crate::domain::service::material::KeyMaterial;
 
@@ -30,6 +31,8 @@ pub struct Plan {
     pub outcome: Reason,
     /// Which case it was, for the operator's own log.
     pub cause: String,
+    /// What the audit lines of its writes say.
+    pub account: Account,
 }
 
 /// One write of a Secret.

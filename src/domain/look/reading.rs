@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::api::{self, Reason};
+use crate::domain::audit::Why;
 use crate::domain::look::expected::alias_of;
 use crate::domain::look::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed, sentence};
 use crate::domain::look::judge;
@@ -25,7 +26,7 @@ pub(super) fn payloads<'a>(
     observed: &Observed<'a>,
     request: &SyncRequest<'_>,
     keys: &[KeyMetadata],
-    why: &'static str,
+    why: Why,
 ) -> Result<Vec<&'a Payload>, Hindrance> {
     if request.target.merges() {
         merge::granted(observed, request)?;
@@ -48,6 +49,7 @@ pub(super) fn payloads<'a>(
                 id: key.id.clone(),
                 ring: request.grant.ring_header(key),
                 key_ring: key.key_ring.clone(),
+                crn: key.crn.clone(),
                 why,
             });
         }

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::condition::ConditionType;
 use crate::api::key::{KeyProtectKeyStatus, SecretStatus, SourceKey};
+use crate::domain::audit::{self, Account, Why};
 use crate::domain::look::expected::{alias_of, record_of};
 use crate::domain::look::known;
 use crate::domain::look::observed::{Observed, Sight};
@@ -28,12 +29,33 @@ pub(super) struct Success {
     pub(super) correlation: Vec<Option<String>>,
     /// What is to be written.
     pub(super) writes: Vec<Write>,
+    /// Why, where something is.
+    pub(super) why: Option<Why>,
     /// What rendering noticed.
     pub(super) notes: Vec<RenderNote>,
     /// Whether somebody else undid what was right.
     pub(super) repair: bool,
     /// Whether another look is to follow at once.
     pub(super) unfinished: bool,
+}
+
+impl Success {
+    /// Why the Secrets are written, and of which keys.
+    pub(super) fn account(&self) -> Account {
+        let keys = self.keys.iter().zip(&self.correlation);
+        let keys = keys.filter(|(_, read)| read.is_some());
+        Account {
+            why: self.why,
+            keys: keys
+                .map(|(key, read)| audit::Key {
+                    id: key.id.to_string(),
+                    crn: key.crn.clone(),
+                    key_ring: key.key_ring.clone(),
+                    correlation_id: read.clone(),
+                })
+                .collect(),
+        }
+    }
 }
 
 pub(super) fn synced_message(
