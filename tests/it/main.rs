@@ -9,6 +9,7 @@
 mod architecture;
 mod audit;
 mod bed;
+mod canary;
 mod check;
 mod cluster;
 mod crds;
