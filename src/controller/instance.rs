@@ -25,7 +25,7 @@ use crate::domain::instance_status::{self, EndpointFacts, Seen};
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Catalogue, Changes, Listing};
 use crate::domain::service::endpoint;
-use crate::keyprotect::{Client, ClientOptions, CredentialFile};
+use crate::keyprotect::{Client, ClientOptions, CredentialFile, Profile};
 
 /// How often the key file of an instance that IAM refused is looked at.
 const CREDENTIAL_WATCH: Duration = Duration::from_secs(2);
@@ -68,8 +68,9 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
         return Err((
             Reason::CredentialMissing,
             format!(
-                "The operator's mounted API keys are only for instances in its own namespace, {}. \
-                 Make the KeyProtectInstance there, with an access rule for this namespace.",
+                "The operator's own credentials (mounted API keys, trusted profiles) are only for \
+                 instances in its own namespace, {}. Make the KeyProtectInstance there, with an \
+                 access rule for this namespace.",
                 settings.namespace
             ),
         ));
@@ -82,15 +83,7 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
     };
     let endpoint = endpoint::resolve(&instance.spec, &settings.allowed_hosts)
         .map_err(|error| unreachable(error.to_string()))?;
-    let named = instance
-        .spec
-        .credentials
-        .as_ref()
-        .and_then(|c| c.mounted_api_key.as_ref());
-    let name = named.map_or(settings.default_credential.as_str(), |mounted| {
-        mounted.name.as_str()
-    });
-    let credential = CredentialFile::mounted(&settings.credentials_dir, name);
+    let credential = own_credential(context, instance);
     let options = ClientOptions {
         metrics: context.metrics.upstream.clone(),
         paced: true,
@@ -103,6 +96,25 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
         client,
         credential,
     })
+}
+
+/// The credential of an instance in the operator's own namespace.
+fn own_credential(context: &Context, instance: &KeyProtectInstance) -> CredentialFile {
+    let settings = &context.settings;
+    let named = instance.spec.credentials.as_ref();
+    let profile = named.and_then(|named| named.trusted_profile.as_ref());
+    let profile = profile.and_then(|profile| match (&profile.id, &profile.name) {
+        (Some(id), _) => Some(Profile::Id(id.clone())),
+        (None, Some(name)) => Some(Profile::Name(name.clone())),
+        (None, None) => None,
+    });
+    if let Some(profile) = profile {
+        let path = settings.service_account_token_file.clone();
+        return CredentialFile::service_account_token(path, profile);
+    }
+    let mounted = named.and_then(|named| named.mounted_api_key.as_ref());
+    let name = mounted.map_or(&settings.default_credential, |mounted| &mounted.name);
+    CredentialFile::mounted(&settings.credentials_dir, name)
 }
 
 /// Looks after one instance until it is gone, while this process leads, also where doing so once

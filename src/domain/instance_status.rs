@@ -54,7 +54,12 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
     let old = instance.status.clone().unwrap_or_default();
     let mut new = old.clone();
     let generation = instance.metadata.generation;
-    let (is, reason, message) = ready(seen);
+    let profile = instance
+        .spec
+        .credentials
+        .as_ref()
+        .is_some_and(|credentials| credentials.trusted_profile.is_some());
+    let (is, reason, message) = ready(seen, profile);
     let conditions = &mut new.conditions;
     status::set(
         conditions,
@@ -65,7 +70,7 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
         generation,
         seen.now,
     );
-    if let Some((is, reason, message)) = authenticated(seen) {
+    if let Some((is, reason, message)) = authenticated(seen, profile) {
         status::set(
             conditions,
             ConditionType::Authenticated,
@@ -99,7 +104,7 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
     (new != old).then_some(new)
 }
 
-fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
+fn ready(seen: &Seen<'_>, profile: bool) -> (Is, &'static str, String) {
     let warnings = match &seen.endpoint {
         Ok(endpoint) => endpoint.warnings,
         Err((reason, message)) => return (Is::False, reason.as_str(), (*message).to_owned()),
@@ -111,7 +116,7 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
             "The instance's keys were not looked at yet.".to_owned(),
         ),
         Listing::Fresh(_) | Listing::Singly { .. } if let Some(failure) = &seen.shut => {
-            let (reason, remedy) = remedy(failure.kind);
+            let (reason, remedy) = remedy(failure.kind, profile);
             let message = format!(
                 "{}: {}. One request tries it for all. {remedy} Secrets keep their last values meanwhile.",
                 failure.operation.as_str(),
@@ -135,7 +140,7 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
             (Is::True, "Available", message)
         }
         Listing::Failed { failure, since, .. } => {
-            let (reason, remedy) = remedy(failure.kind);
+            let (reason, remedy) = remedy(failure.kind, profile);
             let since = Timestamp::from_second(since.as_second()).unwrap_or(*since);
             let message = format!(
                 "{}: {}. The listing has failed since {since}. {remedy} Secrets keep their last values meanwhile.",
@@ -155,7 +160,7 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
     }
 }
 
-fn authenticated(seen: &Seen<'_>) -> Option<(Is, &'static str, String)> {
+fn authenticated(seen: &Seen<'_>, profile: bool) -> Option<(Is, &'static str, String)> {
     Some(match seen.authenticated.as_ref()? {
         Ok(()) => (
             Is::True,
@@ -163,7 +168,7 @@ fn authenticated(seen: &Seen<'_>) -> Option<(Is, &'static str, String)> {
             "IAM issued a token for the credential.".to_owned(),
         ),
         Err(failure) => {
-            let (reason, remedy) = remedy(failure.kind);
+            let (reason, remedy) = remedy(failure.kind, profile);
             let code = failure
                 .code
                 .as_ref()
@@ -179,7 +184,8 @@ fn authenticated(seen: &Seen<'_>) -> Option<(Is, &'static str, String)> {
     })
 }
 
-fn remedy(kind: FailureKind) -> (Reason, &'static str) {
+/// What to do; `profile` says that the credential is a trusted profile.
+fn remedy(kind: FailureKind, profile: bool) -> (Reason, &'static str) {
     match kind {
         FailureKind::Unreachable => (
             Reason::Unreachable,
@@ -188,6 +194,14 @@ fn remedy(kind: FailureKind) -> (Reason, &'static str) {
         FailureKind::Throttled => (
             Reason::Throttled,
             "It is tried again when the service allows.",
+        ),
+        FailureKind::CredentialMissing if profile => (
+            Reason::CredentialMissing,
+            "See to the token that is projected into the operator's Pod; a file that is put right is taken within seconds, without a restart.",
+        ),
+        FailureKind::CredentialRejected if profile => (
+            Reason::CredentialRejected,
+            "See to the trusted profile's name and its trust in this cluster, namespace and ServiceAccount ('ibmcloud iam trusted-profile-links PROFILE'). It is tried again at growing intervals of up to 15 minutes.",
         ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,

@@ -46,7 +46,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client that gets its tokens from IAM for an API key.
+    /// Makes a client that gets its tokens from IAM for a credential.
     ///
     /// # Errors
     /// The CA bundle or the TLS set-up cannot be used.

@@ -1,5 +1,6 @@
-//! The API key file. It is read anew whenever somebody asks: a mounted Secret is swapped by
-//! symlink, and reading some hundred bytes costs less than any way of being told.
+//! The file that proves to IAM who asks: an API key, or the ServiceAccount token of the operator's
+//! Pod, which a trusted profile trusts. It is read anew whenever somebody asks: the kubelet swaps
+//! what is mounted by symlink, and reading some hundred bytes costs less than any way of being told.
 
 use std::fmt;
 use std::fs::File;
@@ -8,34 +9,40 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 /// Largest file looked at; IBM's CLI writes about half a kilobyte.
 const LARGEST: u64 = 64 * 1024;
 
-/// Says why there is no API key, and what to do about it.
+/// Says why there is no credential, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// The file cannot be read.
-    #[error("the API key file {path} {what}")]
+    #[error("the {file} {path} {what}")]
     Unreadable {
-        /// Which file.
+        /// What file it is.
+        file: &'static str,
+        /// Where it is.
         path: String,
         /// What happened.
         what: &'static str,
     },
-    /// The file can be read, but holds no API key.
-    #[error("the API key file {path} {flaw}")]
+    /// The file can be read, but holds no credential.
+    #[error("the {file} {path} {flaw}")]
     Flaw {
-        /// Which file.
+        /// What file it is.
+        file: &'static str,
+        /// Where it is.
         path: String,
         /// What is wrong with it.
         flaw: KeyFlaw,
     },
 }
 
-/// What is wrong with the content of an API key file. No word of it is quoted.
+/// What is wrong with the content of such a file. No word of it is quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFlaw {
     /// Nothing is in it.
@@ -68,13 +75,42 @@ pub enum KeyFlaw {
         "has characters that no API key has; write the API key into it alone, without quotes or blanks"
     )]
     Characters,
+    /// It should hold a ServiceAccount token, and does not.
+    #[error(
+        "holds no ServiceAccount token; project one into the operator's Pod, as deploy/components/trusted-profile does"
+    )]
+    NoServiceAccountToken,
 }
 
-/// An API key, and which version of the file it was in.
+/// A trusted profile, as its owner names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// By name, which is unique in an account.
+    Name(String),
+    /// By ID.
+    Id(String),
+}
+
+/// What IAM grants a token for.
 #[derive(Clone, Debug)]
-pub struct ApiKey {
-    /// The key.
-    pub secret: SecretString,
+pub enum Proof {
+    /// The API key of a service ID.
+    ApiKey(SecretString),
+    /// A token of the operator's ServiceAccount, which a trusted profile trusts. IBM calls it a
+    /// compute resource token.
+    ServiceAccountToken {
+        /// The token.
+        token: SecretString,
+        /// The profile.
+        profile: Profile,
+    },
+}
+
+/// A proof, and which version of the file it was in.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The proof.
+    pub proof: Proof,
     /// See [`CredentialFile::version`].
     pub version: u64,
 }
@@ -83,6 +119,33 @@ pub struct ApiKey {
 enum Source {
     File(PathBuf),
     Given(SecretString),
+}
+
+/// What the file is to hold.
+#[derive(Debug)]
+enum Holds {
+    ApiKey,
+    ServiceAccountToken(Profile),
+}
+
+impl Holds {
+    const fn file(&self) -> &'static str {
+        match self {
+            Self::ApiKey => "API key file",
+            Self::ServiceAccountToken(_) => "ServiceAccount token file",
+        }
+    }
+
+    const fn when_absent(&self) -> &'static str {
+        match self {
+            Self::ApiKey => {
+                "does not exist; mount a Secret that holds the API key in its entry apikey"
+            }
+            Self::ServiceAccountToken(_) => {
+                "does not exist; project a token into the operator's Pod, as deploy/components/trusted-profile does"
+            }
+        }
+    }
 }
 
 /// Counts the contents seen. They are told apart by a hash whose key is random and stays in
@@ -102,11 +165,13 @@ impl fmt::Debug for Seen {
 #[derive(Debug)]
 struct Inner {
     source: Source,
+    holds: Holds,
     hasher: RandomState,
     seen: Mutex<Seen>,
 }
 
-/// A file that holds an API key, as plain text or as the JSON that IBM's CLI writes.
+/// A file that holds an API key, as plain text or as the JSON that IBM's CLI writes, or a
+/// ServiceAccount token.
 #[derive(Clone, Debug)]
 pub struct CredentialFile(Arc<Inner>);
 
@@ -118,43 +183,63 @@ impl CredentialFile {
         Self::at(credentials_dir.join(name).join("apikey"))
     }
 
-    /// Names a file.
+    /// Names a file that holds an API key.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self::new(Source::File(path))
+        Self::new(Source::File(path), Holds::ApiKey)
     }
 
-    /// Takes the content of such a file that came some other way (standard input).
+    /// Takes the content of an API key file that came some other way (standard input).
     #[must_use]
     pub fn given(content: SecretString) -> Self {
-        Self::new(Source::Given(content))
+        Self::new(Source::Given(content), Holds::ApiKey)
     }
 
-    fn new(source: Source) -> Self {
+    /// Names the file that the kubelet keeps a token of the operator's ServiceAccount in, and the
+    /// trusted profile that it is exchanged for.
+    #[must_use]
+    pub fn service_account_token(path: PathBuf, profile: Profile) -> Self {
+        Self::new(Source::File(path), Holds::ServiceAccountToken(profile))
+    }
+
+    fn new(source: Source, holds: Holds) -> Self {
         Self(Arc::new(Inner {
             source,
+            holds,
             hasher: RandomState::new(),
             seen: Mutex::default(),
         }))
     }
 
     /// Tells which version of the content the file holds now. It is a counter: it moves when
-    /// the content changes, also from and to an unreadable file, and says nothing about it.
+    /// the content changes, also from and to an unreadable file, and says nothing about it. Of a
+    /// ServiceAccount token it is who it speaks of that counts: the kubelet renews it every hour,
+    /// and the next one is the same credential.
     #[must_use]
     pub fn version(&self) -> u64 {
         let content = self.content();
         self.count(&content)
     }
 
-    /// Reads the API key.
+    /// Reads the credential.
     ///
     /// # Errors
     /// Says what is wrong with the file, and what to do about it.
-    pub fn read(&self) -> Result<ApiKey, CredentialError> {
+    pub fn read(&self) -> Result<Credential, CredentialError> {
         let content = self.content();
         let version = self.count(&content);
-        let secret = parse(&content?).map_err(|flaw| self.flaw(flaw))?;
-        Ok(ApiKey { secret, version })
+        let content = content?;
+        let proof = match &self.0.holds {
+            Holds::ApiKey => parse(&content).map(Proof::ApiKey),
+            Holds::ServiceAccountToken(profile) => {
+                parse_token(&content).map(|(token, _)| Proof::ServiceAccountToken {
+                    token,
+                    profile: profile.clone(),
+                })
+            }
+        };
+        let proof = proof.map_err(|flaw| self.flaw(flaw))?;
+        Ok(Credential { proof, version })
     }
 
     fn path(&self) -> String {
@@ -166,7 +251,8 @@ impl CredentialFile {
 
     fn flaw(&self, flaw: KeyFlaw) -> CredentialError {
         let path = self.path();
-        CredentialError::Flaw { path, flaw }
+        let file = self.0.holds.file();
+        CredentialError::Flaw { file, path, flaw }
     }
 
     fn content(&self) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
@@ -176,11 +262,10 @@ impl CredentialFile {
                 Ok(Some(content)) => Ok(content),
                 Ok(None) => Err(self.flaw(KeyFlaw::TooLarge)),
                 Err(error) => Err(CredentialError::Unreadable {
+                    file: self.0.holds.file(),
                     path: self.path(),
                     what: match error.kind() {
-                        io::ErrorKind::NotFound => {
-                            "does not exist; mount a Secret that holds the API key in its entry apikey"
-                        }
+                        io::ErrorKind::NotFound => self.0.holds.when_absent(),
                         io::ErrorKind::PermissionDenied => {
                             "may not be read; mount it with mode 0444"
                         }
@@ -193,9 +278,13 @@ impl CredentialFile {
     }
 
     fn count(&self, content: &Result<Zeroizing<Vec<u8>>, CredentialError>) -> u64 {
+        let hasher = &self.0.hasher;
         let hash = match content {
-            Ok(content) => self.0.hasher.hash_one((true, content.as_slice())),
-            Err(error) => self.0.hasher.hash_one((false, error.to_string())),
+            Ok(content) => match (&self.0.holds, parse_token(content)) {
+                (Holds::ServiceAccountToken(_), Ok((_, identity))) => hasher.hash_one(identity),
+                _ => hasher.hash_one((true, content.as_slice())),
+            },
+            Err(error) => hasher.hash_one((false, error.to_string())),
         };
         let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.hash != Some(hash) {
@@ -246,6 +335,43 @@ fn parse(content: &[u8]) -> Result<SecretString, KeyFlaw> {
     Ok(SecretString::from(key))
 }
 
+/// Who a ServiceAccount token speaks of, and to whom.
+#[derive(Debug, Hash, PartialEq, Eq)]
+struct Identity {
+    issuer: String,
+    subject: String,
+    audience: String,
+}
+
+/// Reads a ServiceAccount token: a JWT, of which the claims that IAM decides by are there. Whether
+/// it is genuine is IAM's to judge.
+fn parse_token(content: &[u8]) -> Result<(SecretString, Identity), KeyFlaw> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        iss: String,
+        sub: String,
+        aud: serde_json::Value,
+    }
+    let flaw = KeyFlaw::NoServiceAccountToken;
+    let text = std::str::from_utf8(content).map_err(|_| flaw)?.trim();
+    let is_token_char = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let parts: Vec<&str> = text.split('.').collect();
+    let [_, claims, _] = parts.as_slice() else {
+        return Err(flaw);
+    };
+    if !text.bytes().all(is_token_char) {
+        return Err(flaw);
+    }
+    let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims).map_err(|_| flaw)?);
+    let claims: Claims = serde_json::from_slice(&claims).map_err(|_| flaw)?;
+    let identity = Identity {
+        issuer: claims.iss,
+        subject: claims.sub,
+        audience: claims.aud.to_string(),
+    };
+    Ok((SecretString::from(text), identity))
+}
+
 fn judge(key: &str) -> Result<(), KeyFlaw> {
     if key.is_empty() {
         return Err(KeyFlaw::Empty);
@@ -285,99 +411,5 @@ fn judge(key: &str) -> Result<(), KeyFlaw> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: &str = "Zz9-abcDEF_0123456789abcdefghijklmnopqrstuvw";
-
-    #[test]
-    fn every_way_a_key_is_written_down_is_read() {
-        for text in [
-            KEY.to_owned(),
-            format!("{KEY}\n"),
-            format!("  {KEY}\r\n\n"),
-            format!("\u{feff}{KEY}"),
-            format!(
-                r#"{{"name":"op","description":"","createdAt":"2026-01-01T00:00+0000","apikey":"{KEY}"}}"#
-            ),
-            format!("{{\n\t\"name\": \"op\",\n\t\"apiKey\": \"{KEY}\"\n}}\n"),
-        ] {
-            let read = parse(text.as_bytes()).map(|key| key.expose_secret().to_owned());
-            assert_eq!(read.as_deref(), Ok(KEY), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_key_is_refused_by_name_and_never_quoted() {
-        for (text, flaw) in [
-            ("", KeyFlaw::Empty),
-            (" \n\t\n", KeyFlaw::Empty),
-            ("{\"apikey\": \"\"}", KeyFlaw::Empty),
-            ("canaryA\ncanaryB\n", KeyFlaw::SeveralLines),
-            ("<your_API_key>", KeyFlaw::Placeholder),
-            ("<canary>", KeyFlaw::Placeholder),
-            ("${CANARY}", KeyFlaw::Placeholder),
-            ("YOUR-API-KEY", KeyFlaw::Placeholder),
-            ("{{ .Values.canary }}", KeyFlaw::Placeholder),
-            ("{\"apikey\": \"<API_KEY>\"}", KeyFlaw::Placeholder),
-            ("{\"name\": \"canary\"}", KeyFlaw::Json),
-            ("{\"apikey\": 5}", KeyFlaw::Json),
-            ("{\"apikey\": \"canary\",}", KeyFlaw::Json),
-            ("eyJcanary.canary.canary", KeyFlaw::AccessToken),
-            ("Bearer canary", KeyFlaw::AccessToken),
-            ("canary canary", KeyFlaw::Characters),
-            ("\"canary\"", KeyFlaw::Characters),
-            ("can\u{e4}ry", KeyFlaw::Characters),
-            ("can\0ary", KeyFlaw::Characters),
-        ] {
-            let read = parse(text.as_bytes()).map(|_| ());
-            assert_eq!(read, Err(flaw), "{text:?}");
-            assert!(!flaw.to_string().contains("canary"));
-        }
-        assert_eq!(parse(b"\xff\xfe").map(|_| ()), Err(KeyFlaw::NotText));
-    }
-
-    #[test]
-    fn the_version_moves_with_the_content_and_with_nothing_else() {
-        let dir = std::env::temp_dir().join(format!("kpo-{}", uuid::Uuid::new_v4()));
-        let folder = dir.join("default");
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = CredentialFile::mounted(&dir, "default");
-        let missing = file.version();
-        assert!(matches!(
-            file.read(),
-            Err(CredentialError::Unreadable { .. })
-        ));
-        assert_eq!(file.version(), missing);
-
-        // As the kubelet swaps a mounted Secret: by a symlink to another folder.
-        let put = |name: &str, key: &str| {
-            std::fs::create_dir_all(dir.join(name)).unwrap();
-            std::fs::write(dir.join(name).join("apikey"), key).unwrap();
-            let link = dir.join("link");
-            std::os::unix::fs::symlink(dir.join(name).join("apikey"), &link).unwrap();
-            std::fs::rename(&link, folder.join("apikey")).unwrap();
-        };
-        put("one", "first-key\n");
-        let first = file.read().unwrap();
-        assert!(first.version > missing);
-        assert_eq!(file.version(), first.version);
-        put("two", "first-key\n");
-        assert_eq!(file.version(), first.version);
-        put("three", "other-key\n");
-        let other = file.read().unwrap();
-        assert!(other.version > first.version);
-        assert_eq!(other.secret.expose_secret(), "other-key");
-        std::fs::write(folder.join("apikey"), vec![b'a'; 100_000]).unwrap();
-        let large = file.read().map(|_| ()).unwrap_err();
-        assert!(large.to_string().contains("too large"), "{large}");
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-
-    #[test]
-    fn nothing_prints_a_key() {
-        let file = CredentialFile::given(SecretString::from("canary-key"));
-        let key = file.read().unwrap();
-        assert!(!format!("{file:?} {key:?}").contains("canary"));
-    }
-}
+#[path = "credential_tests.rs"]
+mod tests;

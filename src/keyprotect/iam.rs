@@ -1,6 +1,6 @@
 //! Tokens. One is held per connection to an instance; it is renewed ahead of its end, by one
-//! task at a time, while the old one serves. An API key that IAM refused is not tried again
-//! before its back-off step is over or the key file has changed.
+//! task at a time, while the old one serves. A credential that IAM refused is not tried again
+//! before its back-off step is over or its file has changed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,12 +16,12 @@ use super::token::{self, Token};
 use crate::domain::service::backoff::FullJitter;
 use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 
-/// The key file is looked at when a token is asked for, at most this often.
+/// The credential's file is looked at when a token is asked for, at most this often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After Key Protect refused a token, another is forced from IAM at most this often: a missing
 /// role answers like a bad token, and must not make a storm at IAM.
 const FORCE_EVERY: Duration = Duration::from_secs(60);
-/// Steps of the back-off for an API key that IAM refused.
+/// Steps of the back-off for a credential that IAM refused.
 const REFUSED_STEPS: [Duration; 4] = [
     Duration::from_secs(60),
     Duration::from_secs(120),
@@ -40,7 +40,7 @@ pub struct TokenSource(Supply);
 
 #[derive(Clone, Debug)]
 enum Supply {
-    /// From IAM, for the API key in a file.
+    /// From IAM, for the credential in a file.
     Exchanged(Arc<Inner>),
     /// One that a person brought; it cannot be renewed.
     Fixed(Arc<Token>),
@@ -333,18 +333,18 @@ impl Inner {
         let missing = |detail: String| {
             FetchFailure::new(Operation::Token, FailureKind::CredentialMissing, detail)
         };
-        let key = match read.await {
-            Ok((Ok(key), _)) => key,
+        let read = match read.await {
+            Ok((Ok(read), _)) => read,
             Ok((Err(error), version)) => {
                 self.lock().version = version;
                 return Err((missing(error.to_string()), version));
             }
-            Err(_) => return Err((missing("the API key file could not be read".into()), 0)),
+            Err(_) => return Err((missing("the credential's file could not be read".into()), 0)),
         };
-        self.lock().version = key.version;
-        match self.exchange.token(&key.secret, serial).await {
-            Ok(granted) => Ok((granted, key.version)),
-            Err(failure) => Err((failure, key.version)),
+        self.lock().version = read.version;
+        match self.exchange.token(&read.proof, serial).await {
+            Ok(granted) => Ok((granted, read.version)),
+            Err(failure) => Err((failure, read.version)),
         }
     }
 

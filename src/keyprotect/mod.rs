@@ -23,7 +23,7 @@ pub mod wire;
 
 pub use attempts::Attempts;
 pub use client::Client;
-pub use credential::{CredentialError, CredentialFile};
+pub use credential::{CredentialError, CredentialFile, Profile};
 pub use iam::TokenSource;
 pub use listing::Listed;
 pub use options::{ClientError, ClientOptions};

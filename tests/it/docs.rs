@@ -277,14 +277,64 @@ fn the_audit_page_has_every_field_and_word_of_a_line_and_no_other() {
     assert_eq!(told("Reasons"), words(&reasons));
 }
 
+/// Names in the tables of a manifest: its direct dependencies of one kind.
+fn dependencies(manifest: &str, kind: &str) -> BTreeSet<String> {
+    let manifest = read(&root().join(manifest));
+    let table = between(&manifest, &format!("\n[{kind}]\n"), "\n[");
+    let lines = table.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split(['=', '.', ' ']).next())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let page = read(&root().join("docs/dependencies.md"));
+    let told = |section: &str| -> BTreeSet<String> {
+        let rows = between(&page, &format!("\n## {section}\n"), "\n## ").lines();
+        let rows = rows.filter_map(|line| line.strip_prefix("| `"));
+        rows.map(|row| {
+            let (name, reason) = row.split_once("` | ").expect(row);
+            assert!(
+                reason.trim_end_matches(" |").len() > 10,
+                "{name} has no reason"
+            );
+            name.to_owned()
+        })
+        .collect()
+    };
+    let own = dependencies("Cargo.toml", "dependencies");
+    assert_eq!(told("In the operator"), own);
+    let mut others = dependencies("Cargo.toml", "dev-dependencies");
+    for member in ["tests/emulator/Cargo.toml", "tests/bench/Cargo.toml"] {
+        others.extend(dependencies(member, "dependencies"));
+    }
+    others.extend(dependencies(
+        "tests/emulator/Cargo.toml",
+        "dev-dependencies",
+    ));
+    let others: BTreeSet<_> = others.difference(&own).cloned().collect();
+    assert_eq!(
+        told("In tests, the emulator and the benchmark only"),
+        others
+    );
+}
+
 fn pages() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).expect("docs");
     let docs = docs.map(|entry| entry.expect("an entry").path());
-    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
-        .map(|name| root().join(name))
-        .into_iter()
-        .chain(docs.filter(|path| path.extension().is_some_and(|e| e == "md")))
-        .collect()
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ]
+    .map(|name| root().join(name))
+    .into_iter()
+    .chain(docs.filter(|path| path.extension().is_some_and(|e| e == "md")))
+    .collect()
 }
 
 /// A page's lines outside of code blocks.

@@ -41,3 +41,4 @@ mod rows_secrets;
 mod scene;
 mod seen;
 mod stage;
+mod trusted_profile;

@@ -143,6 +143,8 @@ impl Stage {
             .arg("run")
             .arg("--credentials-dir")
             .arg(self.folder.join("credentials"))
+            .arg("--service-account-token-file")
+            .arg(self.service_account_token_file())
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "on"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
@@ -206,6 +208,11 @@ impl Stage {
     /// Folder of a mounted API key.
     pub(crate) fn credential_folder(&self, name: &str) -> PathBuf {
         self.folder.join("credentials").join(name)
+    }
+
+    /// Where the operator looks for the token that trusted profiles are had for.
+    pub(crate) fn service_account_token_file(&self) -> PathBuf {
+        self.folder.join("iam").join("token")
     }
 
     fn host(&self, number: u8) -> String {
