@@ -166,8 +166,8 @@ pub enum Network {
 /// The credential used at IAM.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
-    validation = Rule::new("[has(self.mountedAPIKey), has(self.trustedProfile)].filter(given, given).size() <= 1")
-        .message("spec.credentials: give one credential only, and remove the others")
+    validation = Rule::new("[has(self.mountedAPIKey), has(self.apiKeySecretRef), has(self.trustedProfile)].filter(given, given).size() <= 1")
+        .message("spec.credentials: give one of mountedAPIKey, apiKeySecretRef and trustedProfile, and remove the others")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Credentials {
@@ -175,6 +175,11 @@ pub struct Credentials {
     /// the operator's own namespace.
     #[serde(rename = "mountedAPIKey", skip_serializing_if = "Option::is_none")]
     pub mounted_api_key: Option<MountedApiKey>,
+    /// A service ID's API key in a Secret in the instance's own namespace. The Secret's owner lets
+    /// the operator read it by a Role with the verb get on that Secret; the instance's status says
+    /// which one is missing.
+    #[serde(rename = "apiKeySecretRef", skip_serializing_if = "Option::is_none")]
+    pub api_key_secret_ref: Option<ApiKeySecretRef>,
     /// A trusted profile that trusts the operator's ServiceAccount: no API key is needed, on
     /// clusters that IBM Cloud knows. Only for instances in the operator's own namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,6 +214,30 @@ pub struct MountedApiKey {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new(schema::DNS_LABEL).message("spec.credentials.mountedAPIKey.name: must be a DNS label like default or team-a"))]
     pub name: String,
+}
+
+/// An entry of a Secret in the instance's own namespace.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeySecretRef {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("spec.credentials.apiKeySecretRef.name: must be a Secret's name, like key-protect"))]
+    pub name: String,
+    /// The entry that holds the API key, alone or as the JSON that IBM's CLI writes. Default:
+    /// apikey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("spec.credentials.apiKeySecretRef.key: must be an entry's name of letters, digits, '-', '_' and '.'"))]
+    pub key: Option<String>,
+}
+
+impl ApiKeySecretRef {
+    /// The entry that holds the API key.
+    #[must_use]
+    pub fn entry(&self) -> &str {
+        self.key.as_deref().unwrap_or("apikey")
+    }
 }
 
 /// A Cloud Foundry org and space.

@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod client;
+pub mod entry;
 pub mod events;
 pub mod fence;
 pub mod lease;

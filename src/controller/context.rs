@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::sync::{Notify, watch};
 
@@ -41,6 +41,9 @@ pub struct Settings {
     pub scope: Scope,
     /// How often it is tried whether the fence holds; nothing where there need not be one.
     pub fence: Option<Duration>,
+    /// How often it is asked whether a Secret is as it was written, in the form without the right to
+    /// read Secrets.
+    pub drift_interval: SignedDuration,
     /// The operator's own namespace: only instances there may use mounted API keys.
     pub namespace: String,
     /// Folder of the mounted API keys.
@@ -304,6 +307,7 @@ impl Context {
             },
             scope: Scope::Cluster,
             fence: None,
+            drift_interval: SignedDuration::from_mins(10),
             namespace: "elsewhere".to_owned(),
             credentials_dir: PathBuf::new(),
             service_account_token_file: PathBuf::new(),

@@ -97,7 +97,9 @@ async fn perform(
     write: &Write,
 ) -> Result<Result<Option<SecretView>, WriteFailure>, NotLeading> {
     let (client, namespace) = (&context.client, key.namespace.as_str());
-    if let Write::Replace {
+    // An owner reference goes with these, and the object may be leaving its Secret behind.
+    if let Write::Overwrite(_)
+    | Write::Replace {
         confirm_alive: true,
         ..
     } = write
@@ -124,6 +126,7 @@ async fn send(
     };
     match write {
         Write::Create(body) => secrets::create(client, namespace, body).await.map(Some),
+        Write::Overwrite(body) => secrets::overwrite(client, namespace, body).await.map(Some),
         Write::Replace {
             uid,
             resource_version,
@@ -138,11 +141,9 @@ async fn send(
             name,
             uid,
             resource_version,
-        } => {
-            let seen = seen(uid, resource_version);
-            let deleted = secrets::delete(client, namespace, name, seen);
-            deleted.await.map(|()| None)
-        }
+        } => secrets::delete(client, namespace, name, uid, resource_version.as_deref())
+            .await
+            .map(|()| None),
         Write::Merge {
             name,
             uid,
@@ -255,7 +256,10 @@ fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: Secre
         secret.uid = Some(view.uid.clone());
         secret.resource_version = Some(view.resource_version.clone());
     }
-    context.world().secret_written(&key.namespace, view);
+    // What is not watched is not held either: it would never be seen to change.
+    if context.form().reads_secrets {
+        context.world().secret_written(&key.namespace, view);
+    }
 }
 
 /// Writes the status, announces Events, remembers, and asks for the next look; nothing of it

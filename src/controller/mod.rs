@@ -6,6 +6,7 @@ pub mod audit;
 pub mod clock;
 pub mod connection;
 pub mod context;
+mod credential;
 mod execute;
 pub mod fence;
 pub mod forced;

@@ -268,19 +268,24 @@ pub fn written<'a>(
 ) -> Line<'a> {
     let (action, entries) = match write {
         Write::Create(body) => (Action::CreateSecret, Some(&body.entries)),
-        Write::Replace { body, .. } => (Action::ReplaceSecret, Some(&body.entries)),
+        Write::Replace { body, .. } | Write::Overwrite(body) => {
+            (Action::ReplaceSecret, Some(&body.entries))
+        }
         Write::Delete { .. } => (Action::DeleteSecret, None),
         Write::Merge { entries, .. } => (Action::MergeEntries, Some(entries)),
         Write::GiveBack { .. } => (Action::GiveBackEntries, None),
     };
     let seen = match write {
-        Write::Create(_) => None,
-        Write::Replace {
+        Write::Create(_) | Write::Overwrite(_) => None,
+        Write::Delete {
             uid,
             resource_version,
             ..
-        }
-        | Write::Delete {
+        } => Some((
+            uid.as_str(),
+            resource_version.as_deref().unwrap_or_default(),
+        )),
+        Write::Replace {
             uid,
             resource_version,
             ..
@@ -334,7 +339,9 @@ const fn told(failure: &WriteFailure) -> (Outcome, &'static str) {
         WriteFailure::AlreadyExists => (Outcome::Failed, "a Secret of that name exists"),
         WriteFailure::Conflict => (Outcome::Failed, "the Secret changed meanwhile"),
         WriteFailure::ObjectGone => (Outcome::Failed, "the object is gone"),
+        WriteFailure::NotOurs => (Outcome::Denied, "the Secret is not the operator's"),
         WriteFailure::Immutable => (Outcome::Denied, "the Secret is immutable"),
+        WriteFailure::Finalizers => (Outcome::Denied, "the Secret has somebody's finalizers"),
         WriteFailure::NamespaceTerminating => (Outcome::Denied, "the namespace is being deleted"),
         WriteFailure::Rejected(rule) => (Outcome::Denied, rule),
         // Also where no answer came: whether it was written shows in the watch.

@@ -1,12 +1,16 @@
 //! What a KeyProtectInstance's status says: made from what its connection has seen, and written
 //! only when that says something new.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::instance::{
     CatalogueMode, InstallForm, KeyProtectInstance, KeyProtectInstanceStatus,
 };
+use crate::domain::account::Account;
+use crate::domain::credentials::CredentialPlace;
 use crate::domain::fence::{self, Standing};
 use crate::domain::service::catalogue::Listing;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
@@ -31,6 +35,10 @@ pub struct Seen<'a> {
     pub fence: Option<&'a Standing>,
     /// The form in which the operator was installed.
     pub form: InstallForm,
+    /// Where the credential is.
+    pub credential: Option<&'a CredentialPlace>,
+    /// Who the operator is to the API server.
+    pub account: Option<&'a Account>,
     /// The sync request that was answered, where one was.
     pub answered: Option<&'a str>,
 }
@@ -54,12 +62,7 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
     let old = instance.status.clone().unwrap_or_default();
     let mut new = old.clone();
     let generation = instance.metadata.generation;
-    let profile = instance
-        .spec
-        .credentials
-        .as_ref()
-        .is_some_and(|credentials| credentials.trusted_profile.is_some());
-    let (is, reason, message) = ready(seen, profile);
+    let (is, reason, message) = ready(seen);
     let conditions = &mut new.conditions;
     status::set(
         conditions,
@@ -70,7 +73,7 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
         generation,
         seen.now,
     );
-    if let Some((is, reason, message)) = authenticated(seen, profile) {
+    if let Some((is, reason, message)) = authenticated(seen) {
         status::set(
             conditions,
             ConditionType::Authenticated,
@@ -104,7 +107,7 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
     (new != old).then_some(new)
 }
 
-fn ready(seen: &Seen<'_>, profile: bool) -> (Is, &'static str, String) {
+fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
     let warnings = match &seen.endpoint {
         Ok(endpoint) => endpoint.warnings,
         Err((reason, message)) => return (Is::False, reason.as_str(), (*message).to_owned()),
@@ -116,7 +119,7 @@ fn ready(seen: &Seen<'_>, profile: bool) -> (Is, &'static str, String) {
             "The instance's keys were not looked at yet.".to_owned(),
         ),
         Listing::Fresh(_) | Listing::Singly { .. } if let Some(failure) = &seen.shut => {
-            let (reason, remedy) = remedy(failure.kind, profile);
+            let (reason, remedy) = remedy(failure.kind, seen);
             let message = format!(
                 "{}: {}. One request tries it for all. {remedy} Secrets keep their last values meanwhile.",
                 failure.operation.as_str(),
@@ -140,7 +143,7 @@ fn ready(seen: &Seen<'_>, profile: bool) -> (Is, &'static str, String) {
             (Is::True, "Available", message)
         }
         Listing::Failed { failure, since, .. } => {
-            let (reason, remedy) = remedy(failure.kind, profile);
+            let (reason, remedy) = remedy(failure.kind, seen);
             let since = Timestamp::from_second(since.as_second()).unwrap_or(*since);
             let message = format!(
                 "{}: {}. The listing has failed since {since}. {remedy} Secrets keep their last values meanwhile.",
@@ -160,7 +163,7 @@ fn ready(seen: &Seen<'_>, profile: bool) -> (Is, &'static str, String) {
     }
 }
 
-fn authenticated(seen: &Seen<'_>, profile: bool) -> Option<(Is, &'static str, String)> {
+fn authenticated(seen: &Seen<'_>) -> Option<(Is, &'static str, String)> {
     Some(match seen.authenticated.as_ref()? {
         Ok(()) => (
             Is::True,
@@ -168,7 +171,7 @@ fn authenticated(seen: &Seen<'_>, profile: bool) -> Option<(Is, &'static str, St
             "IAM issued a token for the credential.".to_owned(),
         ),
         Err(failure) => {
-            let (reason, remedy) = remedy(failure.kind, profile);
+            let (reason, remedy) = remedy(failure.kind, seen);
             let code = failure
                 .code
                 .as_ref()
@@ -184,8 +187,19 @@ fn authenticated(seen: &Seen<'_>, profile: bool) -> Option<(Is, &'static str, St
     })
 }
 
-/// What to do; `profile` says that the credential is a trusted profile.
-fn remedy(kind: FailureKind, profile: bool) -> (Reason, &'static str) {
+/// The reason of a failure, and what to do about it.
+fn remedy(kind: FailureKind, seen: &Seen<'_>) -> (Reason, Cow<'static, str>) {
+    let (reason, general) = general_remedy(kind);
+    let of_credential = seen
+        .credential
+        .and_then(|place| place.remedy(kind, seen.account));
+    (
+        reason,
+        of_credential.map_or(Cow::Borrowed(general), Cow::Owned),
+    )
+}
+
+const fn general_remedy(kind: FailureKind) -> (Reason, &'static str) {
     match kind {
         FailureKind::Unreachable => (
             Reason::Unreachable,
@@ -195,21 +209,13 @@ fn remedy(kind: FailureKind, profile: bool) -> (Reason, &'static str) {
             Reason::Throttled,
             "It is tried again when the service allows.",
         ),
-        FailureKind::CredentialMissing if profile => (
-            Reason::CredentialMissing,
-            "See to the token that is projected into the operator's Pod; a file that is put right is taken within seconds, without a restart.",
-        ),
-        FailureKind::CredentialRejected if profile => (
-            Reason::CredentialRejected,
-            "See to the trusted profile's name and its trust in this cluster, namespace and ServiceAccount ('ibmcloud iam trusted-profile-links PROFILE'). It is tried again at growing intervals of up to 15 minutes.",
-        ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,
-            "See to the Secret that is mounted into the operator's Pod; a file that is put right is taken within seconds, without a restart.",
+            "It is taken without a restart once it is there.",
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "Make a new API key for the service ID and put it into the Secret that is mounted into the operator's Pod; it is taken without a restart. The refused one is tried again at growing intervals of up to 15 minutes.",
+            "Make a new API key for the service ID; it is taken without a restart.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,

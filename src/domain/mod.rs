@@ -12,6 +12,7 @@ pub mod account;
 pub mod audit;
 pub mod claim;
 pub mod concern;
+pub mod credentials;
 pub mod fence;
 pub mod form;
 pub mod instance_status;

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::ask::{Ask, LARGEST_ANSWER, other_key, tenant_headers, unreadable};
 use super::attempts::Attempts;
-use super::credential::CredentialFile;
+use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
@@ -52,7 +52,7 @@ impl Client {
     /// The CA bundle or the TLS set-up cannot be used.
     pub fn new(
         endpoint: &Endpoint,
-        credential: CredentialFile,
+        credential: CredentialSource,
         options: &ClientOptions,
     ) -> Result<Self, ClientError> {
         let transport = Transport::new(endpoint, options)?;

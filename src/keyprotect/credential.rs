@@ -1,6 +1,8 @@
-//! The file that proves to IAM who asks: an API key, or the ServiceAccount token of the operator's
-//! Pod, which a trusted profile trusts. It is read anew whenever somebody asks: the kubelet swaps
-//! what is mounted by symlink, and reading some hundred bytes costs less than any way of being told.
+//! Where what proves to IAM who asks is read: an API key in a file in the Pod or in an entry of a
+//! Secret, or the token of the Pod's ServiceAccount, which a trusted profile trusts. It is read anew
+//! whenever somebody asks: the kubelet swaps what is mounted by symlink, and reading some hundred
+//! bytes costs less than any way of being told. An entry of a Secret costs a request, so it is read
+//! at most so often.
 
 use std::fmt;
 use std::fs::File;
@@ -8,41 +10,86 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
+
+use crate::domain::credentials::Profile;
 
 /// Largest file looked at; IBM's CLI writes about half a kilobyte.
 const LARGEST: u64 = 64 * 1024;
+/// An entry of a Secret is read again after this long while it serves.
+const CALM: Duration = Duration::from_secs(60);
+/// And after this long where something is wrong with it, or with the key in it.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Says why there is no credential, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// The file cannot be read.
-    #[error("the {file} {path} {what}")]
+    /// It cannot be read.
+    #[error("{place} {what}")]
     Unreadable {
-        /// What file it is.
-        file: &'static str,
-        /// Where it is.
-        path: String,
+        /// Which file or entry.
+        place: String,
         /// What happened.
         what: &'static str,
     },
-    /// The file can be read, but holds no credential.
-    #[error("the {file} {path} {flaw}")]
+    /// It can be read, but holds no credential.
+    #[error("{place} {flaw}")]
     Flaw {
-        /// What file it is.
-        file: &'static str,
-        /// Where it is.
-        path: String,
+        /// Which file or entry.
+        place: String,
         /// What is wrong with it.
         flaw: KeyFlaw,
     },
+    /// Whether it can be read is not known: what was read before stays true.
+    #[error("{place} could not be read: the API server did not answer")]
+    NoAnswer {
+        /// Which entry.
+        place: String,
+    },
 }
 
-/// What is wrong with the content of such a file. No word of it is quoted.
+/// Why an entry of a Secret was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRead {
+    /// The operator has no right to.
+    Forbidden,
+    /// There is no such Secret.
+    NoSecret,
+    /// The Secret has no such entry.
+    NoEntry,
+    /// There was no answer, or none that could be read.
+    NoAnswer,
+}
+
+impl NotRead {
+    /// What happened, after the name of the entry.
+    const fn what(self) -> Option<&'static str> {
+        match self {
+            Self::Forbidden => Some("may not be read by the operator"),
+            Self::NoSecret => Some("does not exist: there is no such Secret"),
+            Self::NoEntry => Some("does not exist: the Secret has no entry of that name"),
+            Self::NoAnswer => None,
+        }
+    }
+}
+
+/// Reads an entry of a Secret. Whoever does it knows the API server; this module does not.
+pub trait ReadEntry: fmt::Debug + Send + Sync {
+    /// Names the entry in messages, like `entry apikey of Secret payments/key-protect`.
+    fn place(&self) -> String;
+
+    /// Reads it.
+    fn read(&self) -> BoxFuture<'_, Result<Zeroizing<Vec<u8>>, NotRead>>;
+}
+
+/// What is wrong with the content of a file or entry. No word of it is quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFlaw {
     /// Nothing is in it.
@@ -82,17 +129,8 @@ pub enum KeyFlaw {
     NoServiceAccountToken,
 }
 
-/// A trusted profile, as its owner names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// By name, which is unique in an account.
-    Name(String),
-    /// By ID.
-    Id(String),
-}
-
 /// What IAM grants a token for.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Proof {
     /// The API key of a service ID.
     ApiKey(SecretString),
@@ -106,12 +144,12 @@ pub enum Proof {
     },
 }
 
-/// A proof, and which version of the file it was in.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// The proof.
-    pub proof: Proof,
-    /// See [`CredentialFile::version`].
+/// What was read, and which version of the content it was.
+#[derive(Debug)]
+pub struct Reading {
+    /// The credential, or why there is none.
+    pub proof: Result<Proof, CredentialError>,
+    /// See [`CredentialSource::version`].
     pub version: u64,
 }
 
@@ -119,34 +157,11 @@ pub struct Credential {
 enum Source {
     File(PathBuf),
     Given(SecretString),
+    Entry(Arc<dyn ReadEntry>),
+    ServiceAccountToken(PathBuf, Profile),
 }
 
-/// What the file is to hold.
-#[derive(Debug)]
-enum Holds {
-    ApiKey,
-    ServiceAccountToken(Profile),
-}
-
-impl Holds {
-    const fn file(&self) -> &'static str {
-        match self {
-            Self::ApiKey => "API key file",
-            Self::ServiceAccountToken(_) => "ServiceAccount token file",
-        }
-    }
-
-    const fn when_absent(&self) -> &'static str {
-        match self {
-            Self::ApiKey => {
-                "does not exist; mount a Secret that holds the API key in its entry apikey"
-            }
-            Self::ServiceAccountToken(_) => {
-                "does not exist; project a token into the operator's Pod, as deploy/components/trusted-profile does"
-            }
-        }
-    }
-}
+type Content = Result<Zeroizing<Vec<u8>>, CredentialError>;
 
 /// Counts the contents seen. They are told apart by a hash whose key is random and stays in
 /// this process, so that no copy of the API key need be kept.
@@ -165,17 +180,19 @@ impl fmt::Debug for Seen {
 #[derive(Debug)]
 struct Inner {
     source: Source,
-    holds: Holds,
     hasher: RandomState,
     seen: Mutex<Seen>,
+    /// When an entry was last read, and whether that went well. Held while it is read, so that one
+    /// request does for all who ask.
+    looked: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
-/// A file that holds an API key, as plain text or as the JSON that IBM's CLI writes, or a
-/// ServiceAccount token.
+/// Where an API key is read, as plain text or as the JSON that IBM's CLI writes, or a ServiceAccount
+/// token. Clones are one.
 #[derive(Clone, Debug)]
-pub struct CredentialFile(Arc<Inner>);
+pub struct CredentialSource(Arc<Inner>);
 
-impl CredentialFile {
+impl CredentialSource {
     /// Names the file `apikey` of a credential in the credentials folder. The name comes from a
     /// schema that lets only DNS labels pass.
     #[must_use]
@@ -183,116 +200,197 @@ impl CredentialFile {
         Self::at(credentials_dir.join(name).join("apikey"))
     }
 
-    /// Names a file that holds an API key.
+    /// Names a file.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self::new(Source::File(path), Holds::ApiKey)
+        Self::new(Source::File(path))
     }
 
-    /// Takes the content of an API key file that came some other way (standard input).
+    /// Takes the content of such a file that came some other way (standard input).
     #[must_use]
     pub fn given(content: SecretString) -> Self {
-        Self::new(Source::Given(content), Holds::ApiKey)
+        Self::new(Source::Given(content))
     }
 
-    /// Names the file that the kubelet keeps a token of the operator's ServiceAccount in, and the
-    /// trusted profile that it is exchanged for.
+    /// Names the file in which the kubelet keeps a token of the operator's ServiceAccount, and the
+    /// trusted profile that is asked for with it.
     #[must_use]
     pub fn service_account_token(path: PathBuf, profile: Profile) -> Self {
-        Self::new(Source::File(path), Holds::ServiceAccountToken(profile))
+        Self::new(Source::ServiceAccountToken(path, profile))
     }
 
-    fn new(source: Source, holds: Holds) -> Self {
+    /// Names an entry of a Secret.
+    #[must_use]
+    pub fn entry(entry: Arc<dyn ReadEntry>) -> Self {
+        Self::new(Source::Entry(entry))
+    }
+
+    fn new(source: Source) -> Self {
         Self(Arc::new(Inner {
             source,
-            holds,
             hasher: RandomState::new(),
             seen: Mutex::default(),
+            looked: tokio::sync::Mutex::default(),
         }))
     }
 
-    /// Tells which version of the content the file holds now. It is a counter: it moves when
-    /// the content changes, also from and to an unreadable file, and says nothing about it. Of a
-    /// ServiceAccount token it is who it speaks of that counts: the kubelet renews it every hour,
-    /// and the next one is the same credential.
-    #[must_use]
-    pub fn version(&self) -> u64 {
-        let content = self.content();
+    /// Tells which version the content has: a counter that moves when the content changes, also
+    /// from and to what cannot be read, and says nothing about it. An entry of a Secret is looked
+    /// at only where the last look is old. Of a ServiceAccount token it is who it speaks of that
+    /// counts: the kubelet renews it every hour, and the next one is the same credential.
+    pub async fn version(&self) -> u64 {
+        self.version_within(CALM).await
+    }
+
+    /// The same, where the key is in doubt: an entry of a Secret is looked at sooner.
+    pub async fn version_in_doubt(&self) -> u64 {
+        self.version_within(SOON).await
+    }
+
+    async fn version_within(&self, age: Duration) -> u64 {
+        let Source::Entry(entry) = &self.0.source else {
+            let content = self.content().await;
+            return self.count(&content);
+        };
+        let mut looked = self.0.looked.lock().await;
+        let now = Instant::now();
+        if looked.is_some_and(|(at, went_well)| !is_old(now.duration_since(at), went_well, age)) {
+            return self.seen().version;
+        }
+        let content = self.read_entry(entry, &mut looked).await;
         self.count(&content)
     }
 
-    /// Reads the credential.
-    ///
-    /// # Errors
-    /// Says what is wrong with the file, and what to do about it.
-    pub fn read(&self) -> Result<Credential, CredentialError> {
-        let content = self.content();
+    /// Reads the credential. An entry of a Secret is read in any case.
+    pub async fn read(&self) -> Reading {
+        let content = self.content().await;
         let version = self.count(&content);
-        let content = content?;
-        let proof = match &self.0.holds {
-            Holds::ApiKey => parse(&content).map(Proof::ApiKey),
-            Holds::ServiceAccountToken(profile) => {
-                parse_token(&content).map(|(token, _)| Proof::ServiceAccountToken {
-                    token,
-                    profile: profile.clone(),
-                })
-            }
-        };
-        let proof = proof.map_err(|flaw| self.flaw(flaw))?;
-        Ok(Credential { proof, version })
+        let proof = content.and_then(|content| self.proof(&content).map_err(|f| self.flaw(f)));
+        Reading { proof, version }
     }
 
-    fn path(&self) -> String {
+    fn proof(&self, content: &[u8]) -> Result<Proof, KeyFlaw> {
         match &self.0.source {
-            Source::File(path) => path.display().to_string(),
-            Source::Given(_) => "(standard input)".to_owned(),
+            Source::ServiceAccountToken(_, profile) => {
+                let (token, _) = parse_token(content)?;
+                let profile = profile.clone();
+                Ok(Proof::ServiceAccountToken { token, profile })
+            }
+            _ => parse(content).map(Proof::ApiKey),
+        }
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long to wait before reading again what could not be read.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        match &self.0.source {
+            Source::File(_) | Source::Given(_) | Source::ServiceAccountToken(..) => {
+                Duration::from_secs(2)
+            }
+            Source::Entry(_) => SOON,
+        }
+    }
+
+    /// How messages name it.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.0.source {
+            Source::File(path) => format!("the API key file {}", path.display()),
+            Source::Given(_) => "the API key file (standard input)".to_owned(),
+            Source::Entry(entry) => entry.place(),
+            Source::ServiceAccountToken(path, _) => {
+                format!("the ServiceAccount token file {}", path.display())
+            }
         }
     }
 
     fn flaw(&self, flaw: KeyFlaw) -> CredentialError {
-        let path = self.path();
-        let file = self.0.holds.file();
-        CredentialError::Flaw { file, path, flaw }
+        let place = self.place();
+        CredentialError::Flaw { place, flaw }
     }
 
-    fn content(&self) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+    fn unreadable(&self, what: &'static str) -> CredentialError {
+        let place = self.place();
+        CredentialError::Unreadable { place, what }
+    }
+
+    async fn content(&self) -> Content {
         match &self.0.source {
             Source::Given(content) => Ok(Zeroizing::new(content.expose_secret().into())),
-            Source::File(path) => match read_file(path) {
-                Ok(Some(content)) => Ok(content),
-                Ok(None) => Err(self.flaw(KeyFlaw::TooLarge)),
-                Err(error) => Err(CredentialError::Unreadable {
-                    file: self.0.holds.file(),
-                    path: self.path(),
-                    what: match error.kind() {
-                        io::ErrorKind::NotFound => self.0.holds.when_absent(),
-                        io::ErrorKind::PermissionDenied => {
-                            "may not be read; mount it with mode 0444"
-                        }
-                        io::ErrorKind::IsADirectory => "is a folder",
-                        _ => "cannot be read",
-                    },
-                }),
-            },
+            Source::File(path) | Source::ServiceAccountToken(path, _) => {
+                let path = path.clone();
+                let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
+                match read {
+                    Ok(Ok(Some(content))) => Ok(content),
+                    Ok(Ok(None)) => Err(self.flaw(KeyFlaw::TooLarge)),
+                    Ok(Err(error)) => Err(self.unreadable(self.unreadable_file(error.kind()))),
+                    Err(_) => Err(self.unreadable("cannot be read")),
+                }
+            }
+            Source::Entry(entry) => {
+                let mut looked = self.0.looked.lock().await;
+                self.read_entry(entry, &mut looked).await
+            }
         }
     }
 
-    fn count(&self, content: &Result<Zeroizing<Vec<u8>>, CredentialError>) -> u64 {
+    fn unreadable_file(&self, kind: io::ErrorKind) -> &'static str {
+        match (kind, &self.0.source) {
+            (io::ErrorKind::NotFound, Source::ServiceAccountToken(..)) => {
+                "does not exist; project a token into the operator's Pod, as deploy/components/trusted-profile does"
+            }
+            (io::ErrorKind::NotFound, _) => {
+                "does not exist; mount a Secret that holds the API key in its entry apikey"
+            }
+            (io::ErrorKind::PermissionDenied, _) => "may not be read; mount it with mode 0444",
+            (io::ErrorKind::IsADirectory, _) => "is a folder",
+            _ => "cannot be read",
+        }
+    }
+
+    async fn read_entry(
+        &self,
+        entry: &Arc<dyn ReadEntry>,
+        looked: &mut Option<(Instant, bool)>,
+    ) -> Content {
+        let read = entry.read().await;
+        *looked = Some((Instant::now(), read.is_ok()));
+        read.map_err(|not_read| {
+            let place = entry.place();
+            match not_read.what() {
+                Some(what) => CredentialError::Unreadable { place, what },
+                None => CredentialError::NoAnswer { place },
+            }
+        })
+    }
+
+    /// Counts what was read. Silence is no news.
+    fn count(&self, content: &Content) -> u64 {
         let hasher = &self.0.hasher;
         let hash = match content {
-            Ok(content) => match (&self.0.holds, parse_token(content)) {
-                (Holds::ServiceAccountToken(_), Ok((_, identity))) => hasher.hash_one(identity),
+            Ok(content) => match (&self.0.source, parse_token(content)) {
+                (Source::ServiceAccountToken(..), Ok((_, identity))) => hasher.hash_one(identity),
                 _ => hasher.hash_one((true, content.as_slice())),
             },
+            Err(CredentialError::NoAnswer { .. }) => return self.seen().version,
             Err(error) => hasher.hash_one((false, error.to_string())),
         };
-        let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen();
         if seen.hash != Some(hash) {
             seen.hash = Some(hash);
             seen.version += 1;
         }
         seen.version
     }
+}
+
+/// Whether a look is so long ago that an entry is looked at again.
+fn is_old(ago: Duration, went_well: bool, age: Duration) -> bool {
+    ago >= if went_well { age } else { age.min(SOON) }
 }
 
 /// Reads a file of reasonable size into a buffer that never grows, and so leaves no copy.

@@ -9,12 +9,13 @@ use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::credential::{Profile, Proof};
+use super::credential::Proof;
 use super::http::{Answer, Transport};
 use super::options::ClientOptions;
 use super::retry::RetryPolicy;
 use super::token::Token;
 use super::wire;
+use crate::domain::credentials::Profile;
 use crate::domain::service::endpoint::TokenUrl;
 use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 use crate::metrics::Upstream;

@@ -6,7 +6,6 @@
 
 mod ask;
 mod attempts;
-mod buffer;
 mod cause;
 pub mod client;
 pub mod credential;
@@ -23,7 +22,7 @@ pub mod wire;
 
 pub use attempts::Attempts;
 pub use client::Client;
-pub use credential::{CredentialError, CredentialFile, Profile};
+pub use credential::{CredentialError, CredentialSource, NotRead, ReadEntry};
 pub use iam::TokenSource;
 pub use listing::Listed;
 pub use options::{ClientError, ClientOptions};

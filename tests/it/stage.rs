@@ -157,6 +157,11 @@ impl Stage {
         (command, port)
     }
 
+    /// The process ID of the operator. (`setpriv` becomes it.)
+    pub(crate) fn operator_id(&self) -> u32 {
+        self.operator().as_ref().expect("a running operator").id()
+    }
+
     /// Ends the operator by SIGTERM, and says how long that took.
     pub(crate) fn stop_operator(&self) -> Duration {
         let mut child = self.operator().take().expect("a running operator");

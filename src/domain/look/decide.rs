@@ -11,11 +11,12 @@ use crate::domain::look::expected::{self, record_of};
 use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
 use crate::domain::look::identify::identify_all;
 use crate::domain::look::merge;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::observed::{Observed, Sight};
 use crate::domain::look::plan::{Plan, Write, WriteFailure};
 use crate::domain::look::reading;
 use crate::domain::look::report::Success;
 use crate::domain::look::request::{self, SyncRequest};
+use crate::domain::look::unread;
 use crate::domain::schedule;
 use crate::domain::secret::body;
 use crate::domain::secret::{Drift, Mark, SecretView};
@@ -94,8 +95,30 @@ pub fn look_after_failed_write(
     name: &str,
     failure: &WriteFailure,
 ) -> Plan {
+    let unseen = observed.sight != Sight::Watched;
     let blocked = match failure {
-        WriteFailure::AlreadyExists => reading::taken(name),
+        WriteFailure::AlreadyExists if unseen && !observed.memory.target_taken => {
+            // It may be the operator's own, of whose write the status was lost.
+            let mut plan = conclude::again(observed, "a Secret of that name is there");
+            plan.memory.target_taken = true;
+            return plan;
+        }
+        WriteFailure::Conflict if unseen && !observed.memory.doubted => {
+            let mut plan = conclude::again(observed, "the Secret is not as it was written");
+            plan.memory.doubted = true;
+            return plan;
+        }
+        WriteFailure::AlreadyExists | WriteFailure::NotOurs => reading::taken(name),
+        WriteFailure::Finalizers => Blocked::new(
+            Reason::SecretImmutable,
+            format!(
+                "Secret {name} was changed, and carries a finalizer of somebody else. An operator \
+                 without the right to read Secrets cannot keep it, so it does not write. Take the \
+                 finalizer off, or delete the Secret. It is tried again at growing intervals of \
+                 up to 5 minutes."
+            ),
+            "somebody's finalizer",
+        ),
         WriteFailure::Conflict if observed.memory.failures < QUIET_CONFLICTS => {
             return conclude::again(observed, "the Secret changed meanwhile");
         }
@@ -145,7 +168,8 @@ pub fn look_after_failed_write(
         Ok(keys) => conclude::failed(observed, &request, blocked, record_of(&request, &keys)),
         Err(_) => conclude::blocked(observed, Some(&request), &blocked),
     };
-    plan.memory.target_taken |= *failure == WriteFailure::AlreadyExists;
+    plan.memory.target_taken |=
+        matches!(failure, WriteFailure::AlreadyExists | WriteFailure::NotOurs);
     plan
 }
 
@@ -156,7 +180,12 @@ fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hind
     }
     let keys = identify_all(observed, request)?;
     let record = record_of(request, &keys);
+    let unseen = observed.sight != Sight::Watched;
     let drift = match observed.secret {
+        _ if unseen && request.target.merges() => {
+            return Err(unread::merge_unsupported(&request.target.name).into());
+        }
+        _ if unseen => unread::judge(observed, request, &record)?,
         _ if request.target.merges() => {
             let shared = merge::shared_target(observed, request)?;
             merge::judge(observed, shared, &record).err().map(Some)
@@ -195,7 +224,8 @@ fn make(
         .filter(|old| old.other_owner(observed.uid()).is_none())
         .collect();
     let given_back = merge::given_back(observed, request);
-    if drift.is_none() && superseded.is_empty() && given_back.is_empty() {
+    let left_behind = unread::left_behind(observed, request);
+    if drift.is_none() && superseded.is_empty() && given_back.is_empty() && left_behind.is_none() {
         return Ok(made);
     }
     if held(observed, record) {
@@ -223,6 +253,10 @@ fn make(
                 made.writes
                     .push(merge::write(observed, request, view, entries));
             }
+        } else if let Some(drift) = drift.filter(|_| observed.sight != Sight::Watched) {
+            let entries = data.entries.clone();
+            made.writes
+                .push(unread::write(observed, request, record, entries, drift));
         } else if drift.is_some() {
             let entries = data.entries.clone();
             made.writes.push(body::write(
@@ -244,8 +278,9 @@ fn make(
             .extend(superseded.iter().map(|old| Write::Delete {
                 name: old.name.clone(),
                 uid: old.uid.clone(),
-                resource_version: old.resource_version.clone(),
+                resource_version: Some(old.resource_version.clone()),
             }));
+        made.writes.extend(left_behind);
     }
     // Of one Secret, one write at a time: the next look sees what this one made of it.
     let written: Vec<&str> = made.writes.iter().map(Write::name).collect();

@@ -24,6 +24,17 @@ pub enum Need {
     TargetFree,
     /// A review of the operator's own access: whether it may write the shared Secret.
     MayMerge,
+    /// A deletion of a Secret as status says it is that is not carried out: whether it is so still.
+    Drift {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Its resourceVersion.
+        resource_version: String,
+    },
+    /// The self-test of the fence.
+    FenceProof,
 }
 
 /// A payload that is needed.
@@ -176,11 +187,12 @@ pub fn failed(what: &str, failure: &FetchFailure) -> Blocked {
         ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,
-            "The instance's owner has to put the file right; it is taken within seconds then.",
+            "The instance's owner has to put it right, as the instance's status says; it is taken \
+             within a minute then.",
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "The instance's owner has to replace the API key, or to see to the trusted profile; the instance's condition Authenticated says which.",
+            "The instance's owner has to replace the API key, or to see to the trusted profile: the instance's condition Authenticated says which.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,

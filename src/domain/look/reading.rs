@@ -12,6 +12,7 @@ use crate::domain::look::known;
 use crate::domain::look::merge;
 use crate::domain::look::observed::{Observed, Probe};
 use crate::domain::look::request::SyncRequest;
+use crate::domain::look::unread;
 use crate::domain::secret::render::{self, DesiredData, RenderError, Source};
 use crate::domain::secret::target::{Content, TargetSpec};
 use crate::domain::service::failure::{FailureKind, FetchFailure};
@@ -39,6 +40,7 @@ pub(super) fn payloads<'a>(
             Some(_) => {}
         }
     }
+    unread::fenced(observed, request)?;
     let mut needed: Vec<PayloadNeed> = Vec::new();
     for key in keys {
         let unread = !observed.payloads.contains_key(&key.id);

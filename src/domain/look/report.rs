@@ -8,7 +8,7 @@ use crate::api::key::{KeyProtectKeyStatus, SecretStatus, SourceKey};
 use crate::domain::audit::{self, Account, Why};
 use crate::domain::look::expected::{alias_of, record_of};
 use crate::domain::look::known;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::observed::{Observed, Sight};
 use crate::domain::look::plan::Write;
 use crate::domain::look::request::SyncRequest;
 use crate::domain::schedule::staleness_limit;
@@ -139,14 +139,13 @@ pub(super) fn secret_status(
         (Some(entries), _) => SecretStatus {
             name,
             entries,
-            record: request
-                .target
-                .merges()
+            record: (request.target.merges() || observed.sight != Sight::Watched)
                 .then(|| record_of(request, &success.keys)),
             ..SecretStatus::default()
         },
         // In sync only while it is what was written last.
         (None, Some(_)) if request.target.merges() => prior.cloned().unwrap_or_default(),
+        (None, None) if observed.sight != Sight::Watched => prior.cloned().unwrap_or_default(),
         (None, Some(view)) => {
             let same = prior.filter(|prior| prior.uid.as_deref() == Some(&view.uid));
             let untouched = same.filter(|_| is_untouched(observed));
@@ -173,7 +172,9 @@ pub(super) fn secret_status(
 /// The entries of the target Secret, where the plan writes it.
 pub(super) fn written(request: &SyncRequest<'_>, success: &Success) -> Option<Vec<String>> {
     success.writes.iter().find_map(|write| match write {
-        Write::Create(body) | Write::Replace { body, .. } if body.name == request.target.name => {
+        Write::Create(body) | Write::Overwrite(body) | Write::Replace { body, .. }
+            if body.name == request.target.name =>
+        {
             Some(body.entries.keys().cloned().collect())
         }
         Write::Merge { name, entries, .. } if *name == request.target.name => {
