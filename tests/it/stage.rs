@@ -148,6 +148,8 @@ impl Stage {
             .arg("run")
             .arg("--credentials-dir")
             .arg(self.folder.join("credentials"))
+            .arg("--service-account-token-file")
+            .arg(self.service_account_token_file())
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "on"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
@@ -158,6 +160,11 @@ impl Stage {
             .stdout(audit)
             .stderr(log);
         (command, port)
+    }
+
+    /// The process ID of the operator. (`setpriv` becomes it.)
+    pub(crate) fn operator_id(&self) -> u32 {
+        self.operator().as_ref().expect("a running operator").id()
     }
 
     /// Ends the operator by SIGTERM, and says how long that took.
@@ -211,6 +218,11 @@ impl Stage {
     /// Folder of a mounted API key.
     pub(crate) fn credential_folder(&self, name: &str) -> PathBuf {
         self.folder.join("credentials").join(name)
+    }
+
+    /// Where the operator looks for the token that trusted profiles are had for.
+    pub(crate) fn service_account_token_file(&self) -> PathBuf {
+        self.folder.join("iam").join("token")
     }
 
     fn host(&self, number: u8) -> String {
