@@ -1,7 +1,7 @@
 //! One look at one object: gather, decide, ask what the decision needs, decide again, carry the
 //! plan out. Every round gathers anew, so that what an answer is used for was allowed just now.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -16,7 +16,7 @@ use super::leadership::Term;
 use super::queue::{Lane, ObjectKey};
 use super::reads::{Asker, Reading};
 use super::said::lane_of;
-use super::world::Gathered;
+use super::world::{Gathered, NamespaceFacts};
 use crate::api::{KeyProtectInstance, Reason};
 use crate::cluster::{reviews, secrets};
 use crate::domain::access::Question;
@@ -245,7 +245,7 @@ fn observe<T>(
                 .namespace
                 .as_deref()
                 .unwrap_or_default(),
-            labels: &gathered.namespace.labels,
+            labels: labels(context, &gathered.namespace),
             terminating: gathered.namespace.terminating,
         },
         rival: gathered.rival.as_ref(),
@@ -261,6 +261,15 @@ fn observe<T>(
         policy: &context.settings.policy,
         account: context.account(),
     })
+}
+
+/// A namespace's labels; nothing where namespaces are not watched.
+pub(super) fn labels<'a>(
+    context: &Context,
+    namespace: &'a NamespaceFacts,
+) -> Option<&'a BTreeMap<String, String>> {
+    let is_watched = context.form().scope.is_cluster();
+    is_watched.then_some(&namespace.labels)
 }
 
 fn instance_view<'a>(

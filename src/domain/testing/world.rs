@@ -40,6 +40,7 @@ pub(crate) struct World {
     pub(crate) access: Option<Vec<AccessRule>>,
     pub(crate) unusable: Option<(Reason, &'static str)>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) watches_namespaces: bool,
     pub(crate) terminating: bool,
     /// Whether the owners of shared Secrets give the right to write them.
     pub(crate) may_merge: bool,
@@ -73,6 +74,7 @@ impl World {
             access: Some(vec![rule()]),
             unusable: None,
             labels: BTreeMap::new(),
+            watches_namespaces: true,
             terminating: false,
             may_merge: true,
             policy: Policy {
@@ -279,7 +281,7 @@ impl World {
             object,
             namespace: NamespaceView {
                 name: NAMESPACE,
-                labels: &self.labels,
+                labels: self.watches_namespaces.then_some(&self.labels),
                 terminating: self.terminating,
             },
             rival: rival.as_ref(),
