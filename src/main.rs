@@ -12,7 +12,7 @@ use key_protect_operator::crds::{self, CrdsArgs, CrdsError};
 use key_protect_operator::domain::form::InvalidScope;
 use key_protect_operator::metrics::Metrics;
 use key_protect_operator::runtime::settings::{MetricsAddress, RunArgs};
-use key_protect_operator::runtime::{health, metrics, process, telemetry};
+use key_protect_operator::runtime::{audit, health, metrics, process, telemetry};
 use key_protect_operator::{cluster, controller};
 use tokio_util::sync::CancellationToken;
 
@@ -123,7 +123,8 @@ async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
     let stop = CancellationToken::new();
     let recorded = Metrics::default();
     let client = cluster::client::connect(&recorded.api).await?;
-    let context = Arc::new(Context::new(client, recorded, settings, now()));
+    let audit = Arc::new(audit::Stream::stdout(recorded.clone()));
+    let context = Arc::new(Context::new(client, recorded, audit, settings, now()));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         "key-protect-operator starts"

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::sync::{Notify, watch};
 
+use super::audit;
 use super::clock::Heartbeat;
 use super::connection::Connection;
 use super::fence::Fence;
@@ -40,6 +41,9 @@ pub struct Settings {
     pub scope: Scope,
     /// How often it is tried whether the fence holds; nothing where there need not be one.
     pub fence: Option<Duration>,
+    /// How often it is asked whether a Secret is as it was written, in the form without the right to
+    /// read Secrets.
+    pub drift_interval: SignedDuration,
     /// The operator's own namespace: only instances there may use mounted API keys.
     pub namespace: String,
     /// Folder of the mounted API keys.
@@ -62,6 +66,8 @@ pub struct Context {
     pub client: Client,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where it is written down what was read and written, for whom and why.
+    pub audit: Arc<dyn audit::Sink>,
     /// When the operator was started.
     pub started: Timestamp,
     /// Settings.
@@ -109,9 +115,16 @@ impl WritePermit<'_> {
 impl Context {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(client: Client, metrics: Metrics, settings: Settings, started: Timestamp) -> Self {
+    pub fn new(
+        client: Client,
+        metrics: Metrics,
+        audit: Arc<dyn audit::Sink>,
+        settings: Settings,
+        started: Timestamp,
+    ) -> Self {
         Self {
             metrics,
+            audit,
             started,
             announcer: Announcer::new(client.clone(), settings.instance_name.clone()),
             fence: Fence::new(settings.fence.is_some()),
@@ -269,6 +282,16 @@ fn is_blocked_by_its_secret(object: &KeyProtectKey) -> bool {
     )
 }
 
+/// An audit stream that nobody reads.
+#[cfg(test)]
+#[derive(Debug)]
+struct Unwritten;
+
+#[cfg(test)]
+impl audit::Sink for Unwritten {
+    fn write(&self, _: &crate::domain::audit::Line<'_>) {}
+}
+
 #[cfg(test)]
 impl Context {
     /// A context whose API server is nowhere.
@@ -282,6 +305,7 @@ impl Context {
             },
             scope: Scope::Cluster,
             fence: None,
+            drift_interval: SignedDuration::from_mins(10),
             namespace: "elsewhere".to_owned(),
             credentials_dir: PathBuf::new(),
             default_credential: "default".to_owned(),
@@ -293,6 +317,7 @@ impl Context {
         Self::new(
             Client::try_from(config).unwrap(),
             Metrics::default(),
+            Arc::new(Unwritten),
             settings,
             super::clock::now(),
         )

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::Resource;
 
+use super::audit;
 use super::clock::now;
 use super::context::{Context, WritePermit};
 use super::held::text;
@@ -18,6 +19,7 @@ use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::request as api_request;
 use crate::cluster::secrets::{self, Seen};
 use crate::cluster::status::{self, StatusFailure};
+use crate::domain::audit::{Account, Why};
 use crate::domain::look::plan::{self, Plan, Write, WriteFailure};
 use crate::domain::look::request;
 use crate::domain::schedule;
@@ -66,7 +68,7 @@ pub(super) async fn write(
     }
     for write in std::mem::take(&mut plan.writes) {
         let permit = context.permit_to_write(term, &key.namespace).await?;
-        match perform(context, &permit, key, gathered, &write).await? {
+        match perform(context, &permit, key, gathered, &plan.account, &write).await? {
             Ok(Some(view)) => note_written(context, key, &mut plan, view),
             Ok(None) => {}
             Err(failure) => {
@@ -91,50 +93,57 @@ async fn perform(
     permit: &WritePermit<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
+    account: &Account,
     write: &Write,
 ) -> Result<Result<Option<SecretView>, WriteFailure>, NotLeading> {
     let (client, namespace) = (&context.client, key.namespace.as_str());
-    Ok(match write {
+    // An owner reference goes with these, and the object may be leaving its Secret behind.
+    if let Write::Overwrite(_)
+    | Write::Replace {
+        confirm_alive: true,
+        ..
+    } = write
+    {
+        if let Err(failure) = alive(context, &gathered.object).await {
+            return Ok(Err(failure));
+        }
+        permit.still_good()?;
+    }
+    let whose = audit::Whose::Object(gathered);
+    let sent = send(client, namespace, write);
+    Ok(audit::written(context, whose, account, write, sent).await)
+}
+
+/// The one request of a write.
+async fn send(
+    client: &kube::Client,
+    namespace: &str,
+    write: &Write,
+) -> Result<Option<SecretView>, WriteFailure> {
+    let seen = |uid, resource_version| Seen {
+        uid,
+        resource_version,
+    };
+    match write {
         Write::Create(body) => secrets::create(client, namespace, body).await.map(Some),
+        Write::Overwrite(body) => secrets::overwrite(client, namespace, body).await.map(Some),
         Write::Replace {
             uid,
             resource_version,
             body,
-            confirm_alive,
+            ..
         } => {
-            if *confirm_alive {
-                if let Err(failure) = alive(context, &gathered.object).await {
-                    return Ok(Err(failure));
-                }
-                permit.still_good()?;
-            }
-            secrets::replace(
-                client,
-                namespace,
-                body,
-                Seen {
-                    uid,
-                    resource_version,
-                },
-            )
-            .await
-            .map(Some)
+            let seen = seen(uid, resource_version);
+            let replaced = secrets::replace(client, namespace, body, seen);
+            replaced.await.map(Some)
         }
         Write::Delete {
             name,
             uid,
             resource_version,
-        } => secrets::delete(
-            client,
-            namespace,
-            name,
-            Seen {
-                uid,
-                resource_version,
-            },
-        )
-        .await
-        .map(|()| None),
+        } => secrets::delete(client, namespace, name, uid, resource_version.as_deref())
+            .await
+            .map(|()| None),
         Write::Merge {
             name,
             uid,
@@ -142,13 +151,9 @@ async fn perform(
             manager,
             entries,
         } => {
-            let seen = Seen {
-                uid,
-                resource_version,
-            };
-            secrets::merge(client, namespace, name, seen, manager, entries)
-                .await
-                .map(Some)
+            let seen = seen(uid, resource_version);
+            let merged = secrets::merge(client, namespace, name, seen, manager, entries);
+            merged.await.map(Some)
         }
         Write::GiveBack {
             name,
@@ -156,25 +161,11 @@ async fn perform(
             resource_version,
             manager,
         } => {
-            let seen = Seen {
-                uid,
-                resource_version,
-            };
-            give_back(client, namespace, name, seen, manager)
-                .await
-                .map(Some)
+            let (seen, nothing) = (seen(uid, resource_version), BTreeMap::new());
+            let given = secrets::merge(client, namespace, name, seen, manager, &nothing);
+            given.await.map(Some)
         }
-    })
-}
-
-async fn give_back(
-    client: &kube::Client,
-    namespace: &str,
-    name: &str,
-    seen: Seen<'_>,
-    manager: &str,
-) -> Result<SecretView, WriteFailure> {
-    secrets::merge(client, namespace, name, seen, manager, &BTreeMap::new()).await
+    }
 }
 
 /// Gives back what an object that is gone left behind in shared Secrets. That it is gone, the API
@@ -199,26 +190,21 @@ pub(super) async fn give_back_for(
         // It is there, or that is not known: a watch will show it, or it is asked again.
         Ok(Some(_)) | Err(()) => return Ok(true),
     }
+    let account = Account {
+        why: Some(Why::ObjectDeleted),
+        ..Account::default()
+    };
     let mut unfinished = false;
     for write in given {
-        let Write::GiveBack {
-            name,
-            uid,
-            resource_version,
-            manager,
-        } = &write
-        else {
-            continue;
-        };
         let _permit = context.permit_to_write(term, &key.namespace).await?;
-        let seen = Seen {
-            uid,
-            resource_version,
-        };
-        match give_back(&context.client, &key.namespace, name, seen, manager).await {
+        let (whose, name) = (audit::Whose::Gone(key), write.name());
+        let sent = send(&context.client, &key.namespace, &write);
+        match audit::written(context, whose, &account, &write, sent).await {
             Ok(view) => {
                 tracing::info!(object = %key, secret = name, "entries were given back");
-                context.world().secret_written(&key.namespace, view);
+                if let Some(view) = view {
+                    context.world().secret_written(&key.namespace, view);
+                }
             }
             Err(failure) => {
                 tracing::warn!(object = %key, secret = name, ?failure, "entries could not be given back");
@@ -270,7 +256,10 @@ fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: Secre
         secret.uid = Some(view.uid.clone());
         secret.resource_version = Some(view.resource_version.clone());
     }
-    context.world().secret_written(&key.namespace, view);
+    // What is not watched is not held either: it would never be seen to change.
+    if context.form().reads_secrets {
+        context.world().secret_written(&key.namespace, view);
+    }
 }
 
 /// Writes the status, announces Events, remembers, and asks for the next look; nothing of it

@@ -17,7 +17,6 @@ use super::context::Context;
 use super::credential;
 use super::leadership::Term;
 use super::queue::ObjectKey;
-use super::reconcile;
 use super::world::{Concerned, Gathered, Known};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
 use crate::cluster::status;
@@ -246,7 +245,13 @@ fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
     let granted = counts.into_iter().filter(|(namespace, _)| {
         let facts = world.namespace(namespace);
         let access = instance.spec.access.as_deref();
-        access::grant(&own, access, namespace, reconcile::labels(context, &facts)).is_some()
+        access::grant(
+            &own,
+            access,
+            namespace,
+            facts.labels_in(&context.form().scope),
+        )
+        .is_some()
     });
     granted.map(|(_, count)| count).sum()
 }

@@ -2,6 +2,7 @@
 //! concern goes through the [`queue`]; each look is one task of [`reconcile`]. Of several replicas
 //! every one watches, and one looks and writes: [`leadership`].
 
+pub mod audit;
 pub mod clock;
 pub mod connection;
 pub mod context;

@@ -1,31 +1,36 @@
 //! One look at one object: gather, decide, ask what the decision needs, decide again, carry the
 //! plan out. Every round gathers anew, so that what an answer is used for was allowed just now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
+use super::audit;
 use super::clock::now;
 use super::connection::{Connection, Watched};
 use super::context::Context;
 use super::execute::{self, FailedWrite, Unwritten};
+use super::fence;
 use super::instance;
 use super::leadership::Term;
 use super::queue::{Lane, ObjectKey};
 use super::reads::{Asker, Reading};
 use super::said::lane_of;
-use super::world::{Gathered, NamespaceFacts};
+use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
 use crate::cluster::{reviews, secrets};
 use crate::domain::access::Question;
 use crate::domain::concern;
 use crate::domain::look::decide::{self, Step};
-use crate::domain::look::hindrance::{Need, PayloadNeed};
-use crate::domain::look::observed::{self, InstanceView, NamespaceView, Observed, Payloads, Probe};
+use crate::domain::look::hindrance::Need;
+use crate::domain::look::observed::{
+    self, FenceProof, InstanceView, NamespaceView, Observed, Payloads, Probe, Sight,
+};
 use crate::domain::look::plan::{Plan, WriteFailure};
 use crate::domain::look::request;
+use crate::domain::look::unread::PROOF_AGE;
 use crate::domain::pace::listing::Missing;
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Knowledge};
@@ -48,6 +53,8 @@ struct Learnt {
     /// Keeps shared payloads alive until this look's write.
     held: Vec<Reading>,
     probe: Option<Probe>,
+    /// Whether the fence was tried for it.
+    fence_tried: bool,
     /// Whether a listing was made for it.
     listed: bool,
     /// The connection that it was learnt on.
@@ -245,11 +252,12 @@ fn observe<T>(
                 .namespace
                 .as_deref()
                 .unwrap_or_default(),
-            labels: labels(context, &gathered.namespace),
+            labels: gathered.namespace.labels_in(&context.form().scope),
             terminating: gathered.namespace.terminating,
         },
         rival: gathered.rival.as_ref(),
         instance,
+        sight: sight(context, learnt),
         secret: gathered.secret.as_ref(),
         owners_live: gathered.owners_live,
         superseded: &gathered.superseded,
@@ -263,13 +271,22 @@ fn observe<T>(
     })
 }
 
-/// A namespace's labels; nothing where namespaces are not watched.
-pub(super) fn labels<'a>(
-    context: &Context,
-    namespace: &'a NamespaceFacts,
-) -> Option<&'a BTreeMap<String, String>> {
-    let is_watched = context.form().scope.is_cluster();
-    is_watched.then_some(&namespace.labels)
+fn sight(context: &Context, learnt: &Learnt) -> Sight {
+    if context.form().reads_secrets {
+        return Sight::Watched;
+    }
+    let since = now().checked_sub(PROOF_AGE).unwrap_or(Timestamp::MIN);
+    let fence = if context.settings.fence.is_none() {
+        FenceProof::Off
+    } else if context.fence.has_held_since(since) {
+        FenceProof::Proven
+    } else if learnt.fence_tried {
+        FenceProof::Missing
+    } else {
+        FenceProof::Old
+    };
+    let interval = context.settings.drift_interval;
+    Sight::Unread { interval, fence }
 }
 
 fn instance_view<'a>(
@@ -302,15 +319,12 @@ async fn learn(
     learnt: &mut Learnt,
     need: Need,
 ) -> Result<Learned, WriteFailure> {
-    if matches!(need, Need::TargetFree | Need::MayMerge) {
-        let metadata = &gathered.object.metadata;
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let name = request::target_name(&gathered.object);
-        let probe = if need == Need::TargetFree {
-            secrets::probe(&context.client, namespace, name).await?
-        } else {
-            may_merge(context, namespace, name).await?
-        };
+    if need == Need::FenceProof {
+        fence::try_it(context).await;
+        learnt.fence_tried = true;
+        return Ok(Learned::Something);
+    }
+    if let Some(probe) = probe(context, gathered, &need).await? {
         learnt.probe = Some(probe);
         return Ok(Learned::Something);
     }
@@ -323,7 +337,7 @@ async fn learn(
         read_before: concern::used_before(object, key),
     };
     match need {
-        Need::TargetFree | Need::MayMerge => {}
+        Need::TargetFree | Need::MayMerge | Need::Drift { .. } | Need::FenceProof => {}
         Need::Listing(not_before) => {
             list(context, gathered, &connection, not_before).await;
         }
@@ -351,18 +365,17 @@ async fn learn(
             }
         }
         Need::Payloads(needs) => {
-            let read = needs.iter().map(|need| {
+            let instance_id = connection.instance_id();
+            let read = needs.iter().map(async |need| {
                 let asker = asker(&KeyName::Id(need.id.clone()));
-                connection.payload(need, asker)
+                let audited = audit::Reading::new(context, gathered, &instance_id, need);
+                connection.payload(need, asker, &audited.attempts).await
             });
             let read = join_all(read).await;
             for (need, reading) in needs.into_iter().zip(read) {
                 let Some(reading) = reading else {
                     continue;
                 };
-                if reading.sent_here {
-                    audit(gathered, &need, &reading.result);
-                }
                 if context.world().shares_a_key(object) {
                     connection.linger(&reading);
                 }
@@ -373,6 +386,42 @@ async fn learn(
     }
     instance::note_recovery(context, gathered, &connection);
     Ok(Learned::Something)
+}
+
+/// Asks the API server about the target, where that is what is needed.
+async fn probe(
+    context: &Context,
+    gathered: &Gathered,
+    need: &Need,
+) -> Result<Option<Probe>, WriteFailure> {
+    let object = &gathered.object;
+    let (client, name) = (&context.client, request::target_name(object));
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    Ok(Some(match need {
+        Need::TargetFree if context.form().reads_secrets => {
+            secrets::probe(client, namespace, name).await?
+        }
+        Need::TargetFree => {
+            let target = object.spec.target.as_ref();
+            let secret_type = target.and_then(|target| target.type_).unwrap_or_default();
+            secrets::probe_unseen(client, namespace, name, secret_type).await?
+        }
+        Need::MayMerge => may_merge(context, namespace, name).await?,
+        Need::Drift {
+            name,
+            uid,
+            resource_version,
+        } => {
+            let seen = secrets::Seen {
+                uid,
+                resource_version,
+            };
+            secrets::probe_drift(client, namespace, name, seen).await?
+        }
+        Need::Listing(_) | Need::Answers(_) | Need::Payloads(_) | Need::FenceProof => {
+            return Ok(None);
+        }
+    }))
 }
 
 async fn may_merge(
@@ -402,39 +451,6 @@ async fn list(
     if let Some(news) = connection.ensure_listing(not_before, false, watched).await {
         instance::take_news(context, gathered, connection, &news);
     }
-}
-
-/// One line per payload read, in a stream of its own, to be joined with Activity Tracker.
-fn audit(
-    gathered: &Gathered,
-    need: &PayloadNeed,
-    result: &Result<
-        Arc<crate::domain::service::material::Payload>,
-        crate::domain::service::failure::FetchFailure,
-    >,
-) {
-    let metadata = &gathered.object.metadata;
-    let (outcome, correlation_id, crn) = match result {
-        Ok(payload) => (
-            "read",
-            Some(payload.correlation_id.as_str()),
-            payload.metadata.crn.as_deref(),
-        ),
-        Err(failure) => ("failed", failure.request_id.as_deref(), None),
-    };
-    tracing::info!(
-        target: "audit",
-        namespace = metadata.namespace,
-        name = metadata.name,
-        uid = metadata.uid,
-        key_id = %need.id,
-        key_crn = crn,
-        key_ring = need.ring.as_ref().map(tracing::field::display),
-        why = need.why,
-        correlation_id,
-        outcome,
-        "payload"
-    );
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 //! installed, and [`account`] who it is.
 //! [`service`] is what Key Protect and IAM are and say, [`access`] who may use which keys,
 //! [`secret`] what a Secret is made of and looks like, and [`look`] one look at one object: from
-//! everything that is known to what must be asked first, or to the whole plan.
+//! everything that is known to what must be asked first, or to the whole plan. [`audit`] is the
+//! line that says of a read or a write for whom and why it was.
 
 pub mod access;
 pub mod account;
+pub mod audit;
 pub mod claim;
 pub mod concern;
 pub mod credentials;

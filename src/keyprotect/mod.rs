@@ -5,6 +5,7 @@
 //! [`FetchFailure`]: crate::domain::service::failure::FetchFailure
 
 mod ask;
+mod attempts;
 mod cause;
 pub mod client;
 pub mod credential;
@@ -19,6 +20,7 @@ pub mod token;
 mod verdict;
 pub mod wire;
 
+pub use attempts::Attempts;
 pub use client::Client;
 pub use credential::{ApiKeySource, CredentialError, NotRead, ReadEntry};
 pub use iam::TokenSource;

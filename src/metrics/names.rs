@@ -147,6 +147,8 @@ metrics! {
     API_REQUEST_DURATION: Histogram Seconds "keyprotect_api_request_duration" ["verb", "resource"]
         "How long those requests took, to the head of the answer; without watches";
 
+    AUDIT_LINES_LOST: Counter Number "keyprotect_audit_lines_lost" []
+        "Lines of the audit stream that could not be written to standard output";
     LEADER: Gauge Number "keyprotect_leader" []
         "1 where this replica is the one that writes, else 0";
     FENCE: Gauge Number "keyprotect_fence" ["state"]

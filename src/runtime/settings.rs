@@ -44,6 +44,10 @@ pub struct RunArgs {
     /// How often it is tried whether they hold, like 1h; at least 1s.
     #[arg(long, env = "FENCE_INTERVAL", default_value = "1h", value_parser = parse_interval)]
     pub fence_interval: SignedDuration,
+    /// How often it is asked whether a Secret is as it was written, like 10m; at least 1s. Only
+    /// without the right to read Secrets: else their metadata is watched.
+    #[arg(long, env = "DRIFT_INTERVAL", default_value = "10m", value_parser = parse_interval)]
+    pub drift_interval: SignedDuration,
     /// How long the absence of a key, alias or name is no evidence, like 15m.
     #[arg(long, env = "GRACE", default_value = "15m", value_parser = parse_grace)]
     pub grace: SignedDuration,
@@ -135,6 +139,7 @@ impl RunArgs {
                 metadata_prefixes: self.target_metadata_prefixes.clone(),
             },
             fence: (self.fence == Fence::On).then_some(self.fence_interval.unsigned_abs()),
+            drift_interval: self.drift_interval,
             namespace: self.namespace.clone(),
             credentials_dir: self.credentials_dir.clone(),
             default_credential: self.default_credential.clone(),

@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod audit;
 mod bed;
 mod check;
 mod cluster;

@@ -6,7 +6,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, SourceKey};
 use crate::domain::look::hindrance::Blocked;
 use crate::domain::look::known;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::observed::{Observed, Probe};
 use crate::domain::look::plan::Announcement;
 use crate::domain::look::report::Success;
 use crate::domain::look::request::{self, SyncRequest};
@@ -60,7 +60,7 @@ pub(super) fn success(
     }
     // A write of a shared Secret mostly finds its entries as they were.
     if success.repair && events.is_empty() && !request.target.merges() {
-        let what = if observed.secret.is_none() {
+        let what = if observed.secret.is_none() && observed.probe != Some(Probe::Changed) {
             "was missing"
         } else {
             "had been edited"

@@ -5,16 +5,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::api::key::DeletionPolicy;
+use crate::domain::audit::Why;
 use crate::domain::look::conclude;
 use crate::domain::look::expected::{self, record_of};
 use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
 use crate::domain::look::identify::identify_all;
 use crate::domain::look::merge;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::observed::{Observed, Sight};
 use crate::domain::look::plan::{Plan, Write, WriteFailure};
 use crate::domain::look::reading;
 use crate::domain::look::report::Success;
 use crate::domain::look::request::{self, SyncRequest};
+use crate::domain::look::unread;
 use crate::domain::schedule;
 use crate::domain::secret::body;
 use crate::domain::secret::{Drift, Mark, SecretView};
@@ -93,8 +95,30 @@ pub fn look_after_failed_write(
     name: &str,
     failure: &WriteFailure,
 ) -> Plan {
+    let unseen = observed.sight != Sight::Watched;
     let blocked = match failure {
-        WriteFailure::AlreadyExists => reading::taken(name),
+        WriteFailure::AlreadyExists if unseen && !observed.memory.target_taken => {
+            // It may be the operator's own, of whose write the status was lost.
+            let mut plan = conclude::again(observed, "a Secret of that name is there");
+            plan.memory.target_taken = true;
+            return plan;
+        }
+        WriteFailure::Conflict if unseen && !observed.memory.doubted => {
+            let mut plan = conclude::again(observed, "the Secret is not as it was written");
+            plan.memory.doubted = true;
+            return plan;
+        }
+        WriteFailure::AlreadyExists | WriteFailure::NotOurs => reading::taken(name),
+        WriteFailure::Finalizers => Blocked::new(
+            Reason::SecretImmutable,
+            format!(
+                "Secret {name} was changed, and carries a finalizer of somebody else. An operator \
+                 without the right to read Secrets cannot keep it, so it does not write. Take the \
+                 finalizer off, or delete the Secret. It is tried again at growing intervals of \
+                 up to 5 minutes."
+            ),
+            "somebody's finalizer",
+        ),
         WriteFailure::Conflict if observed.memory.failures < QUIET_CONFLICTS => {
             return conclude::again(observed, "the Secret changed meanwhile");
         }
@@ -144,7 +168,8 @@ pub fn look_after_failed_write(
         Ok(keys) => conclude::failed(observed, &request, blocked, record_of(&request, &keys)),
         Err(_) => conclude::blocked(observed, Some(&request), &blocked),
     };
-    plan.memory.target_taken |= *failure == WriteFailure::AlreadyExists;
+    plan.memory.target_taken |=
+        matches!(failure, WriteFailure::AlreadyExists | WriteFailure::NotOurs);
     plan
 }
 
@@ -155,7 +180,12 @@ fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hind
     }
     let keys = identify_all(observed, request)?;
     let record = record_of(request, &keys);
+    let unseen = observed.sight != Sight::Watched;
     let drift = match observed.secret {
+        _ if unseen && request.target.merges() => {
+            return Err(unread::merge_unsupported(&request.target.name).into());
+        }
+        _ if unseen => unread::judge(observed, request, &record)?,
         _ if request.target.merges() => {
             let shared = merge::shared_target(observed, request)?;
             merge::judge(observed, shared, &record).err().map(Some)
@@ -194,19 +224,21 @@ fn make(
         .filter(|old| old.other_owner(observed.uid()).is_none())
         .collect();
     let given_back = merge::given_back(observed, request);
-    if drift.is_none() && superseded.is_empty() && given_back.is_empty() {
+    let left_behind = unread::left_behind(observed, request);
+    if drift.is_none() && superseded.is_empty() && given_back.is_empty() && left_behind.is_none() {
         return Ok(made);
     }
     if held(observed, record) {
         return Err(Hindrance::Held);
     }
+    let why = why(observed, request, drift);
+    made.why = Some(why);
     let stay = request.target.deletion_policy == DeletionPolicy::Retain;
     if drift.is_some() || (stay && !superseded.is_empty()) {
         made.repair = is_repair(observed, request, drift);
         if made.repair {
             not_too_often(observed, request)?;
         }
-        let why = why(observed, drift.flatten());
         let payloads = reading::payloads(observed, request, keys, why)?;
         made.correlation = payloads
             .iter()
@@ -221,6 +253,10 @@ fn make(
                 made.writes
                     .push(merge::write(observed, request, view, entries));
             }
+        } else if let Some(drift) = drift.filter(|_| observed.sight != Sight::Watched) {
+            let entries = data.entries.clone();
+            made.writes
+                .push(unread::write(observed, request, record, entries, drift));
         } else if drift.is_some() {
             let entries = data.entries.clone();
             made.writes.push(body::write(
@@ -242,8 +278,9 @@ fn make(
             .extend(superseded.iter().map(|old| Write::Delete {
                 name: old.name.clone(),
                 uid: old.uid.clone(),
-                resource_version: old.resource_version.clone(),
+                resource_version: Some(old.resource_version.clone()),
             }));
+        made.writes.extend(left_behind);
     }
     // Of one Secret, one write at a time: the next look sees what this one made of it.
     let written: Vec<&str> = made.writes.iter().map(Write::name).collect();
@@ -333,19 +370,21 @@ fn judge_target(
     }
 }
 
-fn why(observed: &Observed<'_>, drift: Option<Drift>) -> &'static str {
-    let synced_before = observed
-        .object
-        .status
-        .as_ref()
-        .is_some_and(|status| status.secret.is_some());
-    match (observed.secret, drift) {
-        (None, _) if synced_before => "the Secret is missing",
-        (None, _) => "first sync",
-        (Some(_), Some(Drift::Edited)) => "the Secret was edited",
-        (Some(_), Some(Drift::OwnerReference)) => "the owner reference changed",
-        (Some(_), Some(Drift::HandedOver)) => "the Secret was handed over",
-        (Some(_), Some(Drift::Touched)) => "somebody wrote the shared Secret",
-        (Some(_), _) => "the key or the target changed",
+/// Why something is written: of the target, or else of a target of before.
+fn why(observed: &Observed<'_>, request: &SyncRequest<'_>, drift: Option<Option<Drift>>) -> Why {
+    let status = observed.object.status.as_ref();
+    let written = status.and_then(|status| status.secret.as_ref());
+    match drift {
+        None => Why::TargetRenamed,
+        Some(None) => match written {
+            None => Why::FirstSync,
+            Some(written) if written.name == request.target.name => Why::SecretMissing,
+            Some(_) => Why::TargetRenamed,
+        },
+        Some(Some(Drift::Edited)) => Why::SecretEdited,
+        Some(Some(Drift::OwnerReference)) => Why::OwnerReferenceChanged,
+        Some(Some(Drift::HandedOver)) => Why::SecretHandedOver,
+        Some(Some(Drift::Touched)) => Why::SharedSecretChanged,
+        Some(Some(_)) => Why::KeyOrTargetChanged,
     }
 }

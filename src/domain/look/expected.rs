@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use crate::api::{self, key::DeletionPolicy};
 use crate::domain::look::known;
 use crate::domain::look::merge;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::observed::{Observed, Sight};
 use crate::domain::look::request::SyncRequest;
+use crate::domain::look::unread;
 use crate::domain::secret::record::{SourceFacts, record};
 use crate::domain::secret::{self, Drift, Expectation, SecretView};
 use crate::domain::service::ids::KeyId;
@@ -109,6 +110,9 @@ pub(super) fn record_of_status(
 /// Whether the Secret is what spec as it is now makes of the keys that it was last made from:
 /// nothing is known against it, though nothing new may be known either.
 pub(super) fn holds_good_value(observed: &Observed<'_>, request: &SyncRequest<'_>) -> bool {
+    if observed.sight != Sight::Watched {
+        return unread::holds_good_value(observed, request);
+    }
     if request.target.merges() {
         return merge::holds_good_value(observed, request);
     }

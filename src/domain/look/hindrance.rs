@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use crate::api::Reason;
 use crate::domain::access::Question;
+use crate::domain::audit::Why;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::metadata::KeyMetadata;
@@ -23,6 +24,17 @@ pub enum Need {
     TargetFree,
     /// A review of the operator's own access: whether it may write the shared Secret.
     MayMerge,
+    /// A deletion of a Secret as status says it is that is not carried out: whether it is so still.
+    Drift {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Its resourceVersion.
+        resource_version: String,
+    },
+    /// The self-test of the fence.
+    FenceProof,
 }
 
 /// A payload that is needed.
@@ -34,8 +46,10 @@ pub struct PayloadNeed {
     pub ring: Option<KeyRing>,
     /// Ring that the key is in, where it is known.
     pub key_ring: Option<String>,
+    /// Its CRN, where it is known.
+    pub crn: Option<String>,
     /// Why, for the audit line.
-    pub why: &'static str,
+    pub why: Why,
 }
 
 /// Why no Secret can be made or confirmed now.

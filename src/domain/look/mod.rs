@@ -1,6 +1,6 @@
 //! One look at one object. [`decide`] is the way through it: [`request`] fills in defaults and
 //! checks rights, `identify` finds the keys and `judge` says what a key or its absence amounts to,
-//! `expected` (and `merge`, for Secrets of others) whether the Secret is right already, `reading` which payloads are needed and what
+//! `expected` (`merge` for Secrets of others, `unread` where none may be read) whether the Secret is right already, `reading` which payloads are needed and what
 //! becomes of them, and `conclude` how the look ends: in a [`plan`].
 
 mod announce;
@@ -17,6 +17,7 @@ pub mod plan;
 mod reading;
 mod report;
 pub mod request;
+pub mod unread;
 
 #[cfg(test)]
 mod decide_tests;

@@ -69,6 +69,41 @@ pub enum Probe {
     MayMerge,
     /// Its owner does not.
     MayNotMerge,
+    /// A Secret of that name exists, and the fence takes it for the operator's.
+    Ours,
+    /// It is as it was last written.
+    Same,
+    /// Somebody wrote it since, or it was made anew.
+    Changed,
+    /// It is gone.
+    Gone,
+}
+
+/// How much the operator sees of Secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Their metadata is watched.
+    Watched,
+    /// Nothing: it has no right to read any.
+    Unread {
+        /// How often it is asked whether a Secret is as it was written.
+        interval: SignedDuration,
+        /// What is known of the fence.
+        fence: FenceProof,
+    },
+}
+
+/// What is known of the fence, which must judge a write over what was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FenceProof {
+    /// It was seen to hold just now.
+    Proven,
+    /// It was seen to hold, but too long ago.
+    Old,
+    /// It was tried just now, and not seen to hold.
+    Missing,
+    /// There is none.
+    Off,
 }
 
 /// What is remembered of an object between two looks. It is lost on a restart, and nothing may
@@ -89,6 +124,11 @@ pub struct Memory {
     pub repairs: (u32, Timestamp),
     /// Whether a create found the target's name taken.
     pub target_taken: bool,
+    /// Whether a write found the Secret not as status says, where it cannot be seen.
+    pub doubted: bool,
+    /// When it was last asked, or made sure by a write, that a Secret is as status says, where it
+    /// cannot be seen.
+    pub probed_at: Timestamp,
     /// The sync request seen last, and when it is let through.
     pub sync_request: Option<(String, Timestamp)>,
     /// When the object was last known to be right.
@@ -107,6 +147,8 @@ impl Memory {
             attempt: None,
             repairs: (0, Timestamp::MIN),
             target_taken: false,
+            doubted: false,
+            probed_at: now,
             sync_request: None,
             confirmed_at: now,
         }
@@ -168,6 +210,8 @@ pub struct Observed<'a> {
     pub rival: Option<&'a Rival>,
     /// The instance that it names, if there is one.
     pub instance: Option<InstanceView<'a>>,
+    /// How much is seen of Secrets.
+    pub sight: Sight,
     /// The target Secret, if it is in view (it carries the operator's label).
     pub secret: Option<&'a SecretView>,
     /// Whether every other KeyProtectKey that the target Secret names as owner is alive and not

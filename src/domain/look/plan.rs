@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::api::Reason;
 use crate::api::key::{KeyProtectKeyStatus, SecretType};
+use crate::domain::audit::Account;
 use crate::domain::look::observed::Memory;
 use crate::domain::service::material::KeyMaterial;
 
@@ -30,6 +31,8 @@ pub struct Plan {
     pub outcome: Reason,
     /// Which case it was, for the operator's own log.
     pub cause: String,
+    /// What the audit lines of its writes say.
+    pub account: Account,
 }
 
 /// One write of a Secret.
@@ -49,14 +52,18 @@ pub enum Write {
         /// shows it alive, since a deletion with `--cascade=orphan` takes the reference first.
         confirm_alive: bool,
     },
+    /// PUT over whatever is there, in the form without the right to read Secrets: the fence refuses
+    /// it on a Secret that is not the operator's.
+    Overwrite(SecretBody),
     /// DELETE of what was seen, and nothing else.
     Delete {
         /// Its name.
         name: String,
         /// UID of what was seen.
         uid: String,
-        /// resourceVersion of what was seen.
-        resource_version: String,
+        /// resourceVersion of what was seen; nothing where Secrets are not seen, and whatever is
+        /// gone or another one by now is left alone.
+        resource_version: Option<String>,
     },
     /// Server-side apply of entries that the owner of a shared Secret offers: those, and no
     /// others, are the manager's afterwards.
@@ -90,7 +97,7 @@ impl Write {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Create(body) | Self::Replace { body, .. } => &body.name,
+            Self::Create(body) | Self::Overwrite(body) | Self::Replace { body, .. } => &body.name,
             Self::Delete { name, .. } | Self::Merge { name, .. } | Self::GiveBack { name, .. } => {
                 name
             }
@@ -153,6 +160,10 @@ pub enum WriteFailure {
     ObjectGone,
     /// The Secret is immutable.
     Immutable,
+    /// The Secret has somebody's finalizers, which a write over what was not seen would take off.
+    Finalizers,
+    /// The fence: the Secret is not the operator's.
+    NotOurs,
     /// The namespace is being deleted.
     NamespaceTerminating,
     /// Refused by a rule, in the operator's own words.
@@ -168,7 +179,7 @@ pub enum WriteFailure {
 pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
     for write in &plan.writes {
         match write {
-            Write::Create(body) => check_body(body, own_uid)?,
+            Write::Create(body) | Write::Overwrite(body) => check_body(body, own_uid)?,
             Write::Replace {
                 uid,
                 resource_version,
@@ -185,7 +196,7 @@ pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
                 resource_version,
                 ..
             } => {
-                if uid.is_empty() || resource_version.is_empty() {
+                if uid.is_empty() || resource_version.as_ref().is_some_and(String::is_empty) {
                     return Err("a deletion names what it deletes");
                 }
             }

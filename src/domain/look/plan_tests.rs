@@ -59,7 +59,7 @@ fn a_deletion_names_what_it_deletes() {
     let delete = |uid: &str, version: &str| Write::Delete {
         name: "old".to_owned(),
         uid: uid.to_owned(),
-        resource_version: version.to_owned(),
+        resource_version: Some(version.to_owned()),
     };
     for (write, fine) in [
         (delete("u", "1"), true),

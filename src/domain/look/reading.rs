@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::api::{self, Reason};
+use crate::domain::audit::Why;
 use crate::domain::look::expected::alias_of;
 use crate::domain::look::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed, sentence};
 use crate::domain::look::judge;
@@ -11,6 +12,7 @@ use crate::domain::look::known;
 use crate::domain::look::merge;
 use crate::domain::look::observed::{Observed, Probe};
 use crate::domain::look::request::SyncRequest;
+use crate::domain::look::unread;
 use crate::domain::secret::render::{self, DesiredData, RenderError, Source};
 use crate::domain::secret::target::{Content, TargetSpec};
 use crate::domain::service::failure::{FailureKind, FetchFailure};
@@ -24,7 +26,7 @@ pub(super) fn payloads<'a>(
     observed: &Observed<'a>,
     request: &SyncRequest<'_>,
     keys: &[KeyMetadata],
-    why: &'static str,
+    why: Why,
 ) -> Result<Vec<&'a Payload>, Hindrance> {
     if request.target.merges() {
         merge::granted(observed, request)?;
@@ -38,6 +40,7 @@ pub(super) fn payloads<'a>(
             Some(_) => {}
         }
     }
+    unread::fenced(observed, request)?;
     let mut needed: Vec<PayloadNeed> = Vec::new();
     for key in keys {
         let unread = !observed.payloads.contains_key(&key.id);
@@ -46,6 +49,7 @@ pub(super) fn payloads<'a>(
                 id: key.id.clone(),
                 ring: request.grant.ring_header(key),
                 key_ring: key.key_ring.clone(),
+                crn: key.crn.clone(),
                 why,
             });
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api;
 use crate::domain::look::plan::{SecretBody, Write, WriteFailure};
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{Mark, SecretView};
 
 /// A Secret with its data.
 #[derive(Clone, Debug)]
@@ -77,14 +77,34 @@ impl Cluster {
                 }
                 Ok(Some(self.put(body)))
             }
+            Write::Overwrite(body) => {
+                let seen = self.secrets.get(&body.name).ok_or(WriteFailure::Conflict)?;
+                // As the fence judges.
+                match seen.view.mark() {
+                    Some(Mark::Owned | Mark::Adopt) => {}
+                    Some(Mark::Shared) | None => return Err(WriteFailure::NotOurs),
+                }
+                if seen.immutable {
+                    return Err(WriteFailure::Immutable);
+                }
+                if seen.view.finalizers != body.finalizers {
+                    return Err(WriteFailure::Finalizers);
+                }
+                Ok(Some(self.put(body)))
+            }
             Write::Delete {
                 name,
                 uid,
                 resource_version,
             } => {
-                let seen = self.secrets.get(name).ok_or(WriteFailure::Conflict)?;
-                if seen.view.uid != *uid || seen.view.resource_version != *resource_version {
-                    return Err(WriteFailure::Conflict);
+                let seen = self.secrets.get(name);
+                let same = seen.is_some_and(|seen| seen.view.uid == *uid);
+                match (seen, resource_version) {
+                    (Some(seen), Some(version))
+                        if same && seen.view.resource_version == *version => {}
+                    (Some(seen), None) if same && seen.view.is_owned() => {}
+                    (_, None) => return Ok(None),
+                    _ => return Err(WriteFailure::Conflict),
                 }
                 self.delete(name);
                 Ok(None)

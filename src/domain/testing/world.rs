@@ -16,11 +16,11 @@ use crate::domain::concern;
 use crate::domain::look::decide::{Step, look, look_after_failed_write};
 use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::{
-    InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe,
+    FenceProof, InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe, Sight,
 };
-use crate::domain::look::plan::{Plan, Write, check};
+use crate::domain::look::plan::{Plan, check};
 use crate::domain::look::request::target_name;
-use crate::domain::secret::{self, SecretView, shared};
+use crate::domain::secret::{self, Mark, SecretView, shared};
 use crate::domain::service::catalogue::{Knowledge, Listing};
 use crate::domain::status;
 
@@ -42,10 +42,14 @@ pub(crate) struct World {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) watches_namespaces: bool,
     pub(crate) terminating: bool,
+    /// Whether Secrets cannot be read, and then what is known of the fence.
+    pub(crate) unread: Option<FenceProof>,
     /// Whether the owners of shared Secrets give the right to write them.
     pub(crate) may_merge: bool,
     pub(crate) policy: Policy,
     pub(crate) account: Account,
+    /// What a self-test of the fence would show.
+    pub(crate) fence: FenceProof,
     /// What the last look asked for.
     pub(crate) asked: Vec<Need>,
 }
@@ -76,12 +80,14 @@ impl World {
             labels: BTreeMap::new(),
             watches_namespaces: true,
             terminating: false,
+            unread: None,
             may_merge: true,
             policy: Policy {
                 grace: minutes(15),
                 default_instance: (INSTANCE_NAMESPACE.to_owned(), "default".to_owned()),
                 metadata_prefixes: vec!["example.com".to_owned()],
             },
+            fence: FenceProof::Proven,
             account: Account::parse(
                 "system:serviceaccount:key-protect-system:key-protect-operator",
             ),
@@ -201,9 +207,34 @@ impl World {
             }
             Need::TargetFree => {
                 let target = target_name(self.object(name)).to_owned();
-                let taken = self.cluster.secrets.contains_key(&target);
-                *probe = Some(if taken { Probe::Taken } else { Probe::Free });
+                let mark = self
+                    .cluster
+                    .secrets
+                    .get(&target)
+                    .map(|secret| secret.view.mark());
+                *probe = Some(match mark {
+                    None => Probe::Free,
+                    Some(Some(Mark::Owned | Mark::Adopt)) if self.unread.is_some() => Probe::Ours,
+                    Some(_) => Probe::Taken,
+                });
             }
+            Need::Drift {
+                name,
+                uid,
+                resource_version,
+            } => {
+                *probe = Some(match self.cluster.secrets.get(name) {
+                    None => Probe::Gone,
+                    Some(there)
+                        if there.view.uid == *uid
+                            && there.view.resource_version == *resource_version =>
+                    {
+                        Probe::Same
+                    }
+                    Some(_) => Probe::Changed,
+                });
+            }
+            Need::FenceProof => self.unread = Some(self.fence),
             Need::MayMerge => {
                 *probe = Some(if self.may_merge {
                     Probe::MayMerge
@@ -263,15 +294,12 @@ impl World {
         let object = self.objects.get(name).unwrap();
         let uid = self.uid(name);
         let target = target_name(object);
-        let superseded: Vec<SecretView> = self
-            .cluster
-            .in_view()
+        let in_view = || self.cluster.in_view().filter(|_| self.unread.is_none());
+        let superseded: Vec<SecretView> = in_view()
             .filter(|view| view.name != target && view.is_owned_by(&uid))
             .cloned()
             .collect();
-        let merged: Vec<SecretView> = self
-            .cluster
-            .in_view()
+        let merged: Vec<SecretView> = in_view()
             .filter(|view| shared::objects(view).any(|object| object == name))
             .cloned()
             .collect();
@@ -293,7 +321,11 @@ impl World {
                 refresh_interval: minutes(60),
                 unusable: self.unusable,
             }),
-            secret: self.cluster.in_view().find(|view| view.name == target),
+            sight: self.unread.map_or(Sight::Watched, |fence| Sight::Unread {
+                interval: minutes(10),
+                fence,
+            }),
+            secret: in_view().find(|view| view.name == target),
             owners_live: self.owners_live(target, &uid),
             superseded: &superseded,
             merged: &merged,
@@ -368,7 +400,7 @@ impl World {
                     }
                 }
                 Err(failure) => {
-                    let failed = write_name(write).to_owned();
+                    let failed = write.name().to_owned();
                     return self.fail(name, &failed, &failure);
                 }
             }
@@ -434,15 +466,5 @@ impl World {
             .values()
             .filter_map(|object| object.metadata.uid.clone())
             .collect()
-    }
-}
-
-/// The Secret that a write is about.
-pub(crate) fn write_name(write: &Write) -> &str {
-    match write {
-        Write::Create(body) | Write::Replace { body, .. } => &body.name,
-        Write::Delete { name, .. } | Write::Merge { name, .. } | Write::GiveBack { name, .. } => {
-            name
-        }
     }
 }

@@ -9,6 +9,7 @@ mod reasons;
 mod rows;
 mod sources;
 mod tenants;
+mod unread;
 mod upstream;
 
 use crate::api::key::KeyProtectKeySpec;
