@@ -18,6 +18,8 @@ pub enum ConditionType {
     Authenticated,
     /// The admission policies that bound the operator do not hold.
     FenceInactive,
+    /// An access rule grants nothing in the form in which the operator was installed.
+    RuleNotSupported,
 }
 
 impl ConditionType {
@@ -32,6 +34,7 @@ impl ConditionType {
             Self::ExpiringSoon => "ExpiringSoon",
             Self::Authenticated => "Authenticated",
             Self::FenceInactive => "FenceInactive",
+            Self::RuleNotSupported => "RuleNotSupported",
         }
     }
 }

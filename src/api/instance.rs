@@ -418,6 +418,12 @@ impl InstallForm {
         Self::NoReadNamespaces,
     ];
 
+    /// Whether it is for named namespaces only.
+    #[must_use]
+    pub const fn is_for_namespaces(self) -> bool {
+        matches!(self, Self::StandardNamespaces | Self::NoReadNamespaces)
+    }
+
     /// Names the form as status shows it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -11,6 +11,7 @@ use super::world::World;
 use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::domain::access::Question;
 use crate::domain::claim::{self, Rival};
+use crate::domain::form::Scope;
 use crate::domain::look::observed::Memory;
 use crate::domain::secret::{self, SecretView};
 
@@ -23,6 +24,14 @@ pub struct NamespaceFacts {
     pub terminating: bool,
     /// Its UID.
     pub uid: Option<Box<str>>,
+}
+
+impl NamespaceFacts {
+    /// Its labels; nothing where namespaces are not watched.
+    #[must_use]
+    pub fn labels_in(&self, scope: &Scope) -> Option<&BTreeMap<String, String>> {
+        scope.is_cluster().then_some(&self.labels)
+    }
 }
 
 /// What is remembered of an object between looks.

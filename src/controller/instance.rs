@@ -245,7 +245,13 @@ fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
     let granted = counts.into_iter().filter(|(namespace, _)| {
         let facts = world.namespace(namespace);
         let access = instance.spec.access.as_deref();
-        access::grant(&own, access, namespace, &facts.labels).is_some()
+        access::grant(
+            &own,
+            access,
+            namespace,
+            facts.labels_in(&context.form().scope),
+        )
+        .is_some()
     });
     granted.map(|(_, count)| count).sum()
 }

@@ -17,6 +17,7 @@ pub mod installed;
 mod instance;
 pub mod leadership;
 pub mod limiter;
+pub mod listed;
 pub mod queue;
 pub mod reads;
 mod reconcile;

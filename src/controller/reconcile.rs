@@ -252,7 +252,7 @@ fn observe<T>(
                 .namespace
                 .as_deref()
                 .unwrap_or_default(),
-            labels: &gathered.namespace.labels,
+            labels: gathered.namespace.labels_in(&context.form().scope),
             terminating: gathered.namespace.terminating,
         },
         rival: gathered.rival.as_ref(),

@@ -48,13 +48,15 @@ pub struct Question {
     pub ring: Option<KeyRing>,
 }
 
-/// Cuts an instance's rules down to what they grant a namespace; `None` if nothing.
+/// Cuts an instance's rules down to what they grant a namespace; `None` if nothing. Where namespaces
+/// are not watched, their labels are not known, and rules that need them or mean every namespace
+/// grant nothing ([`unsupported`]).
 #[must_use]
 pub fn grant(
     instance_namespace: &str,
     rules: Option<&[AccessRule]>,
     namespace: &str,
-    labels: &BTreeMap<String, String>,
+    labels: Option<&BTreeMap<String, String>>,
 ) -> Option<Grant> {
     let Some(rules) = rules else {
         let whole = KeyRule {
@@ -77,11 +79,11 @@ fn selects(
     selection: &NamespaceSelection,
     own: &str,
     namespace: &str,
-    labels: &BTreeMap<String, String>,
+    labels: Option<&BTreeMap<String, String>>,
 ) -> bool {
     match selection.from {
         NamespacesFrom::Same => own == namespace,
-        NamespacesFrom::All => true,
+        NamespacesFrom::All => labels.is_some(),
         NamespacesFrom::Names => selection
             .names
             .iter()
@@ -90,8 +92,20 @@ fn selects(
         NamespacesFrom::Selector => selection
             .selector
             .as_ref()
-            .is_some_and(|selector| matches_labels(selector, labels)),
+            .zip(labels)
+            .is_some_and(|(selector, labels)| matches_labels(selector, labels)),
     }
+}
+
+/// The rules that grant nothing where namespaces are not watched: their places in `spec.access`, and
+/// what they say.
+#[must_use]
+pub fn unsupported(rules: Option<&[AccessRule]>) -> Vec<(usize, NamespacesFrom)> {
+    let rules = rules.unwrap_or_default().iter().enumerate();
+    rules
+        .map(|(at, rule)| (at, rule.namespaces.from))
+        .filter(|(_, from)| matches!(from, NamespacesFrom::All | NamespacesFrom::Selector))
+        .collect()
 }
 
 /// Matches as Kubernetes does, but an empty selector selects nothing: an omission must not

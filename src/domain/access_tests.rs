@@ -9,7 +9,7 @@ use crate::domain::testing::{
 const OWN: &str = "key-protect-system";
 
 fn granted(rules: &[AccessRule], namespace: &str, labels: &[(&str, &str)]) -> Option<Grant> {
-    grant(OWN, Some(rules), namespace, &map(labels))
+    grant(OWN, Some(rules), namespace, Some(&map(labels)))
 }
 
 fn reference(selector: &crate::api::key::KeySelector) -> KeyReference {
@@ -30,12 +30,50 @@ fn selector(value: serde_json::Value) -> AccessRule {
 
 #[test]
 fn without_rules_only_the_instances_own_namespace_may_use_it() {
-    assert!(grant(OWN, None, OWN, &map(&[])).is_some());
-    assert!(grant(OWN, None, "payments", &map(&[])).is_none());
+    assert!(grant(OWN, None, OWN, Some(&map(&[]))).is_some());
+    assert!(grant(OWN, None, "payments", Some(&map(&[]))).is_none());
     assert!(
         granted(&[], OWN, &[]).is_none(),
         "an empty list is no absent one"
     );
+}
+
+/// An operator that serves named namespaces sees no other, and no labels: a rule that needs them must
+/// not grant by what it does not know, least of all by `NotIn`.
+#[test]
+fn where_namespaces_are_not_watched_only_rules_that_name_them_grant() {
+    let mut names = from(NamespacesFrom::Names);
+    names.namespaces.names = strings(&["payments"]);
+    let label = "access.keyprotect.dev/a";
+    let absent = |operator: &str| {
+        selector(serde_json::json!({"matchExpressions": [{"key": label, "operator": operator}]}))
+    };
+    let not_in = serde_json::json!([{"key": label, "operator": "NotIn", "values": ["1"]}]);
+    let not_in = selector(serde_json::json!({"matchExpressions": not_in}));
+    let rules = [
+        names,
+        from(NamespacesFrom::Same),
+        from(NamespacesFrom::All),
+        absent("DoesNotExist"),
+        not_in,
+    ];
+    let grants = |rule: &AccessRule, namespace: &str| {
+        grant(OWN, Some(std::slice::from_ref(rule)), namespace, None).is_some()
+    };
+    assert!(grants(&rules[0], "payments") && !grants(&rules[0], "orders"));
+    assert!(grants(&rules[1], OWN) && !grants(&rules[1], "payments"));
+    for rule in &rules[2..] {
+        assert!(!grants(rule, "payments") && !grants(rule, OWN), "{rule:?}");
+        assert!(
+            granted(std::slice::from_ref(rule), "payments", &[]).is_some(),
+            "{rule:?}"
+        );
+    }
+    let unsupported: Vec<usize> = unsupported(Some(&rules))
+        .iter()
+        .map(|(at, _)| *at)
+        .collect();
+    assert_eq!(unsupported, [2, 3, 4]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::instance::{
     CatalogueMode, InstallForm, KeyProtectInstance, KeyProtectInstanceStatus,
 };
+use crate::domain::access;
 use crate::domain::account::Account;
 use crate::domain::credentials::CredentialPlace;
 use crate::domain::fence::{self, Standing};
@@ -85,6 +86,18 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
         );
     }
     fence::set_condition(conditions, seen.fence, generation, seen.now);
+    match unsupported(instance, seen.form) {
+        Some(message) => status::set(
+            conditions,
+            ConditionType::RuleNotSupported,
+            Is::True,
+            "NamespacesNotWatched",
+            &message,
+            generation,
+            seen.now,
+        ),
+        None => status::clear(conditions, ConditionType::RuleNotSupported),
+    }
     if let Ok(endpoint) = &seen.endpoint {
         new.endpoint = Some(endpoint.url.clone());
         new.instance_id = endpoint.instance_id.map(str::to_owned);
@@ -105,6 +118,25 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
     }
     new.observed_generation = generation;
     (new != old).then_some(new)
+}
+
+/// Which access rules grant nothing, since namespaces are not watched in this form.
+fn unsupported(instance: &KeyProtectInstance, form: InstallForm) -> Option<String> {
+    if !form.is_for_namespaces() {
+        return None;
+    }
+    let rules = access::unsupported(instance.spec.access.as_deref());
+    let named: Vec<String> = rules
+        .iter()
+        .map(|(at, from)| format!("spec.access[{at}].namespaces.from: {from:?}"))
+        .collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "{} grants nothing: the operator serves named namespaces (--namespaces), and sees \
+             neither others nor any labels. List the namespaces, with 'from: Names'.",
+            named.join(", ")
+        )
+    })
 }
 
 fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {

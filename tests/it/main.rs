@@ -18,6 +18,8 @@ mod docs;
 mod exposition;
 mod fence;
 mod fence_operator;
+mod form;
+mod forms;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_proxy;

@@ -34,8 +34,8 @@ pub struct Policy {
 pub struct NamespaceView<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
+    /// Its labels; nothing where namespaces are not watched.
+    pub labels: Option<&'a BTreeMap<String, String>>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }

@@ -40,6 +40,7 @@ pub(crate) struct World {
     pub(crate) access: Option<Vec<AccessRule>>,
     pub(crate) unusable: Option<(Reason, &'static str)>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) watches_namespaces: bool,
     pub(crate) terminating: bool,
     /// Whether Secrets cannot be read, and then what is known of the fence.
     pub(crate) unread: Option<FenceProof>,
@@ -77,6 +78,7 @@ impl World {
             access: Some(vec![rule()]),
             unusable: None,
             labels: BTreeMap::new(),
+            watches_namespaces: true,
             terminating: false,
             unread: None,
             may_merge: true,
@@ -307,7 +309,7 @@ impl World {
             object,
             namespace: NamespaceView {
                 name: NAMESPACE,
-                labels: &self.labels,
+                labels: self.watches_namespaces.then_some(&self.labels),
                 terminating: self.terminating,
             },
             rival: rival.as_ref(),
