@@ -33,6 +33,8 @@ const WRITES: usize = 12;
 pub struct Settings {
     /// What decisions depend on.
     pub policy: Policy,
+    /// How many KeyProtectKeys of a namespace are served.
+    pub max_keys_per_namespace: usize,
     /// How often it is tried whether the fence holds; nothing where there need not be one.
     pub fence: Option<Duration>,
     /// The operator's own namespace: only instances there may use mounted API keys.
@@ -110,6 +112,7 @@ impl Context {
             fence: Fence::new(settings.fence.is_some()),
             world: Mutex::new(World::new(
                 settings.policy.default_instance.clone(),
+                settings.max_keys_per_namespace,
                 started,
             )),
             queue: Mutex::default(),
@@ -257,6 +260,7 @@ impl Context {
                 default_instance: ("n".to_owned(), "default".to_owned()),
                 metadata_prefixes: Vec::new(),
             },
+            max_keys_per_namespace: 1000,
             fence: None,
             namespace: "elsewhere".to_owned(),
             credentials_dir: PathBuf::new(),

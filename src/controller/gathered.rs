@@ -52,10 +52,12 @@ impl Remembered {
 pub struct Gathered {
     /// The object.
     pub object: KeyProtectKey,
+    /// How many objects of its namespace are served, where it is not one of them.
+    pub surplus: Option<usize>,
     /// The name of an older object with the same target.
     pub rival: Option<String>,
-    /// Its namespace.
-    pub namespace: Arc<NamespaceFacts>,
+    /// Its namespace, if in view.
+    pub namespace: Option<Arc<NamespaceFacts>>,
     /// The instance that it names.
     pub instance: Option<Arc<KeyProtectInstance>>,
     /// Its target, if in view.

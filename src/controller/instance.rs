@@ -16,6 +16,7 @@ use super::connection::{Connection, News, Usable, Watched};
 use super::context::Context;
 use super::leadership::Term;
 use super::queue::ObjectKey;
+use super::revocations;
 use super::world::{Concerned, Gathered, Known};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
 use crate::cluster::status;
@@ -269,7 +270,7 @@ fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
     let granted = counts.into_iter().filter(|(namespace, _)| {
         let facts = world.namespace(namespace);
         let access = instance.spec.access.as_deref();
-        access::grant(&own, access, namespace, &facts.labels).is_some()
+        access::grant(&own, access, namespace, facts.as_ref().map(|facts| &facts.labels)).is_some()
     });
     granted.map(|(_, count)| count).sum()
 }
@@ -418,6 +419,7 @@ async fn write_status(
             .ok()
             .and_then(|usable| usable.client.token_source().authenticated()),
         keys_in_use: keys_in_use(context, &instance),
+        held: revocations::held(context, key),
         shut: connection.limiter.shut(),
         answered: asked.filter(|_| is_well(&listing)),
     };
@@ -432,7 +434,16 @@ async fn write_status(
         status::replace(&context.client, instance.as_ref(), &new).await
     };
     match written {
-        Ok(_) => StatusWrite::Done,
+        Ok(_) => {
+            let told = instance_status::announcement(instance.status.as_ref(), &new);
+            if let Some(told) = told
+                && let Ok(_permit) = context.permit_to_write(term, &key.namespace).await
+            {
+                let announcer = &context.announcer;
+                announcer.announce(instance.as_ref(), &told, now()).await;
+            }
+            StatusWrite::Done
+        }
         Err(failure) => {
             if failure == status::StatusFailure::Conflict {
                 term.doubt();

@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod connection;
 pub mod context;
+pub mod crowds;
 mod execute;
 pub mod fence;
 pub mod forced;
@@ -17,6 +18,7 @@ pub mod limiter;
 pub mod queue;
 pub mod reads;
 mod reconcile;
+mod revocations;
 pub mod said;
 pub mod secrets;
 pub mod turns;

@@ -15,6 +15,7 @@ use super::instance;
 use super::leadership::Term;
 use super::queue::{Lane, ObjectKey};
 use super::reads::{Asker, Reading};
+use super::revocations;
 use super::said::lane_of;
 use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
@@ -27,6 +28,7 @@ use crate::domain::look::observed::{self, InstanceView, NamespaceView, Observed,
 use crate::domain::look::plan::{Plan, WriteFailure};
 use crate::domain::look::request;
 use crate::domain::pace::listing::Missing;
+use crate::domain::revocation::Leave;
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Knowledge};
 use crate::domain::service::reference::KeyName;
@@ -45,6 +47,7 @@ struct Learnt {
     /// Keeps shared payloads alive until this look's write.
     held: Vec<Reading>,
     probe: Option<Probe>,
+    leave: Option<Leave>,
     /// Whether a listing was made for it.
     listed: bool,
     /// The connection that it was learnt on.
@@ -69,6 +72,8 @@ pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey
                     Err(Unwritten::Failed(failed)) => {
                         after_failed_write(context, key, &gathered, &learnt, &failed)
                     }
+                    // Whatever was learnt is looked at anew, by what is allowed now.
+                    Err(Unwritten::Outdated) => continue,
                     Err(Unwritten::NotLeading) => return,
                 };
                 // Payloads are let go of before the status is written, not after.
@@ -214,6 +219,7 @@ fn observe<T>(
             .map(|connection| connection.listing())
             .unwrap_or_default(),
         answers,
+        last_found: connection.and_then(|connection| connection.last_found()),
     };
     let instance_id = connection
         .map(|connection| connection.instance_id())
@@ -232,9 +238,13 @@ fn observe<T>(
                 .namespace
                 .as_deref()
                 .unwrap_or_default(),
-            labels: &gathered.namespace.labels,
-            terminating: gathered.namespace.terminating,
+            labels: gathered.namespace.as_ref().map(|facts| &facts.labels),
+            terminating: gathered
+                .namespace
+                .as_ref()
+                .is_some_and(|facts| facts.terminating),
         },
+        surplus: gathered.surplus,
         rival: gathered.rival.as_deref(),
         instance,
         secret: gathered.secret.as_ref(),
@@ -243,6 +253,7 @@ fn observe<T>(
         knowledge: &knowledge,
         payloads: &learnt.payloads,
         probe: learnt.probe,
+        leave: learnt.leave,
         memory: &gathered.remembered.memory,
         policy: &context.settings.policy,
     })
@@ -259,6 +270,7 @@ fn instance_view<'a>(
         access: instance.spec.access.as_deref(),
         instance_id,
         refresh_interval: schedule::refresh_interval(instance),
+        on_access_withdrawn: instance.spec.on_access_withdrawn.unwrap_or_default(),
         unusable: unusable.map(|(reason, message)| (*reason, message.as_str())),
     }
 }
@@ -289,6 +301,10 @@ async fn learn(
         learnt.probe = Some(secrets::probe(&context.client, namespace, name).await?);
         return Ok(Learned::Something);
     }
+    if let Need::Leave(since) = need {
+        learnt.leave = Some(revocations::leave(context, gathered, since));
+        return Ok(Learned::Something);
+    }
     let Some(connection) = learnt.connection.clone() else {
         return Ok(Learned::Something);
     };
@@ -298,7 +314,7 @@ async fn learn(
         read_before: concern::used_before(object, key),
     };
     match need {
-        Need::TargetFree => {}
+        Need::TargetFree | Need::Leave(_) => {}
         Need::Listing(not_before) => {
             list(context, gathered, &connection, not_before).await;
         }

@@ -11,8 +11,10 @@ use kube::ResourceExt;
 use serde_json::value::RawValue;
 
 pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
+use super::crowds::{Age, Crowds};
 use super::held::{Held, is_newer};
 use super::queue::{Lane, ObjectKey};
+use super::revocations::release;
 use super::said::Said;
 use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey};
@@ -41,13 +43,21 @@ pub struct World {
     instances: HashMap<ObjectKey, Arc<KeyProtectInstance>>,
     namespaces: HashMap<String, Arc<NamespaceFacts>>,
     secrets: Secrets,
+    crowds: Crowds,
+    /// When which object was given leave to delete its Secret by a revocation.
+    pub(super) leaves: HashMap<ObjectKey, Timestamp>,
 }
 
 impl World {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(default_instance: (String, String), started: Timestamp) -> Self {
+    pub fn new(
+        default_instance: (String, String),
+        max_keys_per_namespace: usize,
+        started: Timestamp,
+    ) -> Self {
         Self {
+            crowds: Crowds::new(max_keys_per_namespace),
             default_instance,
             started,
             keys: HashMap::new(),
@@ -59,12 +69,14 @@ impl World {
             instances: HashMap::new(),
             namespaces: HashMap::new(),
             secrets: Secrets::default(),
+            leaves: HashMap::new(),
         }
     }
 
     /// Gathers everything about an object; nothing, if it is gone.
     #[must_use]
-    pub fn gather(&self, key: &ObjectKey) -> Option<Gathered> {
+    pub fn gather(&mut self, key: &ObjectKey) -> Option<Gathered> {
+        let surplus = self.is_surplus(key).then(|| self.crowds.most());
         let known = self.keys.get(key)?;
         let held = &known.held;
         let target = held.target_key(key);
@@ -82,6 +94,7 @@ impl World {
             .collect();
         let secret = self.secrets.get(&target);
         Some(Gathered {
+            surplus,
             rival,
             namespace: self.namespace(&key.namespace),
             instance: self.instances.get(&*held.instance).cloned(),
@@ -93,6 +106,56 @@ impl World {
             remembered: self.remembered(known),
             object: held.object(key)?,
         })
+    }
+
+    /// Whether its namespace has more objects than are served, and this is none of the oldest.
+    fn is_surplus(&mut self, key: &ObjectKey) -> bool {
+        if !self.crowds.is_full(&key.namespace) {
+            return false;
+        }
+        let ages = ages_in(&self.keys, &key.namespace);
+        let served = self.crowds.served(&key.namespace, ages);
+        let own = self.keys.get(key).map(|known| age_of(&known.held));
+        own.zip(served)
+            .is_some_and(|(own, served)| !served.contains(&own))
+    }
+
+    /// Takes in that an object is gone from its namespace; who is served in its place is to be
+    /// looked at.
+    fn went(&mut self, key: &ObjectKey, held: &Held) -> Concerned {
+        if !self.crowds.went(&key.namespace, &age_of(held)) {
+            return Vec::new();
+        }
+        let ages = || ages_in(&self.keys, &key.namespace);
+        let youngest = match self.crowds.served(&key.namespace, ages()) {
+            Some(served) => served.last().cloned(),
+            None => ages().max(),
+        };
+        let next = self.keys.iter().filter(|(other, known)| {
+            other.namespace == key.namespace && Some(age_of(&known.held)) == youngest
+        });
+        next.map(|(key, known)| (key.clone(), known.held.lane))
+            .collect()
+    }
+
+    /// Whether the object, its namespace and its instance are what they were when they were
+    /// gathered: everything by which it was authorised.
+    #[must_use]
+    pub fn is_as_gathered(&self, key: &ObjectKey, then: &Gathered) -> bool {
+        let object = self.keys.get(key).is_some_and(|known| {
+            let metadata = &then.object.metadata;
+            Some(&*known.held.uid) == metadata.uid.as_deref()
+                && known.held.generation() == metadata.generation
+                && !known.held.is_leaving()
+        });
+        let instance = self.instances.get(&self.instance_of(key));
+        let spec = |instance: &Arc<KeyProtectInstance>| {
+            let metadata = &instance.metadata;
+            (metadata.uid.clone(), metadata.generation)
+        };
+        object
+            && instance.map(spec) == then.instance.as_ref().map(spec)
+            && self.namespace(&key.namespace) == then.namespace
     }
 
     /// Whether every other KeyProtectKey that a Secret names as owner is alive and not being
@@ -194,10 +257,10 @@ impl World {
             .collect()
     }
 
-    /// A namespace's facts.
+    /// A namespace's facts, if it is in view.
     #[must_use]
-    pub fn namespace(&self, name: &str) -> Arc<NamespaceFacts> {
-        self.namespaces.get(name).cloned().unwrap_or_default()
+    pub fn namespace(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
+        self.namespaces.get(name).cloned()
     }
 
     /// An instance.
@@ -237,11 +300,17 @@ impl World {
             concerned.push((key.clone(), held.lane));
         }
         let mut remembered = None;
+        let known_before = same.is_some();
         if let Some(old) = old {
             concerned.extend(self.unlink(&key, &old.held));
-            if old.held.uid == held.uid {
+            if known_before {
                 remembered = old.remembered;
+            } else {
+                concerned.extend(self.went(&key, &old.held));
             }
+        }
+        if !known_before {
+            self.crowds.came(&key.namespace, age_of(&held));
         }
         if let Some(remembered) = remembered.as_mut().filter(|_| news) {
             remembered.not_before = Timestamp::MIN;
@@ -256,7 +325,9 @@ impl World {
         let Some(old) = self.keys.remove(key) else {
             return Vec::new();
         };
-        self.unlink(key, &old.held)
+        let mut concerned = self.unlink(key, &old.held);
+        concerned.extend(self.went(key, &old.held));
+        concerned
     }
 
     /// Takes in that a listing of objects is complete: the others are gone.
@@ -387,6 +458,12 @@ impl World {
         self.secrets.applied(namespace, view, true);
     }
 
+    /// Whether a Secret is in view.
+    #[must_use]
+    pub fn has_secret(&self, key: &ObjectKey) -> bool {
+        self.secrets.has(key)
+    }
+
     /// Takes in that a Secret is gone, or has lost the operator's mark.
     pub fn secret_deleted(&mut self, key: &ObjectKey, version: Option<&str>) -> Concerned {
         let touched = self.secrets.deleted(key, version);
@@ -428,11 +505,20 @@ impl World {
         );
         let old = self.instances.insert(key.clone(), Arc::new(instance));
         let new = self.instances.get(&key);
-        let same = old.as_ref().zip(new).is_some_and(|(old, new)| {
+        let pair = old.as_ref().zip(new);
+        let same = pair.is_some_and(|(old, new)| {
             old.metadata.uid == new.metadata.uid
                 && old.metadata.generation == new.metadata.generation
         });
-        if same { Vec::new() } else { self.meaning(&key) }
+        if !same {
+            return self.meaning(&key);
+        }
+        let released = pair.is_some_and(|(old, new)| release(old) != release(new));
+        if released {
+            self.held_revocations(&key)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Takes in that an instance is gone.
@@ -481,7 +567,7 @@ impl World {
         let facts = Arc::new(facts);
         let old = self.namespaces.insert(name.to_owned(), Arc::clone(&facts));
         // An object may come into view before its namespace, and was judged without labels then.
-        if old.unwrap_or_default() == facts {
+        if old.is_some_and(|old| old == facts) {
             return Vec::new();
         }
         let keys = self.keys.iter().filter(|(key, _)| key.namespace == name);
@@ -499,4 +585,18 @@ impl World {
         self.namespaces
             .retain(|name, _| listed.contains(&ObjectKey::new("", name)));
     }
+}
+
+fn age_of(held: &Held) -> Age {
+    let (created, uid) = held.age();
+    (created, uid.into())
+}
+
+fn ages_in<'a>(
+    keys: &'a HashMap<ObjectKey, Box<Known>>,
+    namespace: &'a str,
+) -> impl Iterator<Item = Age> + 'a {
+    let keys = keys.iter();
+    keys.filter(move |(key, _)| key.namespace == namespace)
+        .map(|(_, known)| age_of(&known.held))
 }

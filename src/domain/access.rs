@@ -48,13 +48,14 @@ pub struct Question {
     pub ring: Option<KeyRing>,
 }
 
-/// Cuts an instance's rules down to what they grant a namespace; `None` if nothing.
+/// Cuts an instance's rules down to what they grant a namespace; `None` if nothing. A namespace
+/// that is not in view, of whose labels nothing is known, is selected by no selector.
 #[must_use]
 pub fn grant(
     instance_namespace: &str,
     rules: Option<&[AccessRule]>,
     namespace: &str,
-    labels: &BTreeMap<String, String>,
+    labels: Option<&BTreeMap<String, String>>,
 ) -> Option<Grant> {
     let Some(rules) = rules else {
         let whole = KeyRule {
@@ -77,7 +78,7 @@ fn selects(
     selection: &NamespaceSelection,
     own: &str,
     namespace: &str,
-    labels: &BTreeMap<String, String>,
+    labels: Option<&BTreeMap<String, String>>,
 ) -> bool {
     match selection.from {
         NamespacesFrom::Same => own == namespace,
@@ -90,7 +91,8 @@ fn selects(
         NamespacesFrom::Selector => selection
             .selector
             .as_ref()
-            .is_some_and(|selector| matches_labels(selector, labels)),
+            .zip(labels)
+            .is_some_and(|(selector, labels)| matches_labels(selector, labels)),
     }
 }
 
@@ -278,6 +280,13 @@ impl Grant {
         } else {
             Verdict::Denied
         }
+    }
+
+    /// Whether the rules alone, whatever the instance holds, leave room for the key that a
+    /// reference names.
+    #[must_use]
+    pub fn permits(&self, reference: &KeyReference) -> bool {
+        self.rules.iter().any(|rule| rule.permits(reference))
     }
 
     /// Lists the single reads that may be sent to find the key that a reference names: one per

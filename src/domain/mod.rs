@@ -3,7 +3,8 @@
 //! [`lease`] says which of several replicas leads.
 //! [`service`] is what Key Protect and IAM are and say, [`access`] who may use which keys,
 //! [`secret`] what a Secret is made of and looks like, and [`look`] one look at one object: from
-//! everything that is known to what must be asked first, or to the whole plan.
+//! everything that is known to what must be asked first, or to the whole plan. [`revocation`] says
+//! how many Secrets of an instance may go at once.
 
 pub mod access;
 pub mod concern;
@@ -13,6 +14,7 @@ pub mod lease;
 pub mod look;
 pub mod pace;
 pub mod resource_version;
+pub mod revocation;
 pub mod schedule;
 pub mod secret;
 pub mod service;

@@ -79,7 +79,7 @@ fn written_entries<'a>(
 }
 
 /// The record of the Secret that the keys in status make of spec as it is now.
-fn record_of_status(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Option<String> {
+pub(super) fn record_of_status(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Option<String> {
     let sources = request.target.sources.iter();
     let priors: Option<Vec<_>> = sources
         .map(|source| known::prior(observed, request, &source.key))

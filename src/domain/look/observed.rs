@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
-use crate::api::key::KeyProtectKey;
+use crate::api::key::{KeyProtectKey, RevocationPolicy};
 use crate::domain::look::hindrance::Blocked;
+use crate::domain::revocation::Leave;
 use crate::domain::secret::SecretView;
 use crate::domain::service::catalogue::Knowledge;
 use crate::domain::service::failure::FetchFailure;
@@ -32,8 +33,8 @@ pub struct Policy {
 pub struct NamespaceView<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
+    /// Its labels; nothing, where it is not in view.
+    pub labels: Option<&'a BTreeMap<String, String>>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -51,6 +52,8 @@ pub struct InstanceView<'a> {
     pub instance_id: &'a str,
     /// How often its keys are looked at.
     pub refresh_interval: SignedDuration,
+    /// What happens to Secrets whose right to a key is withdrawn.
+    pub on_access_withdrawn: RevocationPolicy,
     /// Why it cannot be used at all: its spec names no usable endpoint, or there is no
     /// credential. The words are for whoever may use the instance.
     pub unusable: Option<(Reason, &'a str)>,
@@ -158,6 +161,8 @@ pub struct Observed<'a> {
     pub object: &'a KeyProtectKey,
     /// Its namespace.
     pub namespace: NamespaceView<'a>,
+    /// How many objects of its namespace are served, where it is not one of them.
+    pub surplus: Option<usize>,
     /// The name of an older object with the same target.
     pub rival: Option<&'a str>,
     /// The instance that it names, if there is one.
@@ -176,6 +181,8 @@ pub struct Observed<'a> {
     pub payloads: &'a Payloads,
     /// What a dry-run create said in this look.
     pub probe: Option<Probe>,
+    /// Whether a revocation may delete the Secret now, where that was asked in this look.
+    pub leave: Option<Leave>,
     /// What is remembered.
     pub memory: &'a Memory,
     /// The operator's settings.

@@ -7,10 +7,12 @@ use std::fmt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use crate::api::Reason;
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, SecretType};
+use crate::domain::look::evidence::Evidence;
 use crate::domain::look::observed::Memory;
 use crate::domain::service::material::KeyMaterial;
+use crate::domain::status;
 
 /// What is to be done for one object.
 #[derive(Clone, Debug)]
@@ -57,7 +59,18 @@ pub enum Write {
         uid: String,
         /// resourceVersion of what was seen.
         resource_version: String,
+        /// Why it may go.
+        ground: Ground,
     },
+}
+
+/// Why a Secret may be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// It was the object's target before, and the one that is its target now holds the same.
+    Superseded,
+    /// There is evidence that its key, or the right to it, is gone, and the policy says Delete.
+    Revoked(Evidence),
 }
 
 impl Write {
@@ -156,19 +169,43 @@ pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
             Write::Delete {
                 uid,
                 resource_version,
+                ground,
                 ..
             } => {
                 if uid.is_empty() || resource_version.is_empty() {
                     return Err("a deletion names what it deletes");
                 }
+                check_ground(plan, ground)?;
             }
         }
     }
-    let fetched = !matches!(plan.outcome, Reason::Synced);
-    if fetched && !plan.writes.is_empty() {
-        return Err("a look that did not end well writes and deletes nothing");
+    let makes = |write: &Write| !matches!(write, Write::Delete { .. });
+    if plan.outcome != Reason::Synced && plan.writes.iter().any(makes) {
+        return Err("a look that did not end well makes no Secret");
     }
     Ok(())
+}
+
+/// A Secret goes when another has taken its place, in a look that ended well; or on evidence that
+/// bears out how the look ended, and then status does not go on speaking of it.
+fn check_ground(plan: &Plan, ground: &Ground) -> Result<(), &'static str> {
+    match ground {
+        Ground::Superseded if plan.outcome == Reason::Synced => Ok(()),
+        Ground::Superseded => Err("a look that did not end well deletes nothing without evidence"),
+        Ground::Revoked(evidence) if !evidence.bears_out(plan.outcome) => {
+            Err("a deletion by revocation rests on evidence for how the look ended")
+        }
+        Ground::Revoked(_) => match &plan.status {
+            Some(status)
+                if status.secret.is_none()
+                    && status.last_revocation_time.is_some()
+                    && !status::holds(&status.conditions, ConditionType::Ready) =>
+            {
+                Ok(())
+            }
+            _ => Err("status says that the Secret was revoked"),
+        },
+    }
 }
 
 fn check_body(body: &SecretBody, own_uid: &str) -> Result<(), &'static str> {

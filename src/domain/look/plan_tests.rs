@@ -1,7 +1,7 @@
 use super::*;
 use crate::api::key::KeyProtectKeySpec;
 use crate::domain::testing::world::World;
-use crate::domain::testing::{KeyExt as _, key, object};
+use crate::domain::testing::{KeyExt as _, at, key, object};
 
 const UID: &str = "uid-of-orders";
 
@@ -60,6 +60,7 @@ fn a_deletion_names_what_it_deletes() {
         name: "old".to_owned(),
         uid: uid.to_owned(),
         resource_version: version.to_owned(),
+        ground: Ground::Superseded,
     };
     for (write, fine) in [
         (delete("u", "1"), true),
@@ -81,4 +82,40 @@ fn no_payload_shows_in_a_plans_debug_output() {
         !shown.contains("payload of") && !shown.contains("112, 97, 121"),
         "{shown}"
     );
+}
+
+/// A plan that deletes on this ground, in a look that ended so.
+fn deleting(ground: Ground, outcome: Reason, status: bool) -> Plan {
+    let revoked = KeyProtectKeyStatus {
+        last_revocation_time: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0))),
+        ..KeyProtectKeyStatus::default()
+    };
+    Plan {
+        outcome,
+        status: status.then(|| Box::new(revoked)),
+        writes: vec![Write::Delete {
+            name: "orders".to_owned(),
+            uid: "u".to_owned(),
+            resource_version: "1".to_owned(),
+            ground,
+        }],
+        ..plan()
+    }
+}
+
+#[test]
+fn a_deletion_without_evidence_for_how_the_look_ended_is_found_out() {
+    let mut gone = key(1);
+    gone.deleted = Some(true);
+    let evidence = || Ground::Revoked(Evidence::deleted(&gone).unwrap());
+    for reason in Reason::ALL {
+        let superseded = deleting(Ground::Superseded, *reason, true);
+        assert_eq!(check(&superseded, UID).is_ok(), *reason == Reason::Synced);
+        let revoked = deleting(evidence(), *reason, true);
+        assert_eq!(check(&revoked, UID).is_ok(), *reason == Reason::KeyDeleted);
+    }
+    assert!(check(&deleting(evidence(), Reason::KeyDeleted, false), UID).is_err());
+    let mut ready = deleting(evidence(), Reason::KeyDeleted, true);
+    ready.status = plan().status;
+    assert!(check(&ready, UID).is_err(), "status says that it is there");
 }

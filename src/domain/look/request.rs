@@ -4,6 +4,7 @@
 use jiff::SignedDuration;
 
 use crate::api::Reason;
+use crate::api::instance::{AccessRule, NamespacesFrom};
 use crate::api::key::{InstanceRef, KeyProtectKey};
 use crate::domain::access::{self, Grant};
 use crate::domain::look::hindrance::sentence;
@@ -29,6 +30,9 @@ pub struct SyncRequest<'a> {
     /// A new key behind an alias or name is taken only when the object changes.
     pub pinned: bool,
 }
+
+/// Cause of a refusal: the namespace has more objects than are served.
+pub(super) const SURPLUS: &str = "more objects in the namespace than are served";
 
 /// Why an object is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +97,9 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
             "namespace terminating",
         ));
     }
+    if let Some(most) = observed.surplus {
+        return Err(surplus(most));
+    }
     if let Some(older) = observed.rival {
         return Err(refusal(
             Reason::TargetConflict,
@@ -107,6 +114,8 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
     }
     let main = KeyReference::from_selector(object.spec.key.as_ref(), observed.name())
         .map_err(|error| invalid_name(&error))?;
+    // Before the target: whoever breaks it must not escape a withdrawal.
+    let (instance, grant) = granted(observed, &main)?;
     let prefixes = &observed.policy.metadata_prefixes;
     let target = TargetSpec::new(
         observed.name(),
@@ -115,7 +124,6 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
         prefixes,
     )
     .map_err(|error| unrenderable(&error))?;
-    let (instance, grant) = granted(observed, &main)?;
     Ok(SyncRequest {
         instance,
         grant,
@@ -143,8 +151,15 @@ fn granted<'a>(
     if let Some(granted) = grant {
         return Ok(granted);
     }
-    if observed.instance.is_some() && was_synced_from(observed, &named) {
-        return Err(withdrawn(main, &named));
+    if let Some(instance) = observed.instance
+        && was_synced_from(observed, &named)
+    {
+        let blind = observed.namespace.labels.is_none() && goes_by_labels(instance.access);
+        return Err(if blind {
+            unseen()
+        } else {
+            withdrawn(main, &named)
+        });
     }
     let cause = if observed.instance.is_none() {
         "no such instance"
@@ -156,6 +171,33 @@ fn granted<'a>(
         not_available(&capitalised(main), &named),
         cause,
     ))
+}
+
+/// Says that the namespace has more objects than are served.
+fn surplus(most: usize) -> Refusal {
+    refusal(
+        Reason::Pending,
+        format!(
+            "This namespace has more than {most} KeyProtectKeys, of which the oldest {most} are \
+             served. Delete what is not needed: this one's turn comes by itself. Or ask whoever \
+             runs the operator to raise --max-keys-per-namespace."
+        ),
+        SURPLUS,
+    )
+}
+
+fn goes_by_labels(access: Option<&[AccessRule]>) -> bool {
+    let mut rules = access.into_iter().flatten();
+    rules.any(|rule| rule.namespaces.from == NamespacesFrom::Selector)
+}
+
+/// Says that the namespace's labels are not known, by which rules go.
+fn unseen() -> Refusal {
+    refusal(
+        Reason::Pending,
+        "The namespace is not in view; it is waited for.".to_owned(),
+        "the namespace is not in view",
+    )
 }
 
 /// Says that the rules no longer allow what they allowed: only to who was served before.

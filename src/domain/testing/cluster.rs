@@ -81,6 +81,7 @@ impl Cluster {
                 name,
                 uid,
                 resource_version,
+                ..
             } => {
                 let seen = self.secrets.get(name).ok_or(WriteFailure::Conflict)?;
                 if seen.view.uid != *uid || seen.view.resource_version != *resource_version {

@@ -5,6 +5,7 @@ mod lifecycle;
 mod naming;
 mod ownership;
 mod reasons;
+mod revocation;
 mod rows;
 mod sources;
 mod tenants;
