@@ -110,11 +110,11 @@ reasons! {
         cause: "Key Protect or IAM answered with an error or with something that is no answer.",
         remedy: "Wait; the operator tries again. Give IBM's support the correlation ID if it lasts." }
     CredentialMissing { stalls: true,
-        cause: "There is no usable API key file for the instance.",
-        remedy: "Mount a Secret with the entry apikey under the operator's credentials folder." }
+        cause: "There is no usable API key for the instance: no file, no Secret, no entry, or no right to read it.",
+        remedy: "Mount a Secret with the entry apikey under the operator's credentials folder; or, with apiKeySecretRef, make the Secret and the Role that the instance's message names." }
     CredentialRejected { stalls: true,
         cause: "IAM refused the API key.",
-        remedy: "Make a new API key for the service ID and replace the mounted Secret; it is taken without a restart." }
+        remedy: "Make a new API key for the service ID and put it into the Secret; it is taken without a restart." }
     AccessDenied { stalls: true,
         cause: "The service refused to show the key's metadata (401 or 403), though it was readable before.",
         remedy: "Check the service ID's roles on instance, ring and key, the instance's region, and allowed-IP and context-based rules." }
@@ -143,11 +143,14 @@ reasons! {
         cause: "The payload cannot be written as target.data asks: encoding, JSON path, template or size.",
         remedy: "The message names the entry and what is wrong with it; change the entry or the key." }
     SecretNotOwned { stalls: true,
-        cause: "A Secret of the target's name exists and is not the operator's. It is not touched.",
-        remedy: "Choose another target.name, or delete that Secret if nobody needs it." }
+        cause: "A Secret of the target's name exists and is not the operator's, or (creationPolicy Merge) its owner does not share it, does not offer an entry, or gives no right to write it. It is not touched.",
+        remedy: "Choose another target.name, or let the Secret's owner hand it over (label keyprotect.dev/target=adopt) or share it (keyprotect.dev/target=shared); the message says how." }
     TargetConflict { stalls: true,
         cause: "An older KeyProtectKey has the same target.",
         remedy: "Give one of the two another target.name, or delete one." }
+    EntryConflict { stalls: true,
+        cause: "An older KeyProtectKey puts the same entry into the same shared Secret.",
+        remedy: "Name the entry differently in one of the two, or delete one." }
     SecretImmutable { stalls: true,
         cause: "The Secret was made immutable by someone, so its content cannot follow the key.",
         remedy: "Delete the Secret; it is made anew." }

@@ -43,7 +43,9 @@ use super::schema;
 )]
 #[x_kube(
     validation = Rule::new("(has(self.target) && has(self.target.type) ? self.target.type : 'Opaque') == (has(oldSelf.target) && has(oldSelf.target.type) ? oldSelf.target.type : 'Opaque')")
-        .message("spec.target.type: cannot be changed, since a Secret's type is immutable; make a new KeyProtectKey with another target.name").field_path(".target.type")
+        .message("spec.target.type: cannot be changed, since a Secret's type is immutable; make a new KeyProtectKey with another target.name").field_path(".target.type"),
+    validation = Rule::new("(has(self.target) && has(self.target.creationPolicy) ? self.target.creationPolicy : 'Owner') == (has(oldSelf.target) && has(oldSelf.target.creationPolicy) ? oldSelf.target.creationPolicy : 'Owner')")
+        .message("spec.target.creationPolicy: cannot be changed; make a new KeyProtectKey").field_path(".target.creationPolicy")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KeyProtectKeySpec {
@@ -123,6 +125,10 @@ pub struct KeySelector {
 /// The Secret to make.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
+    validation = Rule::new("!has(self.creationPolicy) || self.creationPolicy != 'Merge' || !has(self.type)")
+        .message("spec.target.type: the Secret is its owner's with creationPolicy Merge, and so is its type; remove it").field_path(".type"),
+    validation = Rule::new("!has(self.creationPolicy) || self.creationPolicy != 'Merge' || !has(self.metadata)")
+        .message("spec.target.metadata: the Secret is its owner's with creationPolicy Merge, and so are its labels and annotations; remove it").field_path(".metadata"),
     validation = Rule::new("!has(self.expand) || !has(self.data)")
         .message("spec.target.expand: takes the place of data; remove one of them").field_path(".expand"),
     validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/tls' || has(self.expand) || (has(self.data) && ['tls.crt', 'tls.key'].all(n, self.data.exists(e, e.name == n)))")
@@ -144,6 +150,9 @@ pub struct Target {
     /// The Secret's type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<SecretType>,
+    /// Whose the Secret is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_policy: Option<CreationPolicy>,
     /// What happens to the Secret when this object is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
@@ -194,7 +203,19 @@ impl SecretType {
     }
 }
 
-/// What happens to the Secret when this object is deleted: Delete (it goes too) or Retain (it
+/// Whose the Secret is: Owner (the operator makes it, whole) or Merge (it is there, its own owner
+/// shares it, and the operator puts entries in that the owner offers). Cannot be changed. Default:
+/// Owner.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+pub enum CreationPolicy {
+    /// The operator makes it, whole.
+    #[default]
+    Owner,
+    /// It is somebody else's, who offers entries of it.
+    Merge,
+}
+
+/// What happens to the Secret (Merge: to its entries) when this object is deleted: Delete (it goes too) or Retain (it
 /// stays, and an object with the same target takes it up again). Default: Delete.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum DeletionPolicy {
@@ -399,9 +420,12 @@ pub struct SecretStatus {
     /// Its resourceVersion after the operator's last write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
-    /// The names of its entries.
+    /// The names of its entries that the operator wrote.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub entries: Vec<String>,
+    /// The record of the inputs that it was made from, where it cannot stand on the Secret itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
 }
 
 /// What a grace is counted from; it survives a restart.

@@ -10,7 +10,9 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client};
 
 use super::received::{Assembled, Received, ReceivedSecret};
-use crate::api::{KeyProtectInstance, KeyProtectKey, TARGET_LABEL, TARGET_OWNED};
+use crate::api::{
+    KeyProtectInstance, KeyProtectKey, TARGET_ADOPT, TARGET_LABEL, TARGET_OWNED, TARGET_SHARED,
+};
 use crate::domain::secret::metadata::SecretMetadata;
 
 /// Objects on a page of an opening listing: a page is held whole, as text and as values.
@@ -98,9 +100,10 @@ pub fn instances(
     )
 }
 
-/// Watches the metadata of Secrets that carry the operator's mark.
+/// Watches the metadata of Secrets that carry one of the operator's marks.
 pub fn secrets(client: &Client) -> impl Stream<Item = Happened<SecretMetadata>> + Send + 'static {
-    let config = config().labels(&format!("{TARGET_LABEL}={TARGET_OWNED}"));
+    let marks = [TARGET_OWNED, TARGET_SHARED, TARGET_ADOPT].join(", ");
+    let config = config().labels(&format!("{TARGET_LABEL} in ({marks})"));
     let secrets = Api::<ReceivedSecret>::all(client.clone());
     plain("Secret", watcher(secrets, config))
         .map(|happened| happened.map(|secret: ReceivedSecret| Ok(secret.metadata)))

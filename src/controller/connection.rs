@@ -16,6 +16,7 @@ use super::lock;
 use super::reads::{Flights, Lingering};
 use crate::api::{KeyProtectInstance, Reason};
 use crate::domain::access::Question;
+use crate::domain::credentials::ApiKeyPlace;
 use crate::domain::pace::listing::{self, Burst, Manner, Missing};
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Catalogue, Changes, Listing};
@@ -24,7 +25,7 @@ use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::material::Payload;
 use crate::domain::service::metadata::KeyMetadata;
-use crate::keyprotect::{Client, CredentialFile, Listed};
+use crate::keyprotect::{ApiKeySource, Client, Listed};
 
 /// How long a single read is kept: beyond that it serves nobody.
 const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -71,7 +72,9 @@ pub struct Usable {
     /// The client.
     pub client: Client,
     /// The credential.
-    pub credential: CredentialFile,
+    pub credential: ApiKeySource,
+    /// Where that is.
+    pub place: ApiKeyPlace,
 }
 
 /// One instance's connection.
@@ -183,7 +186,7 @@ impl Connection {
             return None;
         }
         let begun = now();
-        let credential = usable.credential.version();
+        let credential = self.credential_version(usable).await;
         let renewed = pace.credential.is_some_and(|then| then != credential);
         let held_back = pace.not_before.is_some_and(|due| begun < due);
         let overridden = renewed || forced && !pace.bidden;
@@ -339,12 +342,22 @@ impl Connection {
             .ok()
     }
 
+    /// The version of the credential, looked at the sooner where the last listing failed for it.
+    async fn credential_version(&self, usable: &Usable) -> u64 {
+        let in_doubt = matches!(&*lock(&self.listing), Listing::Failed { failure, .. } if failure.is_credential());
+        if in_doubt {
+            usable.credential.version_in_doubt().await
+        } else {
+            usable.credential.version().await
+        }
+    }
+
     /// Whether the credential is another than at the last listing.
     pub async fn credential_renewed(&self) -> bool {
         let Ok(usable) = &self.usable else {
             return false;
         };
-        let version = usable.credential.version();
+        let version = self.credential_version(usable).await;
         self.turn
             .lock()
             .await

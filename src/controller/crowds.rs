@@ -6,6 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
+use super::held::Held;
+use super::queue::ObjectKey;
+use super::world::{Concerned, World};
+
 /// What tells the older of two objects: when it was made, and its UID.
 pub type Age = (Option<Timestamp>, Box<str>);
 
@@ -100,6 +104,49 @@ impl Crowds {
             }
             served
         }))
+    }
+}
+
+/// The age of an object.
+#[must_use]
+pub fn age_of(held: &Held) -> Age {
+    let (created, uid) = held.age();
+    (created, uid.into())
+}
+
+impl World {
+    /// How many objects of its namespace are served, where an object is none of them.
+    pub(super) fn surplus(&mut self, key: &ObjectKey) -> Option<usize> {
+        if !self.crowds.is_full(&key.namespace) {
+            return None;
+        }
+        let own = self.known(key).map(|known| age_of(&known.held))?;
+        let ages = self.ages(&key.namespace);
+        let served = self.crowds.served(&key.namespace, ages.into_iter())?;
+        (!served.contains(&own)).then(|| self.crowds.most())
+    }
+
+    /// Takes in that an object is gone from its namespace; who is served in its place is to be
+    /// looked at.
+    pub(super) fn went(&mut self, key: &ObjectKey, held: &Held) -> Concerned {
+        if !self.crowds.went(&key.namespace, &age_of(held)) {
+            return Vec::new();
+        }
+        let ages = self.ages(&key.namespace);
+        let youngest = match self.crowds.served(&key.namespace, ages.iter().cloned()) {
+            Some(served) => served.last().cloned(),
+            None => ages.into_iter().max(),
+        };
+        let all = self.in_namespace(&key.namespace);
+        let next = all.filter(|(_, known)| Some(age_of(&known.held)) == youngest);
+        next.map(|(key, known)| (key.clone(), known.held.lane))
+            .collect()
+    }
+
+    /// The ages of a namespace's objects. Only where there are too many of them is it asked for.
+    fn ages(&self, namespace: &str) -> Vec<Age> {
+        let all = self.in_namespace(namespace);
+        all.map(|(_, known)| age_of(&known.held)).collect()
     }
 }
 

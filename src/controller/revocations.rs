@@ -16,14 +16,21 @@ pub(super) fn leave(context: &Context, gathered: &Gathered, since: Timestamp) ->
         return Leave::Held;
     };
     let object = ObjectKey::of(&gathered.object);
+    let watched = watches(context);
     let mut world = context.world();
-    world.leave(&ObjectKey::of(instance), &object, since, now())
+    world.leave(&ObjectKey::of(instance), &object, since, watched, now())
 }
 
 /// How many revocations of an instance wait, and how many may act within an hour.
 pub(super) fn held(context: &Context, instance: &ObjectKey) -> (usize, usize) {
-    let tally = context.world().tally(instance, None, now());
+    let watched = watches(context);
+    let tally = context.world().tally(instance, None, watched, now());
     (tally.held, revocation::limit(tally.secrets))
+}
+
+/// Whether Secrets are seen, so that one that is not there tells something.
+fn watches(context: &Context) -> bool {
+    context.form().reads_secrets
 }
 
 /// What an admin's annotation says.
@@ -42,11 +49,12 @@ impl World {
         instance: &ObjectKey,
         object: &ObjectKey,
         since: Timestamp,
+        watched: bool,
         now: Timestamp,
     ) -> Leave {
         self.leaves
             .retain(|_, given| revocation::counts(*given, now));
-        let tally = self.tally(instance, Some(object), now);
+        let tally = self.tally(instance, Some(object), watched, now);
         let held = self.instance(instance);
         let release = held.as_deref().and_then(release);
         let leave = tally.leave(since, release, now);
@@ -56,16 +64,24 @@ impl World {
         leave
     }
 
-    /// The revocations of an instance, but for one object. A Secret that status names and that is
-    /// not in view counts as revoked: it may be one whose status was not written any more.
+    /// The revocations of an instance, but for one object. Where Secrets are `watched`, one that
+    /// status names and that is not in view counts as revoked: it may be one whose status was not
+    /// written any more.
     #[must_use]
-    pub fn tally(&self, instance: &ObjectKey, but: Option<&ObjectKey>, now: Timestamp) -> Tally {
+    pub fn tally(
+        &self,
+        instance: &ObjectKey,
+        but: Option<&ObjectKey>,
+        watched: bool,
+        now: Timestamp,
+    ) -> Tally {
         let mut tally = Tally::default();
         for (key, known) in self.objects_of(instance) {
             let said = &known.held.said;
             let given = self.leaves.contains_key(key);
             let revoked = said.revoked_at.is_some_and(|at| revocation::counts(at, now));
-            let missing = said.has_secret && !self.has_secret(&known.held.target_key(key));
+            let missing =
+                watched && said.has_secret && !self.has_secret(&known.held.target_key(key));
             let acted = given || revoked || missing;
             if acted || said.has_secret {
                 tally.secrets += 1;

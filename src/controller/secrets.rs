@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::held::{HeldSecret, is_newer};
 use super::queue::ObjectKey;
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{SecretView, shared};
 
 /// A Secret that came, went or changed.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Touched {
     pub key: ObjectKey,
     /// Names of the objects that own it or owned it, by its owner references.
     pub owners: BTreeSet<String>,
+    /// Names of the objects that have entries in it, by its field managers.
+    pub merging: BTreeSet<String>,
 }
 
 /// The Secrets in view.
@@ -24,6 +26,8 @@ pub struct Secrets {
     held: HashMap<ObjectKey, Box<HeldSecret>>,
     /// Those that have another name than an object that owns them, by its UID.
     by_owner: HashMap<String, BTreeSet<ObjectKey>>,
+    /// Shared Secrets that have entries of an object, which may be gone.
+    by_merging: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// Those that the operator wrote while a listing is under way, which may lack them; nothing
     /// between listings.
     written_meanwhile: Option<HashSet<ObjectKey>>,
@@ -56,6 +60,24 @@ impl Secrets {
         namesake.into_iter().chain(others)
     }
 
+    /// The shared Secrets that have entries of an object.
+    #[must_use]
+    pub fn merged_for(&self, object: &ObjectKey) -> Vec<SecretView> {
+        let merged = self.by_merging.get(object).into_iter().flatten();
+        merged.filter_map(|key| self.get(key)).collect()
+    }
+
+    /// Whether shared Secrets have entries of an object.
+    #[must_use]
+    pub fn has_merged(&self, object: &ObjectKey) -> bool {
+        self.by_merging.contains_key(object)
+    }
+
+    /// The objects that have entries in shared Secrets.
+    pub fn merging(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.by_merging.keys()
+    }
+
     /// Takes in a Secret that a watch shows, or that the operator wrote itself; nothing, if what
     /// is known is newer.
     pub fn applied(
@@ -86,9 +108,19 @@ impl Secrets {
         let owners = owner_names(&view)
             .chain(old.iter().flat_map(owner_names))
             .collect();
+        let merging: BTreeSet<String> = shared::objects(&view).map(str::to_owned).collect();
+        for object in &merging {
+            let object = ObjectKey::new(namespace, object);
+            let merged = self.by_merging.entry(object).or_default();
+            merged.insert(key.clone());
+        }
         self.held
             .insert(key.clone(), Box::new(HeldSecret::new(view)));
-        Some(Touched { key, owners })
+        Some(Touched {
+            key,
+            owners,
+            merging,
+        })
     }
 
     /// Takes in that a Secret is gone, or has lost the operator's mark; nothing, if the operator
@@ -105,6 +137,7 @@ impl Secrets {
         Some(Touched {
             key: key.clone(),
             owners: old.iter().flat_map(owner_names).collect(),
+            merging: BTreeSet::new(),
         })
     }
 
@@ -134,6 +167,15 @@ impl Secrets {
                 owned.remove(key);
                 if owned.is_empty() {
                     self.by_owner.remove(&owner.uid);
+                }
+            }
+        }
+        for object in shared::objects(view) {
+            let object = ObjectKey::new(&key.namespace, object);
+            if let Some(merged) = self.by_merging.get_mut(&object) {
+                merged.remove(key);
+                if merged.is_empty() {
+                    self.by_merging.remove(&object);
                 }
             }
         }

@@ -192,6 +192,7 @@ async fn namespaces(
                 let facts = NamespaceFacts {
                     terminating: namespace.metadata.deletion_timestamp.is_some(),
                     labels: namespace.metadata.labels.clone().unwrap_or_default(),
+                    uid: namespace.metadata.uid.as_deref().map(Box::from),
                 };
                 context
                     .world()

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 use serde_json::value::RawValue;
 
 pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
-use super::crowds::{Age, Crowds};
+use super::crowds::{Crowds, age_of};
 use super::held::{Held, is_newer};
 use super::queue::{Lane, ObjectKey};
 use super::revocations::release;
@@ -20,7 +20,7 @@ use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::domain::concern;
 use crate::domain::look::request;
-use crate::domain::secret::{self, SecretView};
+use crate::domain::secret::SecretView;
 
 /// An object that is to be looked at, and in which lane.
 pub type Concerned = Vec<(ObjectKey, Lane)>;
@@ -43,7 +43,7 @@ pub struct World {
     instances: HashMap<ObjectKey, Arc<KeyProtectInstance>>,
     namespaces: HashMap<String, Arc<NamespaceFacts>>,
     secrets: Secrets,
-    crowds: Crowds,
+    pub(super) crowds: Crowds,
     /// When which object was given leave to delete its Secret by a revocation.
     pub(super) leaves: HashMap<ObjectKey, Timestamp>,
 }
@@ -73,102 +73,16 @@ impl World {
         }
     }
 
-    /// Gathers everything about an object; nothing, if it is gone.
+    /// The Secrets in view.
     #[must_use]
-    pub fn gather(&mut self, key: &ObjectKey) -> Option<Gathered> {
-        let surplus = self.is_surplus(key).then(|| self.crowds.most());
-        let known = self.keys.get(key)?;
-        let held = &known.held;
-        let target = held.target_key(key);
-        let oldest = self
-            .wanting(&target)
-            .min_by(|(_, a), (_, b)| a.held.age().cmp(&b.held.age()));
-        let rival = oldest
-            .filter(|(_, oldest)| oldest.held.uid != held.uid)
-            .map(|(oldest, _)| oldest.name.clone());
-        let superseded = self
-            .secrets
-            .owned_by(key, &held.uid)
-            .filter(|(secret, view)| *secret != target && !view.deleting)
-            .map(|(_, view)| view)
-            .collect();
-        let secret = self.secrets.get(&target);
-        Some(Gathered {
-            surplus,
-            rival,
-            namespace: self.namespace(&key.namespace),
-            instance: self.instances.get(&*held.instance).cloned(),
-            owners_live: secret
-                .as_ref()
-                .is_some_and(|secret| self.owners_live(secret, key, &held.uid)),
-            secret,
-            superseded,
-            remembered: self.remembered(known),
-            object: held.object(key)?,
-        })
+    pub(super) const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
-    /// Whether its namespace has more objects than are served, and this is none of the oldest.
-    fn is_surplus(&mut self, key: &ObjectKey) -> bool {
-        if !self.crowds.is_full(&key.namespace) {
-            return false;
-        }
-        let ages = ages_in(&self.keys, &key.namespace);
-        let served = self.crowds.served(&key.namespace, ages);
-        let own = self.keys.get(key).map(|known| age_of(&known.held));
-        own.zip(served)
-            .is_some_and(|(own, served)| !served.contains(&own))
-    }
-
-    /// Takes in that an object is gone from its namespace; who is served in its place is to be
-    /// looked at.
-    fn went(&mut self, key: &ObjectKey, held: &Held) -> Concerned {
-        if !self.crowds.went(&key.namespace, &age_of(held)) {
-            return Vec::new();
-        }
-        let ages = || ages_in(&self.keys, &key.namespace);
-        let youngest = match self.crowds.served(&key.namespace, ages()) {
-            Some(served) => served.last().cloned(),
-            None => ages().max(),
-        };
-        let next = self.keys.iter().filter(|(other, known)| {
-            other.namespace == key.namespace && Some(age_of(&known.held)) == youngest
-        });
-        next.map(|(key, known)| (key.clone(), known.held.lane))
-            .collect()
-    }
-
-    /// Whether the object, its namespace and its instance are what they were when they were
-    /// gathered: everything by which it was authorised.
-    #[must_use]
-    pub fn is_as_gathered(&self, key: &ObjectKey, then: &Gathered) -> bool {
-        let object = self.keys.get(key).is_some_and(|known| {
-            let metadata = &then.object.metadata;
-            Some(&*known.held.uid) == metadata.uid.as_deref()
-                && known.held.generation() == metadata.generation
-                && !known.held.is_leaving()
-        });
-        let instance = self.instances.get(&self.instance_of(key));
-        let spec = |instance: &Arc<KeyProtectInstance>| {
-            let metadata = &instance.metadata;
-            (metadata.uid.clone(), metadata.generation)
-        };
-        object
-            && instance.map(spec) == then.instance.as_ref().map(spec)
-            && self.namespace(&key.namespace) == then.namespace
-    }
-
-    /// Whether every other KeyProtectKey that a Secret names as owner is alive and not being
-    /// deleted.
-    fn owners_live(&self, secret: &SecretView, object: &ObjectKey, uid: &str) -> bool {
-        let owners = secret.owner_references.iter();
-        let mut others = owners.filter(|owner| secret::is_key(owner) && owner.uid != uid);
-        others.all(|owner| {
-            let key = ObjectKey::new(&object.namespace, &owner.name);
-            self.keys
-                .get(&key)
-                .is_some_and(|known| *known.held.uid == *owner.uid && !known.held.is_leaving())
-        })
+    /// The objects of a namespace.
+    pub(super) fn in_namespace(&self, name: &str) -> impl Iterator<Item = (&ObjectKey, &Known)> {
+        let keys = self.keys.iter().filter(move |(key, _)| key.namespace == name);
+        keys.map(|(key, known)| (key, &**known))
     }
 
     /// What is remembered of an object.
@@ -198,11 +112,14 @@ impl World {
         self.in_writing.clear();
     }
 
-    /// Every object.
+    /// Every object, and every one that is gone and left something behind.
     #[must_use]
     pub fn everything(&self) -> Concerned {
         let keys = self.keys.iter();
-        keys.map(|(key, known)| (key.clone(), known.held.lane))
+        let keys = keys.map(|(key, known)| (key.clone(), known.held.lane));
+        let gone = self.secrets.merging();
+        let gone = gone.filter(|key| !self.keys.contains_key(*key));
+        keys.chain(gone.map(|key| (key.clone(), Lane::Routine)))
             .collect()
     }
 
@@ -327,6 +244,9 @@ impl World {
         };
         let mut concerned = self.unlink(key, &old.held);
         concerned.extend(self.went(key, &old.held));
+        if self.secrets.has_merged(key) {
+            concerned.push((key.clone(), Lane::Routine));
+        }
         concerned
     }
 
@@ -427,7 +347,7 @@ impl World {
     }
 
     /// The objects that want a target.
-    fn wanting(&self, target: &ObjectKey) -> impl Iterator<Item = (&ObjectKey, &Known)> {
+    pub(super) fn wanting(&self, target: &ObjectKey) -> impl Iterator<Item = (&ObjectKey, &Known)> {
         let namesake = self.keys.get_key_value(target);
         let others = self.by_target.get(target).into_iter().flatten();
         let others = others.filter_map(|name| {
@@ -484,7 +404,12 @@ impl World {
     /// Objects whose target a Secret is, and objects that own it.
     fn concerned_by(&self, touched: impl IntoIterator<Item = Touched>) -> Concerned {
         let mut concerned = BTreeMap::new();
-        for Touched { key, owners } in touched {
+        for Touched {
+            key,
+            owners,
+            merging,
+        } in touched
+        {
             concerned.extend(self.concern(&key));
             let owners = owners
                 .iter()
@@ -492,6 +417,14 @@ impl World {
             concerned.extend(
                 owners.filter_map(|key| self.keys.get(&key).map(|known| (key, known.held.lane))),
             );
+            let merging = merging
+                .iter()
+                .map(|name| ObjectKey::new(&key.namespace, name));
+            concerned.extend(merging.map(|key| {
+                let known = self.keys.get(&key);
+                let lane = known.map_or(Lane::Routine, |known| known.held.lane);
+                (key, lane)
+            }));
         }
         concerned.into_iter().collect()
     }
@@ -585,18 +518,4 @@ impl World {
         self.namespaces
             .retain(|name, _| listed.contains(&ObjectKey::new("", name)));
     }
-}
-
-fn age_of(held: &Held) -> Age {
-    let (created, uid) = held.age();
-    (created, uid.into())
-}
-
-fn ages_in<'a>(
-    keys: &'a HashMap<ObjectKey, Box<Known>>,
-    namespace: &'a str,
-) -> impl Iterator<Item = Age> + 'a {
-    let keys = keys.iter();
-    keys.filter(move |(key, _)| key.namespace == namespace)
-        .map(|(_, known)| age_of(&known.held))
 }

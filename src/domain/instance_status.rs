@@ -1,12 +1,18 @@
 //! What a KeyProtectInstance's status says: made from what its connection has seen, and written
 //! only when that says something new.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::RELEASE_REVOCATIONS_ANNOTATION;
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::instance::{CatalogueMode, KeyProtectInstance, KeyProtectInstanceStatus};
+use crate::api::instance::{
+    CatalogueMode, InstallForm, KeyProtectInstance, KeyProtectInstanceStatus,
+};
+use crate::domain::account::Account;
+use crate::domain::credentials::ApiKeyPlace;
 use crate::domain::fence::{self, Standing};
 use crate::domain::look::plan::Announcement;
 use crate::domain::service::catalogue::Listing;
@@ -32,6 +38,12 @@ pub struct Seen<'a> {
     pub fence: Option<&'a Standing>,
     /// How many revocations wait, and how many may act within an hour.
     pub held: (usize, usize),
+    /// The form in which the operator was installed.
+    pub form: InstallForm,
+    /// Where the credential is.
+    pub credential: Option<&'a ApiKeyPlace>,
+    /// Who the operator is to the API server.
+    pub account: Option<&'a Account>,
     /// The sync request that was answered, where one was.
     pub answered: Option<&'a str>,
 }
@@ -93,6 +105,7 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
         Listing::Failed { .. } | Listing::Fresh(_) => Some(CatalogueMode::List),
     };
     new.keys_in_use = Some(seen.keys_in_use);
+    new.install_form = Some(seen.form);
     if let Some(answered) = seen.answered {
         new.last_handled_sync_request = Some(answered.to_owned());
     }
@@ -154,7 +167,7 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
             "The instance's keys were not looked at yet.".to_owned(),
         ),
         Listing::Fresh(_) | Listing::Singly { .. } if let Some(failure) = &seen.shut => {
-            let (reason, remedy) = remedy(failure.kind);
+            let (reason, remedy) = remedy(failure.kind, seen);
             let message = format!(
                 "{}: {}. One request tries it for all. {remedy} Secrets keep their last values meanwhile.",
                 failure.operation.as_str(),
@@ -178,7 +191,7 @@ fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {
             (Is::True, "Available", message)
         }
         Listing::Failed { failure, since, .. } => {
-            let (reason, remedy) = remedy(failure.kind);
+            let (reason, remedy) = remedy(failure.kind, seen);
             let since = Timestamp::from_second(since.as_second()).unwrap_or(*since);
             let message = format!(
                 "{}: {}. The listing has failed since {since}. {remedy} Secrets keep their last values meanwhile.",
@@ -206,7 +219,7 @@ fn authenticated(seen: &Seen<'_>) -> Option<(Is, &'static str, String)> {
             "IAM issued a token for the credential.".to_owned(),
         ),
         Err(failure) => {
-            let (reason, remedy) = remedy(failure.kind);
+            let (reason, remedy) = remedy(failure.kind, seen);
             let code = failure
                 .code
                 .as_ref()
@@ -222,7 +235,19 @@ fn authenticated(seen: &Seen<'_>) -> Option<(Is, &'static str, String)> {
     })
 }
 
-fn remedy(kind: FailureKind) -> (Reason, &'static str) {
+/// The reason of a failure, and what to do about it.
+fn remedy(kind: FailureKind, seen: &Seen<'_>) -> (Reason, Cow<'static, str>) {
+    let (reason, general) = general_remedy(kind);
+    let of_credential = seen
+        .credential
+        .and_then(|place| place.remedy(kind, seen.account));
+    (
+        reason,
+        of_credential.map_or(Cow::Borrowed(general), Cow::Owned),
+    )
+}
+
+const fn general_remedy(kind: FailureKind) -> (Reason, &'static str) {
     match kind {
         FailureKind::Unreachable => (
             Reason::Unreachable,
@@ -234,11 +259,11 @@ fn remedy(kind: FailureKind) -> (Reason, &'static str) {
         ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,
-            "See to the Secret that is mounted into the operator's Pod; a file that is put right is taken within seconds, without a restart.",
+            "It is taken without a restart once it is there.",
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "Make a new API key for the service ID and put it into the Secret that is mounted into the operator's Pod; it is taken without a restart. The refused one is tried again at growing intervals of up to 15 minutes.",
+            "Make a new API key for the service ID; it is taken without a restart.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,

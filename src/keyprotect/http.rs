@@ -11,11 +11,11 @@ use jiff::fmt::rfc2822;
 use reqwest::{Certificate, Request, Response, redirect};
 use zeroize::Zeroizing;
 
-use super::buffer::{append, wipe};
 use super::cause::{self, NoAnswer};
 use super::dns::GuardedResolver;
 use super::options::{ClientError, ClientOptions};
 use super::wire::tracing_id;
+use crate::buffer::{append, wipe};
 use crate::domain::service::endpoint::Endpoint;
 use crate::domain::service::failure::FailureKind;
 use crate::domain::service::hosts::Origin;

@@ -149,10 +149,14 @@ metrics! {
     API_REQUEST_DURATION: Histogram Seconds "keyprotect_api_request_duration" ["verb", "resource"]
         "How long those requests took, to the head of the answer; without watches";
 
+    AUDIT_LINES_LOST: Counter Number "keyprotect_audit_lines_lost" []
+        "Lines of the audit stream that could not be written to standard output";
     LEADER: Gauge Number "keyprotect_leader" []
         "1 where this replica is the one that writes, else 0";
     FENCE: Gauge Number "keyprotect_fence" ["state"]
         "1 for the state of the fence, 0 for the others: active, inactive (it should bound the operator and does not) or off (--fence=off)";
+    INSTALL_FORM: Gauge Number "keyprotect_install_form" ["form"]
+        "1 for the form in which the operator found itself installed, 0 for the others: Standard, NoRead, StandardNamespaces or NoReadNamespaces";
     BUILD: Info Number "keyprotect_build" ["version"]
         "The operator's version";
 

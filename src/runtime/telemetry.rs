@@ -13,14 +13,12 @@ use super::settings::LogFormat;
 #[error("--log: {0}; write for example info, or key_protect_operator=debug")]
 pub struct InvalidFilter(String);
 
-/// Starts logging to standard error, the audit lines included.
+/// Starts logging to standard error. What was read and written is no log: see [`super::audit`].
 ///
 /// # Errors
 /// The filter cannot be read.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), InvalidFilter> {
-    // Whatever the filter says, audit lines are written.
-    let filter = EnvFilter::try_new(format!("{filter},audit=info"))
-        .map_err(|error| InvalidFilter(error.to_string()))?;
+    let filter = EnvFilter::try_new(filter).map_err(|error| InvalidFilter(error.to_string()))?;
     let layer = match format {
         LogFormat::Json => fmt::layer()
             .json()
@@ -45,6 +43,6 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), InvalidFilter> {
 /// frames at trace.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    let own = target.starts_with("key_protect_operator") || target == "audit";
+    let own = target.starts_with("key_protect_operator");
     own || *metadata.level() <= Level::WARN && !target.starts_with("kube_client::client")
 }

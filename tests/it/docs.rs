@@ -11,6 +11,7 @@ use key_protect_operator::check::CheckArgs;
 use key_protect_operator::crds::CrdsArgs;
 use key_protect_operator::metrics::names;
 use key_protect_operator::runtime::settings::RunArgs;
+use serde_json::Value;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -194,6 +195,86 @@ fn every_flag_is_in_the_docs_and_no_other() {
         let flags: BTreeSet<String> = command.get_arguments().map(row).collect();
         assert_eq!(told, flags, "docs/flags.md, section {name}");
     }
+}
+
+/// Every path of a value's leaves, as the page writes them.
+fn leaves(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let dot = if path.is_empty() { "" } else { "." };
+                leaves(value, &format!("{path}{dot}{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                leaves(item, &format!("{path}[]"), found);
+            }
+        }
+        _ => drop(found.insert(path.to_owned())),
+    }
+}
+
+#[test]
+fn the_audit_page_has_every_field_and_word_of_a_line_and_no_other() {
+    use key_protect_operator::domain::audit::{
+        Action, Instance, Key, Line, Object, Outcome, SCHEMA, Secret, Subject, Why,
+    };
+    let object = |namespace_uid| Object {
+        namespace: "n",
+        namespace_uid,
+        name: "x",
+        uid: Some("u"),
+    };
+    let line = Line {
+        schema: SCHEMA,
+        time: jiff::Timestamp::UNIX_EPOCH,
+        action: Action::ReplaceSecret,
+        outcome: Outcome::Failed,
+        reason: Some(Why::FirstSync),
+        subject: Subject {
+            object: object(Some("nu")),
+            instance: Some(Instance {
+                object: object(None),
+                instance_id: "guid",
+            }),
+        },
+        secret: Some(Secret {
+            name: "s",
+            uid: Some("u"),
+            resource_version: Some("7"),
+            entries: vec!["key"],
+        }),
+        keys: vec![Key {
+            id: "id".to_owned(),
+            crn: Some("crn".to_owned()),
+            key_ring: Some("ring".to_owned()),
+            correlation_id: Some("c".to_owned()),
+        }],
+        status: Some(401),
+        code: Some("CODE"),
+        detail: Some("detail"),
+    };
+    let mut fields = BTreeSet::new();
+    let line = serde_json::to_value(&line).expect("JSON");
+    leaves(&line, "", &mut fields);
+    let page = read(&root().join("docs/audit.md"));
+    let told = |section: &str| -> BTreeSet<String> {
+        between(&page, &format!("\n### {section}\n"), "\n#")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .filter_map(|line| line.split('`').next())
+            .map(str::to_owned)
+            .collect()
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    assert_eq!(told("Fields"), fields);
+    let actions: Vec<_> = Action::ALL.iter().map(|word| word.as_str()).collect();
+    assert_eq!(told("Actions"), words(&actions));
+    let outcomes: Vec<_> = Outcome::ALL.iter().map(|word| word.as_str()).collect();
+    assert_eq!(told("Outcomes"), words(&outcomes));
+    let reasons: Vec<_> = Why::ALL.iter().map(|word| word.as_str()).collect();
+    assert_eq!(told("Reasons"), words(&reasons));
 }
 
 fn pages() -> Vec<PathBuf> {

@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod audit;
 mod bed;
 mod check;
 mod cluster;
@@ -28,9 +29,11 @@ mod metrics;
 mod replicas;
 mod rows_access;
 mod rows_cluster;
+mod rows_credentials;
 mod rows_endings;
 mod rows_engine;
 mod rows_keys;
+mod rows_merge;
 mod rows_outage;
 mod rows_pace;
 mod rows_payloads;

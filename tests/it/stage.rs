@@ -128,11 +128,12 @@ impl Stage {
             .service_account_kubeconfig(OPERATOR_NAMESPACE, "key-protect-operator");
         let hosts: Vec<String> = (1..=SCENES).map(|number| self.host(number)).collect();
         let hosts = hosts.join(",");
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.folder.join(log))
-            .expect("the operator's log");
+        let open = |name: &str| {
+            let mut options = fs::OpenOptions::new();
+            let file = options.create(true).append(true);
+            file.open(self.folder.join(name)).expect("a log")
+        };
+        let (audit, log) = (open(&audit_of(log)), open(log));
         let (port, metrics_port) = (free_port(), free_port());
         self.metrics_port.store(metrics_port, Ordering::Relaxed);
         let mut command = Command::new("setpriv");
@@ -146,10 +147,10 @@ impl Stage {
             .args(["--grace", GRACE, "--fence", "on"])
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--metrics-address", &format!("127.0.0.1:{metrics_port}")])
-            .args(["--log", "info,key_protect_operator=debug"])
+            .env("LOG", "info,key_protect_operator=debug")
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(audit)
             .stderr(log);
         (command, port)
     }
@@ -176,6 +177,19 @@ impl Stage {
     /// Everything that is in a log.
     pub(crate) fn log_named(&self, log: &str) -> String {
         fs::read_to_string(self.folder.join(log)).unwrap_or_default()
+    }
+
+    /// The audit lines of everything that the operator has read and written.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        self.audit_named("operator.log")
+    }
+
+    /// The audit lines of the operator that has this log. The last one may be under way.
+    pub(crate) fn audit_named(&self, log: &str) -> Vec<Value> {
+        let text = self.log_named(&audit_of(log));
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let line = |line| serde_json::from_str(line).expect("an audit line is JSON");
+        whole.lines().map(line).collect()
     }
 
     /// What `/metrics` answers to whoever accepts this, head included.
@@ -216,6 +230,11 @@ impl Stage {
         self.block_on(Emulator::start(options))
             .expect("an emulator")
     }
+}
+
+/// Where the audit stream of the operator with this log is kept.
+fn audit_of(log: &str) -> String {
+    format!("{log}.audit")
 }
 
 /// The operator: what cargo built, or what `OPERATOR_BIN` names (a release build, say).

@@ -8,7 +8,7 @@ use crate::domain::look::conclude::Ending;
 use crate::domain::look::hindrance::Blocked;
 use crate::domain::look::judge::AGAIN;
 use crate::domain::look::known;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::observed::{Observed, Probe};
 use crate::domain::look::plan::Announcement;
 use crate::domain::look::report::Success;
 use crate::domain::look::request::{self, SyncRequest};
@@ -101,8 +101,9 @@ pub(super) fn success(
             });
         }
     }
-    if success.repair && events.is_empty() {
-        let what = if observed.secret.is_none() {
+    // A write of a shared Secret mostly finds its entries as they were.
+    if success.repair && events.is_empty() && !request.target.merges() {
+        let what = if observed.secret.is_none() && observed.probe != Some(Probe::Changed) {
             "was missing"
         } else {
             "had been edited"

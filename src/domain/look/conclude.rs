@@ -6,15 +6,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, PendingStatus};
+use crate::domain::audit::{Account, Why};
 use crate::domain::look::announce;
 use crate::domain::look::expected;
 use crate::domain::look::evidence::Evidence;
 use crate::domain::look::hindrance::{Bearing, Blocked, Counted};
 use crate::domain::look::judge::{after, whole_second};
-use crate::domain::look::observed::{Attempt, Memory, Observed};
+use crate::domain::look::observed::{Attempt, Memory, Observed, Probe};
 use crate::domain::look::plan::{Announcement, Plan, Write};
 use crate::domain::look::report::{self, Success};
 use crate::domain::look::request::{self, SyncRequest};
+use crate::domain::look::unread;
 use crate::domain::schedule;
 use crate::domain::service::catalogue::Listing;
 use crate::domain::service::reference::{KeyName, KeyReference};
@@ -24,12 +26,14 @@ use crate::domain::status::{self, Is};
 pub(super) fn nothing(observed: &Observed<'_>, cause: &str) -> Plan {
     Plan {
         writes: Vec::new(),
+        revocation: None,
         status: None,
         events: Vec::new(),
         next: None,
         memory: observed.memory.clone(),
         outcome: Reason::Pending,
         cause: cause.to_owned(),
+        account: Account::default(),
     }
 }
 
@@ -177,6 +181,15 @@ pub(super) fn revoked(
         }];
     } else if suspended {
         plan.events.clear();
+    }
+    if !writes.is_empty()
+        && let Ending::Gone(evidence) = ending
+    {
+        plan.revocation = Some(evidence.clone());
+        plan.account = Account {
+            why: Some(Why::KeyRevoked),
+            ..Account::default()
+        };
     }
     plan.writes = writes;
     plan
@@ -491,10 +504,13 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
     remember_success(observed, &success, fresh, &mut plan.memory);
     let stale_at = report::mark_stale(observed, &mut new, request.interval, !fresh);
     plan.next = earliest([
+        success.unfinished.then_some(observed.now),
+        unread::next_probe(observed, plan.memory.probed_at),
         expiry_at,
         stale_at,
         report::next_single_read(observed, request),
     ]);
+    plan.account = success.account();
     plan.writes = success.writes;
     plan.status = changed(observed, new);
     plan
@@ -503,6 +519,14 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
 fn remember_success(observed: &Observed<'_>, success: &Success, fresh: bool, memory: &mut Memory) {
     memory.failures = 0;
     memory.target_taken = false;
+    memory.doubted = false;
+    let asked = matches!(
+        observed.probe,
+        Some(Probe::Same | Probe::Changed | Probe::Gone)
+    );
+    if asked || !success.writes.is_empty() {
+        memory.probed_at = observed.now;
+    }
     memory.attempt = None;
     if fresh {
         memory.confirmed_at = observed.now;

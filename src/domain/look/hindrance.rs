@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use crate::api::Reason;
 use crate::domain::access::Question;
 use crate::domain::look::evidence::Evidence;
+use crate::domain::audit::Why;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::metadata::KeyMetadata;
@@ -25,6 +26,19 @@ pub enum Need {
     /// Leave to delete a Secret by a revocation that has waited since this time: there may be too
     /// many of them.
     Leave(Timestamp),
+    /// A review of the operator's own access: whether it may write the shared Secret.
+    MayMerge,
+    /// A deletion of a Secret as status says it is that is not carried out: whether it is so still.
+    Drift {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Its resourceVersion.
+        resource_version: String,
+    },
+    /// The self-test of the fence.
+    FenceProof,
 }
 
 /// A payload that is needed.
@@ -36,8 +50,10 @@ pub struct PayloadNeed {
     pub ring: Option<KeyRing>,
     /// Ring that the key is in, where it is known.
     pub key_ring: Option<String>,
+    /// Its CRN, where it is known.
+    pub crn: Option<String>,
     /// Why, for the audit line.
-    pub why: &'static str,
+    pub why: Why,
 }
 
 /// Why no Secret can be made or confirmed now.
@@ -189,11 +205,12 @@ pub fn failed(what: &str, failure: &FetchFailure) -> Blocked {
         ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,
-            "The instance's owner has to put the file right; it is taken within seconds then.",
+            "The instance's owner has to put it right, as the instance's status says; it is taken \
+             within a minute then.",
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "The instance's owner has to replace the API key; it is taken within seconds then.",
+            "The instance's owner has to replace the API key; it is taken within a minute then.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,

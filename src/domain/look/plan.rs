@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, SecretType};
 use crate::domain::look::evidence::Evidence;
+use crate::domain::audit::Account;
 use crate::domain::look::observed::Memory;
 use crate::domain::service::material::KeyMaterial;
 use crate::domain::status;
@@ -19,6 +20,9 @@ use crate::domain::status;
 pub struct Plan {
     /// Writes of Secrets, in this order; what comes later depends on what comes before.
     pub writes: Vec<Write>,
+    /// What they rest on, where they take a Secret or entries away because its key, or the right
+    /// to it, is gone.
+    pub revocation: Option<Evidence>,
     /// The whole new status, if it says anything new. Written after the Secret: Ready never
     /// precedes the data.
     pub status: Option<Box<KeyProtectKeyStatus>>,
@@ -32,6 +36,8 @@ pub struct Plan {
     pub outcome: Reason,
     /// Which case it was, for the operator's own log.
     pub cause: String,
+    /// What the audit lines of its writes say.
+    pub account: Account,
 }
 
 /// One write of a Secret.
@@ -51,26 +57,44 @@ pub enum Write {
         /// shows it alive, since a deletion with `--cascade=orphan` takes the reference first.
         confirm_alive: bool,
     },
+    /// PUT over whatever is there, in the form without the right to read Secrets: the fence refuses
+    /// it on a Secret that is not the operator's.
+    Overwrite(SecretBody),
     /// DELETE of what was seen, and nothing else.
     Delete {
         /// Its name.
         name: String,
         /// UID of what was seen.
         uid: String,
+        /// resourceVersion of what was seen; nothing where Secrets are not seen, and whatever is
+        /// gone or another one by now is left alone.
+        resource_version: Option<String>,
+    },
+    /// Server-side apply of entries that the owner of a shared Secret offers: those, and no
+    /// others, are the manager's afterwards.
+    Merge {
+        /// The Secret's name.
+        name: String,
+        /// UID of what was seen.
+        uid: String,
         /// resourceVersion of what was seen.
         resource_version: String,
-        /// Why it may go.
-        ground: Ground,
+        /// The field manager: one for each object.
+        manager: String,
+        /// The entries.
+        entries: BTreeMap<String, KeyMaterial>,
     },
-}
-
-/// Why a Secret may be deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ground {
-    /// It was the object's target before, and the one that is its target now holds the same.
-    Superseded,
-    /// There is evidence that its key, or the right to it, is gone, and the policy says Delete.
-    Revoked(Evidence),
+    /// Server-side apply of nothing: the manager's entries of a shared Secret go.
+    GiveBack {
+        /// The Secret's name.
+        name: String,
+        /// UID of what was seen. Without it, an empty Secret would be made where there is none.
+        uid: String,
+        /// resourceVersion of what was seen.
+        resource_version: String,
+        /// The field manager.
+        manager: String,
+    },
 }
 
 impl Write {
@@ -78,8 +102,10 @@ impl Write {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Create(body) | Self::Replace { body, .. } => &body.name,
-            Self::Delete { name, .. } => name,
+            Self::Create(body) | Self::Overwrite(body) | Self::Replace { body, .. } => &body.name,
+            Self::Delete { name, .. } | Self::Merge { name, .. } | Self::GiveBack { name, .. } => {
+                name
+            }
         }
     }
 }
@@ -139,6 +165,10 @@ pub enum WriteFailure {
     ObjectGone,
     /// The Secret is immutable.
     Immutable,
+    /// The Secret has somebody's finalizers, which a write over what was not seen would take off.
+    Finalizers,
+    /// The fence: the Secret is not the operator's.
+    NotOurs,
     /// The namespace is being deleted.
     NamespaceTerminating,
     /// Refused by a rule, in the operator's own words.
@@ -154,7 +184,7 @@ pub enum WriteFailure {
 pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
     for write in &plan.writes {
         match write {
-            Write::Create(body) => check_body(body, own_uid)?,
+            Write::Create(body) | Write::Overwrite(body) => check_body(body, own_uid)?,
             Write::Replace {
                 uid,
                 resource_version,
@@ -169,43 +199,72 @@ pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
             Write::Delete {
                 uid,
                 resource_version,
-                ground,
                 ..
             } => {
-                if uid.is_empty() || resource_version.is_empty() {
+                if uid.is_empty() || resource_version.as_ref().is_some_and(String::is_empty) {
                     return Err("a deletion names what it deletes");
                 }
-                check_ground(plan, ground)?;
             }
+            Write::Merge {
+                uid,
+                resource_version,
+                manager,
+                entries,
+                ..
+            } => {
+                check_shared(uid, resource_version, manager)?;
+                if entries.is_empty() {
+                    return Err("a merge writes something");
+                }
+            }
+            Write::GiveBack {
+                uid,
+                resource_version,
+                manager,
+                ..
+            } => check_shared(uid, resource_version, manager)?,
         }
     }
-    let makes = |write: &Write| !matches!(write, Write::Delete { .. });
-    if plan.outcome != Reason::Synced && plan.writes.iter().any(makes) {
-        return Err("a look that did not end well makes no Secret");
-    }
-    Ok(())
+    check_ground(plan)
 }
 
-/// A Secret goes when another has taken its place, in a look that ended well; or on evidence that
-/// bears out how the look ended, and then status does not go on speaking of it.
-fn check_ground(plan: &Plan, ground: &Ground) -> Result<(), &'static str> {
-    match ground {
-        Ground::Superseded if plan.outcome == Reason::Synced => Ok(()),
-        Ground::Superseded => Err("a look that did not end well deletes nothing without evidence"),
-        Ground::Revoked(evidence) if !evidence.bears_out(plan.outcome) => {
-            Err("a deletion by revocation rests on evidence for how the look ended")
+/// A look that ended well writes what it likes, but revokes nothing. One that did not writes
+/// nothing; or it takes away, on evidence that bears out how it ended, and status does not go on
+/// speaking of what is gone.
+fn check_ground(plan: &Plan) -> Result<(), &'static str> {
+    let Some(evidence) = &plan.revocation else {
+        if plan.outcome != Reason::Synced && !plan.writes.is_empty() {
+            return Err("a look that did not end well writes and deletes nothing without evidence");
         }
-        Ground::Revoked(_) => match &plan.status {
-            Some(status)
-                if status.secret.is_none()
-                    && status.last_revocation_time.is_some()
-                    && !status::holds(&status.conditions, ConditionType::Ready) =>
-            {
-                Ok(())
-            }
-            _ => Err("status says that the Secret was revoked"),
-        },
+        return Ok(());
+    };
+    let takes = |write: &Write| matches!(write, Write::Delete { .. } | Write::GiveBack { .. });
+    if !evidence.bears_out(plan.outcome) {
+        return Err("a revocation rests on evidence for how the look ended");
     }
+    if !plan.writes.iter().all(takes) {
+        return Err("a revocation takes away and makes nothing");
+    }
+    match &plan.status {
+        Some(status)
+            if status.secret.is_none()
+                && status.last_revocation_time.is_some()
+                && !status::holds(&status.conditions, ConditionType::Ready) =>
+        {
+            Ok(())
+        }
+        _ => Err("status says that the Secret was revoked"),
+    }
+}
+
+fn check_shared(uid: &str, resource_version: &str, manager: &str) -> Result<(), &'static str> {
+    if uid.is_empty() || resource_version.is_empty() {
+        return Err("a write of a shared Secret names what it was decided on");
+    }
+    if crate::domain::secret::shared::object_of(manager).is_none() {
+        return Err("a shared Secret is written under its object's own manager");
+    }
+    Ok(())
 }
 
 fn check_body(body: &SecretBody, own_uid: &str) -> Result<(), &'static str> {

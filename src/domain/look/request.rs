@@ -7,6 +7,7 @@ use crate::api::Reason;
 use crate::api::instance::{AccessRule, NamespacesFrom};
 use crate::api::key::{InstanceRef, KeyProtectKey};
 use crate::domain::access::{self, Grant};
+use crate::domain::claim::{Over, Rival};
 use crate::domain::look::hindrance::sentence;
 use crate::domain::look::observed::{InstanceView, Observed};
 use crate::domain::schedule;
@@ -100,17 +101,8 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
     if let Some(most) = observed.surplus {
         return Err(surplus(most));
     }
-    if let Some(older) = observed.rival {
-        return Err(refusal(
-            Reason::TargetConflict,
-            format!(
-                "Secret {} is the target of the older KeyProtectKey {older}. Give this object \
-                 another spec.target.name, or delete one of the two. It takes over by itself when \
-                 the older one is gone or names another Secret.",
-                target_name(object)
-            ),
-            "target conflict",
-        ));
+    if let Some(rival) = observed.rival {
+        return Err(conflict(target_name(object), rival));
     }
     let main = KeyReference::from_selector(object.spec.key.as_ref(), observed.name())
         .map_err(|error| invalid_name(&error))?;
@@ -131,6 +123,36 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
         interval: schedule::interval_of(object, instance.refresh_interval),
         pinned: schedule::is_pinned(object),
     })
+}
+
+fn conflict(target: &str, rival: &Rival) -> Refusal {
+    let older = &rival.name;
+    match &rival.over {
+        Over::Target => refusal(
+            Reason::TargetConflict,
+            format!(
+                "Secret {target} is the target of the older KeyProtectKey {older}. Give this \
+                 object another spec.target.name, or delete one of the two. It takes over by \
+                 itself when the older one is gone or names another Secret."
+            ),
+            "target conflict",
+        ),
+        Over::Entry(entry) => {
+            let which = entry.as_ref().map_or_else(
+                || "One of the two expands a payload, which may make any entry".to_owned(),
+                |entry| format!("Both write its entry {entry}"),
+            );
+            refusal(
+                Reason::EntryConflict,
+                format!(
+                    "Secret {target} is shared with the older KeyProtectKey {older}. {which}. Name \
+                     other entries in spec.target.data, or delete one of the two. It goes on by \
+                     itself when the older one is gone or wants other entries."
+                ),
+                "entry conflict",
+            )
+        }
+    }
 }
 
 fn granted<'a>(

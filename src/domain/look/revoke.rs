@@ -14,12 +14,12 @@ use crate::domain::look::expected;
 use crate::domain::look::hindrance::{Blocked, Hindrance, Need};
 use crate::domain::look::identify::identify_all;
 use crate::domain::look::judge;
-use crate::domain::look::observed::Observed;
-use crate::domain::look::plan::{Ground, Write};
+use crate::domain::look::observed::{Observed, Sight};
+use crate::domain::look::plan::Write;
 use crate::domain::look::report;
 use crate::domain::look::request::{self, SyncRequest};
 use crate::domain::revocation::Leave;
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{SecretView, shared};
 use crate::domain::service::ids::KeyId;
 use crate::domain::status;
 
@@ -40,13 +40,13 @@ pub(super) fn end(
     {
         return None;
     }
-    let secrets = own_secrets(observed);
+    let writes = taking_away(observed);
     let was_there = observed
         .object
         .status
         .as_ref()
         .is_some_and(|status| status.secret.is_some());
-    if secrets.is_empty() {
+    if writes.is_empty() {
         // Gone before: by a revocation, or by a hand just when it came.
         let ending = if was_there {
             Ending::Gone(evidence)
@@ -62,13 +62,6 @@ pub(super) fn end(
             conclude::revoked(observed, request, blocked, Ending::Held(evidence), Vec::new())
         }
         Some(Leave::Granted) => {
-            let writes = secrets.into_iter().map(|secret| Write::Delete {
-                name: secret.name.clone(),
-                uid: secret.uid.clone(),
-                resource_version: secret.resource_version.clone(),
-                ground: Ground::Revoked(evidence.clone()),
-            });
-            let writes = writes.collect();
             conclude::revoked(observed, request, blocked, Ending::Gone(evidence), writes)
         }
     };
@@ -98,14 +91,21 @@ fn is_of_this_instance(observed: &Observed<'_>, request: &SyncRequest<'_>) -> bo
     let mut keys = keys;
     let by_crn = !request.instance.instance_id.contains('/')
         && keys.all(|key| key.crn.is_some() && !judge::is_from_elsewhere(request, key));
+    let status = observed.object.status.as_ref();
+    let written = status.and_then(|status| status.secret.as_ref());
+    let written = written.and_then(|written| written.record.as_deref());
+    let record = observed.secret.and_then(SecretView::record).or(written);
     by_crn
-        || observed.secret.is_none()
-        || expected::record_of_status(observed, request).as_deref()
-            == observed.secret.and_then(SecretView::record)
+        || record.is_none()
+        || expected::record_of_status(observed, request).as_deref() == record
 }
 
-/// The Secrets that the operator made for this object: its target, and targets of before.
-fn own_secrets<'a>(observed: &Observed<'a>) -> Vec<&'a SecretView> {
+/// The writes that take away what the operator made for this object: its target and targets of
+/// before, or its entries in Secrets of others. Where Secrets are not seen, status names it.
+fn taking_away(observed: &Observed<'_>) -> Vec<Write> {
+    if observed.sight != Sight::Watched {
+        return written_unseen(observed).into_iter().collect();
+    }
     let uid = observed.uid();
     let status = observed.object.status.as_ref();
     let last = status.and_then(|status| status.secret.as_ref());
@@ -117,9 +117,32 @@ fn own_secrets<'a>(observed: &Observed<'a>) -> Vec<&'a SecretView> {
             && (secret.is_owned_by(uid) || last == Some(&secret.uid))
     };
     let target = observed.secret.into_iter().filter(own);
-    target
-        .chain(observed.superseded.iter().filter(own))
-        .collect()
+    let all = target.chain(observed.superseded.iter().filter(own));
+    let deletions = all.map(|secret| Write::Delete {
+        name: secret.name.clone(),
+        uid: secret.uid.clone(),
+        resource_version: Some(secret.resource_version.clone()),
+    });
+    let ours = |manager: &&String| {
+        let whose = shared::object_of(manager);
+        whose.is_some_and(|(object, _)| object == observed.name())
+    };
+    let entries = observed.merged.iter().filter_map(|view| {
+        let manager = view.fields.merged.keys().find(ours)?;
+        shared::give_back(view, manager)
+    });
+    deletions.chain(entries).collect()
+}
+
+/// The deletion of the Secret that status names, by its UID: the one that the operator made,
+/// whatever somebody wrote to it since.
+fn written_unseen(observed: &Observed<'_>) -> Option<Write> {
+    let written = observed.object.status.as_ref()?.secret.as_ref()?;
+    Some(Write::Delete {
+        name: written.name.clone(),
+        uid: written.uid.clone()?,
+        resource_version: None,
+    })
 }
 
 /// Since when the revocation has waited for leave.
@@ -143,7 +166,7 @@ pub(super) fn while_suspended(observed: &Observed<'_>) -> Step {
         || observed
             .instance
             .is_some_and(|instance| instance.on_access_withdrawn == deletes);
-    if !may_delete || own_secrets(observed).is_empty() {
+    if !may_delete || taking_away(observed).is_empty() {
         return plain();
     }
     let (request, blocked) = match request::resolve(observed) {

@@ -11,16 +11,18 @@ use crate::api::Reason;
 use crate::api::instance::AccessRule;
 use crate::api::condition::ConditionType;
 use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus, RevocationPolicy};
+use crate::domain::account::Account;
+use crate::domain::claim::{self, Rival};
 use crate::domain::concern;
 use crate::domain::look::decide::{Step, look, look_after_failed_write};
 use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::{
-    InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe,
+    FenceProof, InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe, Sight,
 };
-use crate::domain::look::plan::{Plan, Write, check};
+use crate::domain::look::plan::{Plan, check};
 use crate::domain::look::request::target_name;
 use crate::domain::revocation::{self, Leave, Tally};
-use crate::domain::secret::{self, SecretView};
+use crate::domain::secret::{self, Mark, SecretView, shared};
 use crate::domain::service::catalogue::{Knowledge, Listing};
 use crate::domain::status;
 
@@ -41,6 +43,10 @@ pub(crate) struct World {
     pub(crate) unusable: Option<(Reason, &'static str)>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) terminating: bool,
+    /// Whether Secrets cannot be read, and then what is known of the fence.
+    pub(crate) unread: Option<FenceProof>,
+    /// Whether the owners of shared Secrets give the right to write them.
+    pub(crate) may_merge: bool,
     pub(crate) policy: Policy,
     /// How many objects of the namespace are served, where these are not among them.
     pub(crate) surplus: Option<usize>,
@@ -52,6 +58,9 @@ pub(crate) struct World {
     pub(crate) on_access_withdrawn: RevocationPolicy,
     /// What the annotation says that lets revocations go.
     pub(crate) release: Option<String>,
+    pub(crate) account: Account,
+    /// What a self-test of the fence would show.
+    pub(crate) fence: FenceProof,
     /// What the last look asked for.
     pub(crate) asked: Vec<Need>,
 }
@@ -81,6 +90,8 @@ impl World {
             unusable: None,
             labels: BTreeMap::new(),
             terminating: false,
+            unread: None,
+            may_merge: true,
             policy: Policy {
                 grace: minutes(15),
                 default_instance: (INSTANCE_NAMESPACE.to_owned(), "default".to_owned()),
@@ -91,6 +102,10 @@ impl World {
             unseen: false,
             on_access_withdrawn: RevocationPolicy::Retain,
             release: None,
+            fence: FenceProof::Proven,
+            account: Account::parse(
+                "system:serviceaccount:key-protect-system:key-protect-operator",
+            ),
             asked: Vec::new(),
         }
     }
@@ -214,8 +229,40 @@ impl World {
             Need::Leave(_) => {}
             Need::TargetFree => {
                 let target = target_name(self.object(name)).to_owned();
-                let taken = self.cluster.secrets.contains_key(&target);
-                *probe = Some(if taken { Probe::Taken } else { Probe::Free });
+                let mark = self
+                    .cluster
+                    .secrets
+                    .get(&target)
+                    .map(|secret| secret.view.mark());
+                *probe = Some(match mark {
+                    None => Probe::Free,
+                    Some(Some(Mark::Owned | Mark::Adopt)) if self.unread.is_some() => Probe::Ours,
+                    Some(_) => Probe::Taken,
+                });
+            }
+            Need::Drift {
+                name,
+                uid,
+                resource_version,
+            } => {
+                *probe = Some(match self.cluster.secrets.get(name) {
+                    None => Probe::Gone,
+                    Some(there)
+                        if there.view.uid == *uid
+                            && there.view.resource_version == *resource_version =>
+                    {
+                        Probe::Same
+                    }
+                    Some(_) => Probe::Changed,
+                });
+            }
+            Need::FenceProof => self.unread = Some(self.fence),
+            Need::MayMerge => {
+                *probe = Some(if self.may_merge {
+                    Probe::MayMerge
+                } else {
+                    Probe::MayNotMerge
+                });
             }
         }
     }
@@ -289,12 +336,16 @@ impl World {
         let object = self.objects.get(name).unwrap();
         let uid = self.uid(name);
         let target = target_name(object);
-        let superseded: Vec<SecretView> = self
-            .cluster
-            .in_view()
+        let in_view = || self.cluster.in_view().filter(|_| self.unread.is_none());
+        let superseded: Vec<SecretView> = in_view()
             .filter(|view| view.name != target && view.is_owned_by(&uid))
             .cloned()
             .collect();
+        let merged: Vec<SecretView> = in_view()
+            .filter(|view| shared::objects(view).any(|object| object == name))
+            .cloned()
+            .collect();
+        let rival = self.rival(object);
         decide(&Observed {
             now: self.now,
             object,
@@ -304,7 +355,7 @@ impl World {
                 terminating: self.terminating,
             },
             surplus: self.surplus,
-            rival: self.rival(object),
+            rival: rival.as_ref(),
             instance: self.instance.then_some(InstanceView {
                 namespace: INSTANCE_NAMESPACE,
                 name: "default",
@@ -314,15 +365,21 @@ impl World {
                 on_access_withdrawn: self.on_access_withdrawn,
                 unusable: self.unusable,
             }),
-            secret: self.cluster.in_view().find(|view| view.name == target),
+            sight: self.unread.map_or(Sight::Watched, |fence| Sight::Unread {
+                interval: minutes(10),
+                fence,
+            }),
+            secret: in_view().find(|view| view.name == target),
             owners_live: self.owners_live(target, &uid),
             superseded: &superseded,
+            merged: &merged,
             knowledge: &self.knowledge,
             payloads,
             probe,
             leave,
             memory,
             policy: &self.policy,
+            account: Some(&self.account),
         })
     }
 
@@ -340,8 +397,8 @@ impl World {
         })
     }
 
-    /// The older object with the same target, by creation time, then UID.
-    fn rival(&self, object: &KeyProtectKey) -> Option<&str> {
+    /// The oldest object that wants what this one wants, by creation time, then UID.
+    fn rival(&self, object: &KeyProtectKey) -> Option<Rival> {
         let age = |object: &KeyProtectKey| {
             (
                 object
@@ -352,11 +409,19 @@ impl World {
                 object.metadata.uid.clone(),
             )
         };
-        self.objects
+        let claim = claim::of(object);
+        let older = self
+            .objects
             .values()
-            .filter(|other| target_name(other) == target_name(object) && age(other) < age(object))
-            .min_by_key(|other| age(other))
-            .and_then(|other| other.metadata.name.as_deref())
+            .filter(|other| target_name(other) == target_name(object) && age(other) < age(object));
+        older
+            .filter_map(|other| {
+                let over = claim.conflict(&claim::of(other))?;
+                let name = other.metadata.name.clone()?;
+                Some((age(other), Rival { name, over }))
+            })
+            .min_by_key(|(age, _)| age.clone())
+            .map(|(_, rival)| rival)
     }
 
     /// Carries a plan out: Secrets, then status, then memory.
@@ -380,7 +445,7 @@ impl World {
                     }
                 }
                 Err(failure) => {
-                    let failed = write_name(write).to_owned();
+                    let failed = write.name().to_owned();
                     return self.fail(name, &failed, &failure);
                 }
             }
@@ -446,13 +511,5 @@ impl World {
             .values()
             .filter_map(|object| object.metadata.uid.clone())
             .collect()
-    }
-}
-
-/// The Secret that a write is about.
-pub(crate) fn write_name(write: &Write) -> &str {
-    match write {
-        Write::Create(body) | Write::Replace { body, .. } => &body.name,
-        Write::Delete { name, .. } => name,
     }
 }

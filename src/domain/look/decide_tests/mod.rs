@@ -2,6 +2,7 @@
 //! a Secret is marked, written, checked and given up".
 
 mod lifecycle;
+mod merge;
 mod naming;
 mod ownership;
 mod reasons;
@@ -9,6 +10,7 @@ mod revocation;
 mod rows;
 mod sources;
 mod tenants;
+mod unread;
 mod upstream;
 
 use crate::api::key::KeyProtectKeySpec;
