@@ -16,6 +16,7 @@ use super::lock;
 use super::reads::{Flights, Lingering};
 use crate::api::{KeyProtectInstance, Reason};
 use crate::domain::access::Question;
+use crate::domain::credentials::CredentialPlace;
 use crate::domain::pace::listing::{self, Burst, Manner, Missing};
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Catalogue, Changes, Listing};
@@ -24,7 +25,7 @@ use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::material::Payload;
 use crate::domain::service::metadata::KeyMetadata;
-use crate::keyprotect::{Client, CredentialFile, Listed, Mark};
+use crate::keyprotect::{Client, CredentialSource, Listed, Mark};
 
 /// How long a single read is kept: beyond that it serves nobody.
 const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -79,7 +80,9 @@ pub struct Usable {
     /// The client.
     pub client: Client,
     /// The credential.
-    pub credential: CredentialFile,
+    pub credential: CredentialSource,
+    /// Where that is.
+    pub place: CredentialPlace,
 }
 
 /// One instance's connection.
@@ -97,6 +100,8 @@ pub struct Connection {
     pub limiter: Limiter,
     listing: Mutex<Listing>,
     pub(super) answers: Mutex<HashMap<Question, Answer>>,
+    /// The key that a single read found last, and when it was asked for.
+    pub(super) found: Mutex<Option<(KeyId, Timestamp)>>,
     turn: tokio::sync::Mutex<Pace>,
     /// By what the newest listing is recognised.
     mark: Mutex<Option<Mark>>,
@@ -122,6 +127,7 @@ impl Connection {
             poke: Notify::new(),
             listing: Mutex::default(),
             answers: Mutex::default(),
+            found: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             mark: Mutex::default(),
             payloads: Mutex::default(),
@@ -168,6 +174,12 @@ impl Connection {
             .collect()
     }
 
+    /// The key that a single read found last, whoever asked for it, and when it was asked for.
+    #[must_use]
+    pub fn last_found(&self) -> Option<(KeyId, Timestamp)> {
+        lock(&self.found).clone()
+    }
+
     /// Makes sure that a listing was attempted at this time or later, unless keys are read one by
     /// one. Whoever comes while one is under way waits for it; after a failure, the next is not
     /// sent before its time, unless it is `forced` by a person's word: that overrides the
@@ -185,7 +197,7 @@ impl Connection {
             return None;
         }
         let begun = now();
-        let credential = usable.credential.version();
+        let credential = self.credential_version(usable).await;
         let renewed = pace.credential.is_some_and(|then| then != credential);
         let held_back = pace.not_before.is_some_and(|due| begun < due);
         let overridden = renewed || forced && !pace.bidden;
@@ -351,12 +363,22 @@ impl Connection {
             .ok()
     }
 
+    /// The version of the credential, looked at the sooner where the last listing failed for it.
+    async fn credential_version(&self, usable: &Usable) -> u64 {
+        let in_doubt = matches!(&*lock(&self.listing), Listing::Failed { failure, .. } if failure.is_credential());
+        if in_doubt {
+            usable.credential.version_in_doubt().await
+        } else {
+            usable.credential.version().await
+        }
+    }
+
     /// Whether the credential is another than at the last listing.
     pub async fn credential_renewed(&self) -> bool {
         let Ok(usable) = &self.usable else {
             return false;
         };
-        let version = usable.credential.version();
+        let version = self.credential_version(usable).await;
         self.turn
             .lock()
             .await

@@ -2,21 +2,27 @@
 //! concern goes through the [`queue`]; each look is one task of [`reconcile`]. Of several replicas
 //! every one watches, and one looks and writes: [`leadership`].
 
+pub mod audit;
 pub mod clock;
 pub mod connection;
 pub mod context;
+mod credential;
+pub mod crowds;
 mod execute;
 pub mod fence;
 pub mod forced;
 pub mod gathered;
 pub mod gauges;
 pub mod held;
+pub mod installed;
 mod instance;
 pub mod leadership;
 pub mod limiter;
+pub mod listed;
 pub mod queue;
 pub mod reads;
 mod reconcile;
+mod revocations;
 pub mod said;
 pub mod secrets;
 pub mod turns;
@@ -72,6 +78,7 @@ pub enum Ended {
 /// Something ended that never does.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) -> Result<(), Ended> {
     fence::until_it_holds(&context, &stop).await;
+    installed::until_known(&context, &stop).await;
     let (mut watches, mut leading) = (JoinSet::new(), JoinSet::new());
     watches.spawn(fence::keep_trying(Arc::clone(&context)));
     watching::start(&context, &stop, &mut watches);

@@ -30,7 +30,7 @@ fn written(world: &mut World, version: &str) {
 
 fn world_with(object: KeyProtectKey) -> World {
     let instance = ("n".to_owned(), "default".to_owned());
-    let mut world = World::new(instance, jiff::Timestamp::UNIX_EPOCH);
+    let mut world = World::new(instance, 1000, jiff::Timestamp::UNIX_EPOCH);
     assert_eq!(world.key_applied(object).len(), 1);
     world
 }
@@ -68,7 +68,7 @@ fn an_object_is_looked_at_again_when_its_namespace_comes_into_view_after_it() {
     let mut world = world_with(object(1, 1, None));
     let labelled = || super::world::NamespaceFacts {
         labels: [("team".to_owned(), "a".to_owned())].into(),
-        terminating: false,
+        ..super::world::NamespaceFacts::default()
     };
     assert_eq!(world.namespace_applied("n", labelled()).len(), 1);
     assert!(world.namespace_applied("n", labelled()).is_empty());

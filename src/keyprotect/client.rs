@@ -7,7 +7,8 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap};
 use secrecy::SecretString;
 
 use super::ask::{Ask, LARGEST_ANSWER, other_key, tenant_headers, unreadable};
-use super::credential::CredentialFile;
+use super::attempts::Attempts;
+use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
@@ -45,13 +46,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client that gets its tokens from IAM for an API key.
+    /// Makes a client that gets its tokens from IAM for a credential.
     ///
     /// # Errors
     /// The CA bundle or the TLS set-up cannot be used.
     pub fn new(
         endpoint: &Endpoint,
-        credential: CredentialFile,
+        credential: CredentialSource,
         options: &ClientOptions,
     ) -> Result<Self, ClientError> {
         let transport = Transport::new(endpoint, options)?;
@@ -225,14 +226,33 @@ impl Client {
     /// # Errors
     /// Says why it could not be read.
     pub async fn key(&self, id: &KeyId, ring: Option<&KeyRing>) -> Result<Payload, FetchFailure> {
+        self.read_key(id, ring, &Attempts::default()).await
+    }
+
+    /// The same, and writes every request down that it takes.
+    ///
+    /// # Errors
+    /// Says why it could not be read.
+    pub async fn read_key(
+        &self,
+        id: &KeyId,
+        ring: Option<&KeyRing>,
+        attempts: &Attempts,
+    ) -> Result<Payload, FetchFailure> {
         let operation = Operation::GetKey;
-        let ask = Ask::new(operation, format!("keys/{id}"), KEY_TYPE).in_ring(ring);
+        let mut ask = Ask::new(operation, format!("keys/{id}"), KEY_TYPE).in_ring(ring);
+        ask.attempts = Some(attempts);
         let (answer, correlation_id) = self.call(&ask).await?;
-        let (metadata, material) = wire::key(&answer.body)
-            .map_err(|error| unreadable(ask.operation, error, correlation_id.clone()))?;
-        if metadata.id != *id {
-            return Err(other_key(operation, correlation_id));
-        }
+        let read = wire::key(&answer.body)
+            .map_err(|error| unreadable(ask.operation, error, correlation_id.clone()))
+            .and_then(|(metadata, material)| {
+                if metadata.id == *id {
+                    Ok((metadata, material))
+                } else {
+                    Err(other_key(operation, correlation_id.clone()))
+                }
+            });
+        let (metadata, material) = read.inspect_err(|failure| attempts.spoil(failure))?;
         Ok(Payload {
             metadata,
             material,
@@ -334,14 +354,35 @@ impl Client {
             .await
     }
 
+    /// Sends a request once, and notes that where it is to be noted.
     async fn once(&self, ask: &Ask<'_>, token: &Token) -> Result<(Answer, String), FetchFailure> {
+        // A fresh one for each try, so that each is found by itself in IBM's logs.
+        let correlation_id = uuid::Uuid::new_v4().to_string();
+        let Some(attempts) = ask.attempts else {
+            return self.send(ask, token, correlation_id).await;
+        };
+        let number = attempts.begin(&correlation_id);
+        let result = self.send(ask, token, correlation_id).await;
+        let id = match &result {
+            Ok((_, id)) => Some(id.as_str()),
+            Err(failure) => failure.request_id.as_deref(),
+        };
+        let end = result.as_ref().map(|_| ()).map_err(Clone::clone);
+        attempts.end(number, id, end);
+        result
+    }
+
+    async fn send(
+        &self,
+        ask: &Ask<'_>,
+        token: &Token,
+        correlation_id: String,
+    ) -> Result<(Answer, String), FetchFailure> {
         let operation = ask.operation;
         let invalid = || {
             let detail = "the request could not be built";
             FetchFailure::new(operation, FailureKind::Invalid, detail)
         };
-        // A fresh one for each try, so that each is found by itself in IBM's logs.
-        let correlation_id = uuid::Uuid::new_v4().to_string();
         let mut request = self
             .transport
             .client()

@@ -5,7 +5,7 @@
 //! [`FetchFailure`]: crate::domain::service::failure::FetchFailure
 
 mod ask;
-mod buffer;
+mod attempts;
 mod cause;
 pub mod client;
 pub mod credential;
@@ -20,8 +20,9 @@ pub mod token;
 mod verdict;
 pub mod wire;
 
+pub use attempts::Attempts;
 pub use client::Client;
-pub use credential::{CredentialError, CredentialFile};
+pub use credential::{CredentialError, CredentialSource, NotRead, ReadEntry};
 pub use iam::TokenSource;
 pub use listing::{Listed, Mark};
 pub use options::{ClientError, ClientOptions};
