@@ -18,6 +18,7 @@ mod fence;
 mod fence_operator;
 mod keyprotect;
 mod keyprotect_iam;
+mod keyprotect_modes;
 mod keyprotect_proxy;
 mod keyprotect_raw;
 mod keyprotect_refusals;

@@ -247,10 +247,7 @@ impl Control {
         damage: Option<Damage>,
     ) -> Result<(), ControlError> {
         self.on_instance(instance, |instance, _| {
-            let found = instance
-                .keys
-                .get_mut(key)
-                .ok_or_else(|| missing_key(key))?;
+            let found = instance.keys.get_mut(key).ok_or_else(|| missing_key(key))?;
             found.damage = damage;
             Ok(())
         })

@@ -177,8 +177,14 @@ mod tests {
 
     fn open(payload: &str, encryption: &Encryption) -> Result<Vec<u8>, Option<&'static str>> {
         let now = Timestamp::UNIX_EPOCH;
-        material(KeyClass::Root, payload, Some(encryption), Some(&token()), now)
-            .map_err(|refusal| refusal.code())
+        material(
+            KeyClass::Root,
+            payload,
+            Some(encryption),
+            Some(&token()),
+            now,
+        )
+        .map_err(|refusal| refusal.code())
     }
 
     #[test]
@@ -245,7 +251,12 @@ mod tests {
             (None, Some("aGk="), None, "encryptedNonce"),
             (Some("aGk="), None, None, "iv"),
             (Some("aGk="), Some("?"), None, "iv"),
-            (Some("aGk="), Some("aGk="), Some("RSA"), "encryptionAlgorithm"),
+            (
+                Some("aGk="),
+                Some("aGk="),
+                Some("RSA"),
+                "encryptionAlgorithm",
+            ),
         ] {
             let refusal = Encryption::parse(nonce, iv, algorithm).unwrap_err();
             assert_eq!(refusal.reasons[0].field.as_deref(), Some(field));

@@ -111,7 +111,9 @@ pub(crate) fn of_admin(dice: &mut Dice, known: &Known) -> Value {
         8 => json!({ "keyRing": dice.pick(&["default", "ring-a", "ring-b"]) }),
         9 => json!({ "keyId": known.key(dice) }),
         10 => json!({ "resourceCrn": "crn:v1:a:b", "preventKeyDeletion": dice.once_in(3) }),
-        12 => json!({ "damage": dice.pick(&[&json!("metadata"), &json!("signature"), &Value::Null]) }),
+        12 => {
+            json!({ "damage": dice.pick(&[&json!("metadata"), &json!("signature"), &Value::Null]) })
+        }
         11 => json!({ "expirationDate": dice.pick(&["1970-01-01T00:00:00Z", "x"]) }),
         _ => json!({ "roles": [{ "instance": crate::INSTANCES[0], "role": "Manager" }] }),
     }

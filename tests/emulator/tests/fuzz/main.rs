@@ -165,9 +165,7 @@ impl Fuzz {
 
     async fn renew_tokens(&mut self) {
         self.known.tokens.clear();
-        for name in [
-            "manager", "second", "reader", "writer", "purger", "storage",
-        ] {
+        for name in ["manager", "second", "reader", "writer", "purger", "storage"] {
             let request = Request::token(&format!("key-of-{name}"));
             let answer = self.wires[0]
                 .send(&request.bytes, false, false)
@@ -234,8 +232,8 @@ impl Fuzz {
         }
         let faulty = !self.emulator.faults().is_empty();
         // The admin port breaks keys inside the service.
-        let damaged = answer.json()["resources"][0]["reasons"][0]["code"]
-            == "INCOMPLETE_METADATA_ERR";
+        let damaged =
+            answer.json()["resources"][0]["reasons"][0]["code"] == "INCOMPLETE_METADATA_ERR";
         let asked = damaged
             || answer.status == 501
             || (answer.status == 503 && self.emulator.modes().read_only);

@@ -106,10 +106,7 @@ pub fn import_token(body: &[u8]) -> Result<(Option<i64>, Option<i64>), Refusal> 
 
 /// Reads what a registration is to say. What a service keeps with it for itself
 /// (`registrationMetadata`) is shown to nobody else, and so is not kept.
-pub fn registration(
-    body: &[u8],
-    known: &[&'static str],
-) -> Result<RegistrationChange, Refusal> {
+pub fn registration(body: &[u8], known: &[&'static str]) -> Result<RegistrationChange, Refusal> {
     let mut fields = resource(body, known)?;
     text(&mut fields, "registrationMetadata")?;
     Ok(RegistrationChange {
