@@ -22,6 +22,7 @@ mod form;
 mod forms;
 mod keyprotect;
 mod keyprotect_iam;
+mod keyprotect_modes;
 mod keyprotect_proxy;
 mod keyprotect_raw;
 mod keyprotect_refusals;
