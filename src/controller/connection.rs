@@ -16,7 +16,7 @@ use super::lock;
 use super::reads::{Flights, Lingering};
 use crate::api::{KeyProtectInstance, Reason};
 use crate::domain::access::Question;
-use crate::domain::credentials::ApiKeyPlace;
+use crate::domain::credentials::CredentialPlace;
 use crate::domain::pace::listing::{self, Burst, Manner, Missing};
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Catalogue, Changes, Listing};
@@ -25,7 +25,7 @@ use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::material::Payload;
 use crate::domain::service::metadata::KeyMetadata;
-use crate::keyprotect::{ApiKeySource, Client, Listed};
+use crate::keyprotect::{Client, CredentialSource, Listed};
 
 /// How long a single read is kept: beyond that it serves nobody.
 const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -72,9 +72,9 @@ pub struct Usable {
     /// The client.
     pub client: Client,
     /// The credential.
-    pub credential: ApiKeySource,
+    pub credential: CredentialSource,
     /// Where that is.
-    pub place: ApiKeyPlace,
+    pub place: CredentialPlace,
 }
 
 /// One instance's connection.

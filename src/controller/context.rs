@@ -48,6 +48,8 @@ pub struct Settings {
     pub namespace: String,
     /// Folder of the mounted API keys.
     pub credentials_dir: PathBuf,
+    /// File of the ServiceAccount token that trusted profiles are had for.
+    pub service_account_token_file: PathBuf,
     /// The mounted API key of instances that name none.
     pub default_credential: String,
     /// Hosts that an admin allows beside IBM Cloud's own.
@@ -308,6 +310,7 @@ impl Context {
             drift_interval: SignedDuration::from_mins(10),
             namespace: "elsewhere".to_owned(),
             credentials_dir: PathBuf::new(),
+            service_account_token_file: PathBuf::new(),
             default_credential: "default".to_owned(),
             allowed_hosts: AllowedHosts::default(),
             instance_name: "test".to_owned(),

@@ -11,7 +11,7 @@ use crate::api::instance::{
 };
 use crate::domain::access;
 use crate::domain::account::Account;
-use crate::domain::credentials::ApiKeyPlace;
+use crate::domain::credentials::CredentialPlace;
 use crate::domain::fence::{self, Standing};
 use crate::domain::service::catalogue::Listing;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
@@ -37,7 +37,7 @@ pub struct Seen<'a> {
     /// The form in which the operator was installed.
     pub form: InstallForm,
     /// Where the credential is.
-    pub credential: Option<&'a ApiKeyPlace>,
+    pub credential: Option<&'a CredentialPlace>,
     /// Who the operator is to the API server.
     pub account: Option<&'a Account>,
     /// The sync request that was answered, where one was.

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use super::ask::{Ask, LARGEST_ANSWER, other_key, tenant_headers, unreadable};
 use super::attempts::Attempts;
-use super::credential::ApiKeySource;
+use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
@@ -46,13 +46,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client that gets its tokens from IAM for an API key.
+    /// Makes a client that gets its tokens from IAM for a credential.
     ///
     /// # Errors
     /// The CA bundle or the TLS set-up cannot be used.
     pub fn new(
         endpoint: &Endpoint,
-        credential: ApiKeySource,
+        credential: CredentialSource,
         options: &ClientOptions,
     ) -> Result<Self, ClientError> {
         let transport = Transport::new(endpoint, options)?;

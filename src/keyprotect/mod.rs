@@ -22,7 +22,7 @@ pub mod wire;
 
 pub use attempts::Attempts;
 pub use client::Client;
-pub use credential::{ApiKeySource, CredentialError, NotRead, ReadEntry};
+pub use credential::{CredentialError, CredentialSource, NotRead, ReadEntry};
 pub use iam::TokenSource;
 pub use listing::Listed;
 pub use options::{ClientError, ClientOptions};

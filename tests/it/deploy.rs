@@ -114,6 +114,174 @@ fn the_pod_is_let_in_where_pod_security_is_enforced() {
     }
 }
 
+/// The Pod of every form, beyond what Pod Security asks for.
+#[test]
+fn the_pod_has_nothing_that_it_does_not_need() {
+    let cluster = Cluster::shared();
+    let profile = "tests/it/deploy/trusted-profile".to_owned();
+    for overlay in overlays().into_iter().chain([profile]) {
+        let account = rendered(cluster, &overlay, "ServiceAccount");
+        assert_eq!(account["automountServiceAccountToken"], false, "{overlay}");
+        let deployment = rendered(cluster, &overlay, "Deployment");
+        let pod = &deployment["spec"]["template"]["spec"];
+        let containers = pod["containers"].as_array().unwrap();
+        assert_eq!(containers.len(), 1, "{overlay}");
+        assert_eq!(pod["initContainers"], Value::Null, "{overlay}");
+        for (what, is, wanted) in [
+            (
+                "a token of its own choice",
+                &pod["automountServiceAccountToken"],
+                json!(false),
+            ),
+            (
+                "names of services",
+                &pod["enableServiceLinks"],
+                json!(false),
+            ),
+            ("the node's network", &pod["hostNetwork"], Value::Null),
+            ("the node's processes", &pod["hostPID"], Value::Null),
+            // OpenShift gives each namespace numbers of its own.
+            (
+                "user and group",
+                &pod["securityContext"],
+                json!({
+                "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}),
+            ),
+            (
+                "its rights",
+                &containers[0]["securityContext"],
+                json!({
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]}}),
+            ),
+            // A host is asked for by its full name first.
+            (
+                "names",
+                &pod["dnsConfig"],
+                json!({"options": [{"name": "ndots", "value": "1"}]}),
+            ),
+        ] {
+            assert_eq!(*is, wanted, "{overlay}: {what}");
+        }
+        for mount in containers[0]["volumeMounts"].as_array().unwrap() {
+            assert_eq!(mount["readOnly"], true, "{overlay}: {mount}");
+        }
+        assert!(
+            containers[0]["resources"]["limits"]["memory"].is_string(),
+            "{overlay}"
+        );
+        judge_volumes(&overlay, pod);
+    }
+    let dockerfile = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile"));
+    let dockerfile = dockerfile.unwrap();
+    assert!(dockerfile.contains("\nFROM scratch\n"));
+    assert!(dockerfile.contains("\nUSER 65532:65532\n"));
+}
+
+/// Readable to whatever user the Pod is given, and to no other Pod; tokens are short-lived, and one
+/// for IAM is none for the API server.
+fn judge_volumes(overlay: &str, pod: &Value) {
+    let mut audiences = Vec::new();
+    for volume in pod["volumes"].as_array().unwrap() {
+        let (mode, items) = if volume["secret"].is_object() {
+            let secret = &volume["secret"];
+            (&secret["defaultMode"], secret["items"].as_array())
+        } else {
+            (&volume["projected"]["defaultMode"], None)
+        };
+        assert_eq!(*mode, json!(0o444), "{overlay}: {volume}");
+        for item in items.into_iter().flatten() {
+            assert_eq!(item["mode"], json!(0o444), "{overlay}: {volume}");
+        }
+        let sources = volume["projected"]["sources"].as_array();
+        for source in sources.into_iter().flatten() {
+            let token = &source["serviceAccountToken"];
+            if token.is_object() {
+                let life = token["expirationSeconds"].as_u64().unwrap();
+                audiences.push((token["audience"].as_str().map(str::to_owned), life));
+            }
+        }
+    }
+    let mut expected = vec![(None, 600)];
+    if overlay.ends_with("trusted-profile") {
+        expected.push((Some("iam".to_owned()), 3600));
+        let text = pod.to_string();
+        assert!(
+            !text.contains("key-protect-operator-credentials"),
+            "an API key after all"
+        );
+    }
+    audiences.sort();
+    assert_eq!(audiences, expected, "{overlay}");
+}
+
+/// What is written there is all that can be judged here: the test cluster's network enforces no
+/// policy.
+#[test]
+fn the_network_policy_lets_through_what_the_operator_needs_and_no_more() {
+    let cluster = Cluster::shared();
+    for overlay in overlays() {
+        let policy = rendered(cluster, &overlay, "NetworkPolicy");
+        let deployment = rendered(cluster, &overlay, "Deployment");
+        let template = &deployment["spec"]["template"];
+        let selected = policy["spec"]["podSelector"]["matchLabels"]
+            .as_object()
+            .unwrap();
+        assert!(!selected.is_empty());
+        for (label, value) in selected {
+            assert_eq!(template["metadata"]["labels"][label], *value, "{overlay}");
+        }
+        assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+
+        let open = |direction: &str, peers: &str| -> BTreeSet<(String, bool)> {
+            let rules = policy["spec"][direction].as_array().unwrap();
+            let ports = rules.iter().flat_map(|rule| {
+                let ports = rule["ports"]
+                    .as_array()
+                    .expect("a rule without ports opens all");
+                ports.iter().map(|port| {
+                    let protocol = port["protocol"].as_str().unwrap();
+                    let anybody = rule[peers].is_null();
+                    (format!("{}/{protocol}", port["port"]), anybody)
+                })
+            });
+            ports.collect()
+        };
+        let set = |ports: &[(&str, bool)]| -> BTreeSet<(String, bool)> {
+            let ports = ports.iter();
+            ports
+                .map(|(port, anybody)| ((*port).to_owned(), *anybody))
+                .collect()
+        };
+        assert_eq!(
+            open("ingress", "from"),
+            set(&[("8080/TCP", false), ("8081/TCP", true)])
+        );
+        let egress = [
+            "53/UDP", "53/TCP", "5353/UDP", "5353/TCP", "443/TCP", "6443/TCP",
+        ];
+        let egress: Vec<_> = egress.iter().map(|port| (*port, false)).collect();
+        assert_eq!(open("egress", "to"), set(&egress));
+        // The machine's own identity is nobody's business here.
+        for rule in policy["spec"]["egress"].as_array().unwrap() {
+            for peer in rule["to"].as_array().unwrap() {
+                let except = &peer["ipBlock"]["except"];
+                assert!(except.to_string().contains("254"), "{overlay}: {peer}");
+            }
+        }
+        // The ports that are let in are those that are served.
+        let served = template["spec"]["containers"][0]["ports"]
+            .as_array()
+            .unwrap();
+        let served: BTreeSet<String> = served
+            .iter()
+            .map(|port| format!("{}/TCP", port["containerPort"]))
+            .collect();
+        let let_in = open("ingress", "from").into_iter().map(|(port, _)| port);
+        assert_eq!(let_in.collect::<BTreeSet<_>>(), served, "{overlay}");
+    }
+}
+
 /// A drain leaves one replica, and the replicas are told apart by what the Lease names.
 #[test]
 fn there_are_two_replicas_of_which_one_stays() {
@@ -285,6 +453,69 @@ fn teams_that_may_edit_may_use_keys_and_those_that_may_view_may_not() {
     let admin = bound("key-protect-instance-admin");
     assert!(admin.may("update", "keyprotectinstances"));
     assert!(!admin.may("create", "keyprotectkeys"));
+}
+
+/// Who lends credentials, who uses keys, and who may pass the fence are three people, unless somebody
+/// gives one of them two roles; none of the roles reads a Secret or writes a status.
+#[test]
+fn the_roles_for_people_keep_duties_apart() {
+    let cluster = Cluster::shared();
+    cluster.install("deploy/overlays/standard");
+    let rendered = documents(&cluster.kubectl_ok(&["kustomize", "deploy/overlays/standard"], ""));
+    let role = |name: &str| -> &Value {
+        let mut roles = rendered
+            .iter()
+            .filter(|document| document["kind"] == "ClusterRole");
+        roles
+            .find(|role| role["metadata"]["name"] == name)
+            .expect(name)
+    };
+    let kinds = [
+        "get", "list", "watch", "create", "update", "patch", "delete",
+    ];
+    let mut seen = BTreeSet::new();
+    for (name, resource, verbs) in [
+        (
+            "key-protect-instance-admin",
+            "keyprotectinstances",
+            &kinds[..],
+        ),
+        ("key-protect-key-user", "keyprotectkeys", &kinds[..]),
+        ("key-protect-fence-admin", "keyprotectkeys", &["adopt"]),
+    ] {
+        let rules =
+            json!([{"apiGroups": ["keyprotect.dev"], "resources": [resource], "verbs": verbs}]);
+        assert_eq!(role(name)["rules"], rules, "{name}");
+        for verb in verbs {
+            assert!(
+                seen.insert((resource, *verb)),
+                "{name}: {verb} {resource} is another's too"
+            );
+        }
+        // Only who may use keys is part of what namespaces' owners have anyway, and never of view.
+        let aggregates = role(name)["metadata"]["labels"].as_object();
+        let aggregates: Vec<&String> = aggregates.into_iter().flatten().map(|(l, _)| l).collect();
+        let expected: &[&str] = if name == "key-protect-key-user" {
+            &[
+                "rbac.authorization.k8s.io/aggregate-to-admin",
+                "rbac.authorization.k8s.io/aggregate-to-edit",
+            ]
+        } else {
+            &[]
+        };
+        assert_eq!(aggregates, expected, "{name}");
+    }
+    let bindings = rendered.iter().filter(|document| {
+        let kind = document["kind"].as_str().unwrap_or_default();
+        kind.ends_with("RoleBinding")
+    });
+    for binding in bindings {
+        let bound = binding["roleRef"]["name"].as_str().unwrap();
+        assert!(
+            bound.starts_with("key-protect-operator"),
+            "{bound} is bound"
+        );
+    }
 }
 
 /// What the operator itself says to an object that the API server took.

@@ -123,6 +123,11 @@ impl Stage {
         self.operator.lock().expect("the operator")
     }
 
+    /// The operator's process.
+    pub(crate) fn operator_pid(&self) -> u32 {
+        self.operator().as_ref().expect("a running operator").id()
+    }
+
     /// Starts the operator and waits until it is ready.
     pub(crate) fn start_operator(&self) {
         self.start_operator_with(&[]);
@@ -160,6 +165,8 @@ impl Stage {
             .arg("run")
             .arg("--credentials-dir")
             .arg(self.folder.join("credentials"))
+            .arg("--service-account-token-file")
+            .arg(self.service_account_token_file())
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "on"])
             .args(self.namespaces_flag())
@@ -180,6 +187,11 @@ impl Stage {
         } else {
             vec![format!("--namespaces={}", pool.join(","))]
         }
+    }
+
+    /// The process ID of the operator. (`setpriv` becomes it.)
+    pub(crate) fn operator_id(&self) -> u32 {
+        self.operator().as_ref().expect("a running operator").id()
     }
 
     /// Ends the operator by SIGTERM, and says how long that took.
@@ -233,6 +245,11 @@ impl Stage {
     /// Folder of a mounted API key.
     pub(crate) fn credential_folder(&self, name: &str) -> PathBuf {
         self.folder.join("credentials").join(name)
+    }
+
+    /// Where the operator looks for the token that trusted profiles are had for.
+    pub(crate) fn service_account_token_file(&self) -> PathBuf {
+        self.folder.join("iam").join("token")
     }
 
     fn host(&self, number: u8) -> String {
