@@ -47,3 +47,4 @@ mod scene;
 mod seen;
 mod stage;
 mod trusted_profile;
+mod verbs;

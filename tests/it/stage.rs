@@ -169,7 +169,7 @@ impl Stage {
             .arg(self.service_account_token_file())
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "on"])
-            .args(self.namespaces_flag())
+            .args(self.form_flags())
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--metrics-address", &format!("127.0.0.1:{metrics_port}")])
             .env("LOG", "info,key_protect_operator=debug")
@@ -180,13 +180,20 @@ impl Stage {
         (command, port)
     }
 
-    fn namespaces_flag(&self) -> Vec<String> {
+    /// What the form of this run asks of the operator: its namespaces; and where it reads no Secret,
+    /// and changes are noticed by turns, turns that a test can wait for.
+    fn form_flags(&self) -> Vec<String> {
         let pool = self.form.pool();
-        if pool.is_empty() {
-            Vec::new()
-        } else {
-            vec![format!("--namespaces={}", pool.join(","))]
-        }
+        let namespaces = format!("--namespaces={}", pool.join(","));
+        let turns = "--drift-interval=2s".to_owned();
+        let flags = [
+            (!pool.is_empty(), namespaces),
+            (!self.form.reads_secrets(), turns),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(is, flag)| is.then_some(flag))
+            .collect()
     }
 
     /// The process ID of the operator. (`setpriv` becomes it.)
