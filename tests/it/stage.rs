@@ -238,6 +238,11 @@ impl Stage {
         whole.lines().map(line).collect()
     }
 
+    /// The metrics, once they are served.
+    pub(crate) fn metrics_if_served(&self) -> Option<String> {
+        answer(self.metrics_port.load(Ordering::Relaxed), "/metrics")
+    }
+
     /// What `/metrics` answers to whoever accepts this, head included.
     pub(crate) fn metrics(&self, accept: &str) -> String {
         use std::io::{Read, Write};

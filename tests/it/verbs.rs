@@ -213,7 +213,7 @@ impl Bench {
 
     /// Whether a request was refused for want of this right.
     fn was_refused(&self, right: &Right) -> bool {
-        let metrics = self.stage.metrics("text/plain");
+        let metrics = self.stage.metrics_if_served().unwrap_or_default();
         metrics.lines().any(|line| {
             line.starts_with("keyprotect_api_requests_total{")
                 && line.contains("code=\"403\"")
