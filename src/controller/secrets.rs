@@ -41,6 +41,12 @@ impl Secrets {
         self.held.get(key)?.view(key)
     }
 
+    /// Whether a Secret is in view.
+    #[must_use]
+    pub fn has(&self, key: &ObjectKey) -> bool {
+        self.held.contains_key(key)
+    }
+
     /// The Secrets that an object owns.
     pub fn owned_by(
         &self,

@@ -123,11 +123,6 @@ impl Stage {
         self.operator.lock().expect("the operator")
     }
 
-    /// The operator's process.
-    pub(crate) fn operator_pid(&self) -> u32 {
-        self.operator().as_ref().expect("a running operator").id()
-    }
-
     /// Starts the operator and waits until it is ready.
     pub(crate) fn start_operator(&self) {
         self.start_operator_with(&[]);

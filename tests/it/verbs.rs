@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::eventually;
 use crate::form::Form;
-use crate::scene::{INSTANCE, KEY, SECRET, Scene};
+use crate::scene::{INSTANCE, KEY, OWN_INSTANCE, SECRET, Scene};
 use crate::seen::condition;
 use crate::stage::{OPERATOR_NAMESPACE, Stage, answer, spawn};
 
@@ -106,15 +106,26 @@ impl Bench {
             })
             .collect();
         scene.alias("there", "payload");
-        let named = json!({"from": "Names", "names": [scene.namespace]});
-        scene.apply_instance(json!({"access": [{"namespaces": named}]}));
-        Self {
+        let bench = Self {
             stage,
             form,
             scene,
             roles,
             made: 0,
-        }
+        };
+        bench.apply_instances();
+        bench
+    }
+
+    /// Makes or changes the instance, and one of the team's own that lacks its API key.
+    fn apply_instances(&self) {
+        let named = json!({"from": "Names", "names": [self.scene.namespace]});
+        let interval = format!("{}m", 60 + self.made);
+        let fields = json!({"access": [{"namespaces": named}], "refreshInterval": interval});
+        self.scene.apply_instance(fields.clone());
+        let mut own = self.scene.instance_spec(fields);
+        own["credentials"] = json!({"apiKeySecretRef": {"name": "missing"}});
+        self.scene.apply(OWN_INSTANCE, "own", json!({"spec": own}));
     }
 
     /// Every right of every role.
@@ -185,8 +196,8 @@ impl Bench {
         }
     }
 
-    /// Does what every right is for, as far as it goes: a new key, one that is not there, a look that
-    /// is asked for, and an owner reference that is taken off.
+    /// Makes work for every right: a new key, one that is not there, and other intervals of the
+    /// instances, of which their status has to speak.
     fn make_work(&mut self) -> (String, String) {
         self.made += 1;
         let (there, missing) = (
@@ -197,7 +208,7 @@ impl Bench {
         self.scene.object(&there, selected);
         self.scene
             .object(&missing, json!({"key": {"alias": "missing"}}));
-        self.scene.ask(INSTANCE, &self.scene.instance);
+        self.apply_instances();
         (there, missing)
     }
 
@@ -295,6 +306,11 @@ fn with_every_right_all_goes_well(bench: &mut Bench) {
     bench.scene.until_synced(&there);
     bench.scene.until_event(&missing, "KeyNotAvailable");
     bench.scene.until_instance("Ready", "Available");
+    let missing_key = |own: &Value| {
+        condition(own, "Ready").is_some_and(|ready| ready.reason == "CredentialMissing")
+    };
+    let scene = &bench.scene;
+    scene.until(OWN_INSTANCE, "own", "its API key is missing", missing_key);
     bench.orphan(&there);
     bench
         .scene
@@ -303,9 +319,11 @@ fn with_every_right_all_goes_well(bench: &mut Bench) {
         });
     let metrics = bench.stage.metrics("text/plain");
     let refused = metrics.lines().find(|line| {
-        line.starts_with("keyprotect_api_requests_total{") && line.contains("code=\"403\"")
-            // The fence's self-test.
+        line.starts_with("keyprotect_api_requests_total{")
+            && line.contains("code=\"403\"")
+            // The fence's self-test, and the API key that the team has not let it read.
             && !line.contains("verb=\"dry-run\"")
+            && !(line.contains("resource=\"secrets\"") && line.contains("verb=\"get\""))
     });
     assert_eq!(refused, None, "{:?}", bench.form);
 }
@@ -355,10 +373,15 @@ fn fails(bench: &mut Bench, right: &Right, failing: Failing, what: &str, log: &s
             assert_eq!(reason(bench, &there).as_deref(), Some("Pending"), "{what}");
         }
         Failing::InstanceStatus => {
-            let instance = bench.scene.get(INSTANCE, &bench.scene.instance);
-            let asked = &instance["metadata"]["annotations"]["keyprotect.dev/sync-requested-at"];
+            // A Role for a namespace is for the team's own instance in it.
+            let instance = if right.role.contains(&bench.scene.namespace) {
+                bench.scene.get(OWN_INSTANCE, "own")
+            } else {
+                bench.scene.get(INSTANCE, &bench.scene.instance)
+            };
+            let (status, metadata) = (&instance["status"], &instance["metadata"]);
             assert_ne!(
-                instance["status"]["lastHandledSyncRequest"], *asked,
+                status["observedGeneration"], metadata["generation"],
                 "{what}"
             );
         }

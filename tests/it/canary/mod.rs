@@ -369,7 +369,7 @@ fn payloads_are_wiped_from_memory_some_seconds_after_they_were_written() {
         Needle::new("a payload", &payload),
         Needle::new("a payload as the service keeps it", &encoded),
     ];
-    let pid = operator_of(stage.operator_pid());
+    let pid = operator_of(stage.operator_id());
     // The last ones are buffers of connections, which are closed when nothing was asked for a while.
     eventually("no payload is left in memory", || {
         let memory = memory(pid);
