@@ -460,7 +460,7 @@ fn teams_that_may_edit_may_use_keys_and_those_that_may_view_may_not() {
 #[test]
 fn the_roles_for_people_keep_duties_apart() {
     let cluster = Cluster::shared();
-    cluster.install("deploy/overlays/standard");
+    cluster.install_form();
     let rendered = documents(&cluster.kubectl_ok(&["kustomize", "deploy/overlays/standard"], ""));
     let role = |name: &str| -> &Value {
         let mut roles = rendered

@@ -50,3 +50,4 @@ mod seen;
 mod stage;
 mod tenants;
 mod trusted_profile;
+mod verbs;
