@@ -1,5 +1,6 @@
 //! The command line: `run` is the operator, `check` tries a credential, `crds` prints the CRDs.
 
+use std::alloc::System;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,12 @@ use key_protect_operator::runtime::settings::{MetricsAddress, RunArgs};
 use key_protect_operator::runtime::{audit, health, metrics, process, telemetry};
 use key_protect_operator::{cluster, controller};
 use tokio_util::sync::CancellationToken;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes what is freed: the HTTP and TLS libraries let go of buffers in which payloads and tokens
+/// were, and know nothing of that.
+#[global_allocator]
+static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Keeps Kubernetes Secrets equal to keys held in IBM Key Protect.
 #[derive(Parser)]
