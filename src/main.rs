@@ -18,11 +18,6 @@ use key_protect_operator::{cluster, controller};
 use tokio_util::sync::CancellationToken;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes what is freed: the HTTP and TLS libraries let go of buffers in which payloads and tokens
-/// were, and know nothing of that.
-#[global_allocator]
-static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
-
 /// Keeps Kubernetes Secrets equal to keys held in IBM Key Protect.
 #[derive(Parser)]
 #[command(version, about)]
@@ -40,6 +35,11 @@ enum Command {
     /// Prints the CRDs, or writes them to a folder.
     Crds(CrdsArgs),
 }
+
+/// Wipes whatever is let go of. The operator's own types wipe themselves; this is for the buffers in
+/// which TLS and HTTP libraries hold what they send and receive, which they do not wipe.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Threads that do the work, whatever the node has: it is waiting, nearly all of it, and each more
 /// costs memory.

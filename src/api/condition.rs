@@ -16,8 +16,12 @@ pub enum ConditionType {
     ExpiringSoon,
     /// IAM took the instance's credential.
     Authenticated,
+    /// More Secrets would be deleted by revocations than are by accident: they wait for an admin.
+    MassRevocationHeld,
     /// The admission policies that bound the operator do not hold.
     FenceInactive,
+    /// An access rule grants nothing in the form in which the operator was installed.
+    RuleNotSupported,
 }
 
 impl ConditionType {
@@ -31,7 +35,9 @@ impl ConditionType {
             Self::Stale => "Stale",
             Self::ExpiringSoon => "ExpiringSoon",
             Self::Authenticated => "Authenticated",
+            Self::MassRevocationHeld => "MassRevocationHeld",
             Self::FenceInactive => "FenceInactive",
+            Self::RuleNotSupported => "RuleNotSupported",
         }
     }
 }
@@ -122,16 +128,16 @@ reasons! {
         cause: "No such instance, no such key, or not for this namespace; which of them, only the operator's log says.",
         remedy: "Check instanceRef and key, and ask the instance's owner whether its access rules allow this namespace to use the key." }
     AccessWithdrawn { stalls: true,
-        cause: "The instance's access rules no longer allow this namespace to use the key. The Secret keeps its last value and is no longer refreshed.",
+        cause: "The instance's access rules no longer allow this namespace to use the key. The Secret is no longer refreshed; whether it goes, the instance's onAccessWithdrawn says.",
         remedy: "Ask the instance's owner, or delete the object." }
     KeyDeleted { stalls: true,
-        cause: "The key was deleted in Key Protect. The Secret keeps its last value.",
+        cause: "The key was deleted in Key Protect. The Secret keeps its last value, unless revocationPolicy is Delete.",
         remedy: "Restore the key (within 30 days), or point the alias, name or spec.key at another one." }
     KeyExpired { stalls: true,
-        cause: "The key's expiration date has passed. The Secret keeps its last value.",
+        cause: "The key's expiration date has passed. The Secret keeps its last value, unless revocationPolicy is Delete.",
         remedy: "Create a new key and move the alias to it, or point spec.key at another one." }
     KeyDisabled { stalls: true,
-        cause: "The key is not active: suspended, or deactivated without an expiration date.",
+        cause: "The key is not active: suspended, or deactivated without an expiration date. The Secret keeps its last value.",
         remedy: "Enable the key, or point spec.key at another one." }
     NotExtractable { stalls: true,
         cause: "The key is a root key, which never leaves the service.",

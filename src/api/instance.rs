@@ -11,6 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::key::RevocationPolicy;
 use super::schema;
 
 /// Where keys come from and who may use them: a Key Protect instance, its endpoint, the
@@ -96,6 +97,10 @@ pub struct KeyProtectInstanceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub access: Option<Vec<AccessRule>>,
+    /// What happens to Secrets whose right to a key was withdrawn by a change of access, after the
+    /// grace. Default: Retain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_access_withdrawn: Option<RevocationPolicy>,
 }
 
 /// Which host is called.
@@ -417,6 +422,12 @@ impl InstallForm {
         Self::StandardNamespaces,
         Self::NoReadNamespaces,
     ];
+
+    /// Whether it is for named namespaces only.
+    #[must_use]
+    pub const fn is_for_namespaces(self) -> bool {
+        matches!(self, Self::StandardNamespaces | Self::NoReadNamespaces)
+    }
 
     /// Names the form as status shows it.
     #[must_use]

@@ -62,7 +62,12 @@ pub struct KeyProtectKeySpec {
     #[x_kube(validation = Rule::new(format!("{} && (duration(self) >= duration('1m') || duration(self) == duration('0s'))", schema::DURATION))
         .message("spec.refreshInterval: must be a duration of hours, minutes and seconds like 10m or 24h: at least 1m, or 0s to take a new key only when this object changes"))]
     pub refresh_interval: Option<String>,
-    /// Nothing is fetched or written for this object while true.
+    /// What happens to the Secret when the key can no longer be used: it was deleted, it expired,
+    /// or its alias or name is gone for longer than the grace. Default: Retain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation_policy: Option<RevocationPolicy>,
+    /// Nothing is fetched or written for this object while true. Whether the key may still be
+    /// used is looked at all the same: a policy that says Delete still acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
     /// The Secret to make. Default: this object's name, type Opaque, one entry `key`.
@@ -221,6 +226,17 @@ pub enum DeletionPolicy {
     Retain,
 }
 
+/// What happens to a Secret whose key, or the right to it, is gone: Retain (it keeps its last
+/// value) or Delete (it is deleted, and made anew when the key or the right is back).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+pub enum RevocationPolicy {
+    /// It keeps its last value.
+    #[default]
+    Retain,
+    /// It is deleted, and made anew when the key or the right is back.
+    Delete,
+}
+
 /// In place of data. JSON: the payload is a JSON object, and each of its fields becomes an entry
 /// (values that are no strings as compact JSON).
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
@@ -322,7 +338,8 @@ pub enum Encoding {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("default" = {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "Pending", "message": "Waiting for the operator.", "lastTransitionTime": "1970-01-01T00:00:00Z"}]}))]
 pub struct KeyProtectKeyStatus {
-    /// Ready; Reconciling and Stalled (kstatus); Stale and ExpiringSoon where they hold.
+    /// Ready; Reconciling and Stalled (kstatus); Stale, ExpiringSoon and MassRevocationHeld where
+    /// they hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
     pub conditions: Vec<Condition>,
@@ -345,6 +362,9 @@ pub struct KeyProtectKeyStatus {
     /// When the Secret's content last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_change_time: Option<Time>,
+    /// When the Secret was last deleted because its key, or the right to it, was gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_revocation_time: Option<Time>,
     /// The value of `keyprotect.dev/sync-requested-at` that was last answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_request: Option<String>,
@@ -414,6 +434,10 @@ pub struct SecretStatus {
 pub struct PendingStatus {
     /// The reason that would hold after the grace.
     pub reason: String,
+    /// The key that it is counted for, as the object names it; absent where it is counted for
+    /// all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// When it was first seen.
     pub since: Time,
 }

@@ -43,5 +43,7 @@ pub const RECORD_ANNOTATION: &str = "keyprotect.dev/record";
 pub const RETAIN_ANNOTATION: &str = "keyprotect.dev/retain";
 /// Annotation on either kind that asks for one look now; its value is echoed in status.
 pub const SYNC_REQUESTED_ANNOTATION: &str = "keyprotect.dev/sync-requested-at";
+/// Annotation on an instance that lets held revocations go: those held at its time, an RFC 3339 one.
+pub const RELEASE_REVOCATIONS_ANNOTATION: &str = "keyprotect.dev/release-revocations";
 /// Annotation on a CRD that lets it be deleted.
 pub const ALLOW_DELETE_ANNOTATION: &str = "keyprotect.dev/allow-delete";

@@ -36,7 +36,10 @@ fn subject<'a>(gathered: &'a Gathered, instance_id: &'a str) -> Subject<'a> {
     Subject {
         object: Object {
             namespace: of.namespace.as_deref().unwrap_or_default(),
-            namespace_uid: gathered.namespace.uid.as_deref(),
+            namespace_uid: gathered
+                .namespace
+                .as_ref()
+                .and_then(|facts| facts.uid.as_deref()),
             name: of.name.as_deref().unwrap_or_default(),
             uid: of.uid.as_deref(),
         },

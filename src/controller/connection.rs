@@ -92,6 +92,8 @@ pub struct Connection {
     pub limiter: Limiter,
     listing: Mutex<Listing>,
     pub(super) answers: Mutex<HashMap<Question, Answer>>,
+    /// The key that a single read found last, and when it was asked for.
+    pub(super) found: Mutex<Option<(KeyId, Timestamp)>>,
     turn: tokio::sync::Mutex<Pace>,
     pub(super) payloads: Flights<(KeyId, Option<KeyRing>), Arc<Payload>>,
     pub(super) questions: Flights<Question, KeyMetadata>,
@@ -115,6 +117,7 @@ impl Connection {
             poke: Notify::new(),
             listing: Mutex::default(),
             answers: Mutex::default(),
+            found: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             payloads: Mutex::default(),
             questions: Mutex::default(),
@@ -158,6 +161,12 @@ impl Connection {
             .iter()
             .filter_map(|question| Some((question.clone(), answers.get(question)?.clone())))
             .collect()
+    }
+
+    /// The key that a single read found last, whoever asked for it, and when it was asked for.
+    #[must_use]
+    pub fn last_found(&self) -> Option<(KeyId, Timestamp)> {
+        lock(&self.found).clone()
     }
 
     /// Makes sure that a listing was attempted at this time or later, unless keys are read one by

@@ -37,6 +37,8 @@ const WRITES: usize = 12;
 pub struct Settings {
     /// What decisions depend on.
     pub policy: Policy,
+    /// How many KeyProtectKeys of a namespace are served.
+    pub max_keys_per_namespace: usize,
     /// The namespaces that are served.
     pub scope: Scope,
     /// How often it is tried whether the fence holds; nothing where there need not be one.
@@ -133,6 +135,7 @@ impl Context {
             installed: Installed::default(),
             world: Mutex::new(World::new(
                 settings.policy.default_instance.clone(),
+                settings.max_keys_per_namespace,
                 started,
             )),
             queue: Mutex::default(),
@@ -305,6 +308,7 @@ impl Context {
                 default_instance: ("n".to_owned(), "default".to_owned()),
                 metadata_prefixes: Vec::new(),
             },
+            max_keys_per_namespace: 1000,
             scope: Scope::Cluster,
             fence: None,
             drift_interval: SignedDuration::from_mins(10),

@@ -11,6 +11,7 @@ use super::audit;
 use super::clock::now;
 use super::context::{Context, WritePermit};
 use super::held::text;
+use super::instance;
 use super::leadership::{NotLeading, Term};
 use super::queue::ObjectKey;
 use super::said::{Said, lane_of};
@@ -37,6 +38,9 @@ pub(super) struct FailedWrite {
 pub(super) enum Unwritten {
     /// One failed.
     Failed(FailedWrite),
+    /// The object, its namespace, or the rules that allowed the write changed meanwhile: what was
+    /// authorised then may not be any more.
+    Outdated,
     /// Another replica leads, or may: this is no matter of the object's.
     NotLeading,
 }
@@ -68,6 +72,9 @@ pub(super) async fn write(
     }
     for write in std::mem::take(&mut plan.writes) {
         let permit = context.permit_to_write(term, &key.namespace).await?;
+        if !context.world().is_as_gathered(key, gathered) {
+            return Err(Unwritten::Outdated);
+        }
         match perform(context, &permit, key, gathered, &plan.account, &write).await? {
             Ok(Some(view)) => note_written(context, key, &mut plan, view),
             Ok(None) => {}
@@ -295,7 +302,15 @@ pub(super) async fn settle(
                 lane = said.lane();
                 let uid = object.metadata.uid.as_deref();
                 let version = version.as_deref();
+                let was_held = Said::of(object.status.as_ref()).held;
+                let is_held = said.held;
                 context.world().status_written(key, uid, version, said);
+                if was_held != is_held
+                    && let Some(instance) = &gathered.instance
+                {
+                    // Its status counts those that wait.
+                    instance::note_use(context, &ObjectKey::of(instance.as_ref()));
+                }
             }
             Err(failure) => {
                 context.world().status_not_written(key);

@@ -9,8 +9,9 @@ use super::held::Held;
 use super::queue::ObjectKey;
 use super::world::World;
 use crate::api::{KeyProtectInstance, KeyProtectKey};
-use crate::domain::access::Question;
+use crate::domain::access::{Labels, Question};
 use crate::domain::claim::{self, Rival};
+use crate::domain::form::Scope;
 use crate::domain::look::observed::Memory;
 use crate::domain::secret::{self, SecretView};
 
@@ -23,6 +24,15 @@ pub struct NamespaceFacts {
     pub terminating: bool,
     /// Its UID.
     pub uid: Option<Box<str>>,
+}
+
+/// What is known of the labels of a namespace, which may not be in view.
+pub(super) fn labels<'a>(facts: Option<&'a NamespaceFacts>, scope: &Scope) -> Labels<'a> {
+    match facts {
+        _ if !scope.is_cluster() => Labels::NotWatched,
+        Some(facts) => Labels::Known(&facts.labels),
+        None => Labels::NotInView,
+    }
 }
 
 /// What is remembered of an object between looks.
@@ -57,10 +67,12 @@ impl Remembered {
 pub struct Gathered {
     /// The object.
     pub object: KeyProtectKey,
+    /// How many objects of its namespace are served, where it is not one of them.
+    pub surplus: Option<usize>,
     /// An older object that wants the same target, or the same entry of it.
     pub rival: Option<Rival>,
-    /// Its namespace.
-    pub namespace: Arc<NamespaceFacts>,
+    /// Its namespace, if in view.
+    pub namespace: Option<Arc<NamespaceFacts>>,
     /// The instance that it names.
     pub instance: Option<Arc<KeyProtectInstance>>,
     /// Its target, if in view.
@@ -87,7 +99,8 @@ pub struct Known {
 impl World {
     /// Gathers everything about an object; nothing, if it is gone.
     #[must_use]
-    pub fn gather(&self, key: &ObjectKey) -> Option<Gathered> {
+    pub fn gather(&mut self, key: &ObjectKey) -> Option<Gathered> {
+        let surplus = self.surplus(key);
         let known = self.known(key)?;
         let held = &known.held;
         let target = held.target_key(key);
@@ -100,6 +113,7 @@ impl World {
             .collect();
         let secret = self.secrets().get(&target);
         Some(Gathered {
+            surplus,
             rival: self.rival(&object, held, &target),
             namespace: self.namespace(&key.namespace),
             instance: self.instance(&held.instance),
@@ -127,6 +141,26 @@ impl World {
             let name = key.name.clone();
             Some(Rival { name, over })
         })
+    }
+
+    /// Whether the object, its namespace and its instance are what they were when they were
+    /// gathered: everything by which it was authorised.
+    #[must_use]
+    pub fn is_as_gathered(&self, key: &ObjectKey, then: &Gathered) -> bool {
+        let object = self.known(key).is_some_and(|known| {
+            let metadata = &then.object.metadata;
+            Some(&*known.held.uid) == metadata.uid.as_deref()
+                && known.held.generation() == metadata.generation
+                && !known.held.is_leaving()
+        });
+        let spec = |instance: &Arc<KeyProtectInstance>| {
+            let metadata = &instance.metadata;
+            (metadata.uid.clone(), metadata.generation)
+        };
+        let instance = self.instance(&self.instance_of(key));
+        object
+            && instance.as_ref().map(spec) == then.instance.as_ref().map(spec)
+            && self.namespace(&key.namespace) == then.namespace
     }
 
     /// What an object that is gone has in shared Secrets.

@@ -15,8 +15,10 @@ use super::clock::{now, sleep_until};
 use super::connection::{Connection, News, Usable, Watched};
 use super::context::Context;
 use super::credential;
+use super::gathered::labels;
 use super::leadership::Term;
 use super::queue::ObjectKey;
+use super::revocations;
 use super::world::{Concerned, Gathered, Known};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
 use crate::cluster::status;
@@ -245,7 +247,8 @@ fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
     let granted = counts.into_iter().filter(|(namespace, _)| {
         let facts = world.namespace(namespace);
         let access = instance.spec.access.as_deref();
-        access::grant(&own, access, namespace, &facts.labels).is_some()
+        let labels = labels(facts.as_deref(), &context.form().scope);
+        access::grant(&own, access, namespace, labels).is_some()
     });
     granted.map(|(_, count)| count).sum()
 }
@@ -394,6 +397,7 @@ async fn write_status(
             .ok()
             .and_then(|usable| usable.client.token_source().authenticated()),
         keys_in_use: keys_in_use(context, &instance),
+        held: revocations::held(context, key),
         shut: connection.limiter.shut(),
         form: context.form().name(),
         credential: connection.usable.as_ref().ok().map(|usable| &usable.place),
@@ -411,7 +415,16 @@ async fn write_status(
         status::replace(&context.client, instance.as_ref(), &new).await
     };
     match written {
-        Ok(_) => StatusWrite::Done,
+        Ok(_) => {
+            let told = instance_status::announcement(instance.status.as_ref(), &new);
+            if let Some(told) = told
+                && let Ok(_permit) = context.permit_to_write(term, &key.namespace).await
+            {
+                let announcer = &context.announcer;
+                announcer.announce(instance.as_ref(), &told, now()).await;
+            }
+            StatusWrite::Done
+        }
         Err(failure) => {
             if failure == status::StatusFailure::Conflict {
                 term.doubt();

@@ -78,6 +78,9 @@ impl Connection {
             Err(refusal) => (Err(refusal), false),
         };
         let answer = Answer { result, asked_at };
+        if let Ok(found) = &answer.result {
+            *lock(&self.found) = Some((found.id.clone(), asked_at));
+        }
         if keep {
             lock(&self.answers).insert(question.clone(), answer.clone());
         }

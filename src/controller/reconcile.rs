@@ -13,10 +13,12 @@ use super::connection::{Connection, Watched};
 use super::context::Context;
 use super::execute::{self, FailedWrite, Unwritten};
 use super::fence;
+use super::gathered::labels;
 use super::instance;
 use super::leadership::Term;
 use super::queue::{Lane, ObjectKey};
 use super::reads::{Asker, Reading};
+use super::revocations;
 use super::said::lane_of;
 use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
@@ -32,6 +34,7 @@ use crate::domain::look::plan::{Plan, WriteFailure};
 use crate::domain::look::request;
 use crate::domain::look::unread::PROOF_AGE;
 use crate::domain::pace::listing::Missing;
+use crate::domain::revocation::Leave;
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Knowledge};
 use crate::domain::service::reference::KeyName;
@@ -53,6 +56,7 @@ struct Learnt {
     /// Keeps shared payloads alive until this look's write.
     held: Vec<Reading>,
     probe: Option<Probe>,
+    leave: Option<Leave>,
     /// Whether the fence was tried for it.
     fence_tried: bool,
     /// Whether a listing was made for it.
@@ -79,6 +83,8 @@ pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey
                     Err(Unwritten::Failed(failed)) => {
                         after_failed_write(context, key, &gathered, &learnt, &failed)
                     }
+                    // Whatever was learnt is looked at anew, by what is allowed now.
+                    Err(Unwritten::Outdated) => continue,
                     Err(Unwritten::NotLeading) => return,
                 };
                 // Payloads are let go of before the status is written, not after.
@@ -234,6 +240,7 @@ fn observe<T>(
             .map(|connection| connection.listing())
             .unwrap_or_default(),
         answers,
+        last_found: connection.and_then(|connection| connection.last_found()),
     };
     let instance_id = connection
         .map(|connection| connection.instance_id())
@@ -252,9 +259,13 @@ fn observe<T>(
                 .namespace
                 .as_deref()
                 .unwrap_or_default(),
-            labels: &gathered.namespace.labels,
-            terminating: gathered.namespace.terminating,
+            labels: labels(gathered.namespace.as_deref(), &context.form().scope),
+            terminating: gathered
+                .namespace
+                .as_ref()
+                .is_some_and(|facts| facts.terminating),
         },
+        surplus: gathered.surplus,
         rival: gathered.rival.as_ref(),
         instance,
         sight: sight(context, learnt),
@@ -265,6 +276,7 @@ fn observe<T>(
         knowledge: &knowledge,
         payloads: &learnt.payloads,
         probe: learnt.probe,
+        leave: learnt.leave,
         memory: &gathered.remembered.memory,
         policy: &context.settings.policy,
         account: context.account(),
@@ -300,6 +312,7 @@ fn instance_view<'a>(
         access: instance.spec.access.as_deref(),
         instance_id,
         refresh_interval: schedule::refresh_interval(instance),
+        on_access_withdrawn: instance.spec.on_access_withdrawn.unwrap_or_default(),
         unusable: unusable.map(|(reason, message)| (*reason, message.as_str())),
     }
 }
@@ -328,6 +341,10 @@ async fn learn(
         learnt.probe = Some(probe);
         return Ok(Learned::Something);
     }
+    if let Need::Leave(since) = need {
+        learnt.leave = Some(revocations::leave(context, gathered, since));
+        return Ok(Learned::Something);
+    }
     let Some(connection) = learnt.connection.clone() else {
         return Ok(Learned::Something);
     };
@@ -337,7 +354,11 @@ async fn learn(
         read_before: concern::used_before(object, key),
     };
     match need {
-        Need::TargetFree | Need::MayMerge | Need::Drift { .. } | Need::FenceProof => {}
+        Need::TargetFree
+        | Need::MayMerge
+        | Need::Drift { .. }
+        | Need::FenceProof
+        | Need::Leave(_) => {}
         Need::Listing(not_before) => {
             list(context, gathered, &connection, not_before).await;
         }
@@ -418,7 +439,11 @@ async fn probe(
             };
             secrets::probe_drift(client, namespace, name, seen).await?
         }
-        Need::Listing(_) | Need::Answers(_) | Need::Payloads(_) | Need::FenceProof => {
+        Need::Listing(_)
+        | Need::Answers(_)
+        | Need::Payloads(_)
+        | Need::FenceProof
+        | Need::Leave(_) => {
             return Ok(None);
         }
     }))

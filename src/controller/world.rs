@@ -10,9 +10,12 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::value::RawValue;
 
+use super::crowds::{Crowds, age_of};
 pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
 use super::held::{Held, is_newer};
+use super::listed::{Listed, Place};
 use super::queue::{Lane, ObjectKey};
+use super::revocations::release;
 use super::said::Said;
 use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey};
@@ -41,13 +44,21 @@ pub struct World {
     instances: HashMap<ObjectKey, Arc<KeyProtectInstance>>,
     namespaces: HashMap<String, Arc<NamespaceFacts>>,
     secrets: Secrets,
+    pub(super) crowds: Crowds,
+    /// When which object was given leave to delete its Secret by a revocation.
+    pub(super) leaves: HashMap<ObjectKey, Timestamp>,
 }
 
 impl World {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(default_instance: (String, String), started: Timestamp) -> Self {
+    pub fn new(
+        default_instance: (String, String),
+        max_keys_per_namespace: usize,
+        started: Timestamp,
+    ) -> Self {
         Self {
+            crowds: Crowds::new(max_keys_per_namespace),
             default_instance,
             started,
             keys: HashMap::new(),
@@ -59,6 +70,7 @@ impl World {
             instances: HashMap::new(),
             namespaces: HashMap::new(),
             secrets: Secrets::default(),
+            leaves: HashMap::new(),
         }
     }
 
@@ -66,6 +78,15 @@ impl World {
     #[must_use]
     pub(super) const fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// The objects of a namespace.
+    pub(super) fn in_namespace(&self, name: &str) -> impl Iterator<Item = (&ObjectKey, &Known)> {
+        let keys = self
+            .keys
+            .iter()
+            .filter(move |(key, _)| key.namespace == name);
+        keys.map(|(key, known)| (key, &**known))
     }
 
     /// What is remembered of an object.
@@ -157,10 +178,10 @@ impl World {
             .collect()
     }
 
-    /// A namespace's facts.
+    /// A namespace's facts, if it is in view.
     #[must_use]
-    pub fn namespace(&self, name: &str) -> Arc<NamespaceFacts> {
-        self.namespaces.get(name).cloned().unwrap_or_default()
+    pub fn namespace(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
+        self.namespaces.get(name).cloned()
     }
 
     /// An instance.
@@ -200,11 +221,17 @@ impl World {
             concerned.push((key.clone(), held.lane));
         }
         let mut remembered = None;
+        let known_before = same.is_some();
         if let Some(old) = old {
             concerned.extend(self.unlink(&key, &old.held));
-            if old.held.uid == held.uid {
+            if known_before {
                 remembered = old.remembered;
+            } else {
+                concerned.extend(self.went(&key, &old.held));
             }
+        }
+        if !known_before {
+            self.crowds.came(&key.namespace, age_of(&held));
         }
         if let Some(remembered) = remembered.as_mut().filter(|_| news) {
             remembered.not_before = Timestamp::MIN;
@@ -220,6 +247,7 @@ impl World {
             return Vec::new();
         };
         let mut concerned = self.unlink(key, &old.held);
+        concerned.extend(self.went(key, &old.held));
         if self.secrets.has_merged(key) {
             concerned.push((key.clone(), Lane::Routine));
         }
@@ -227,11 +255,11 @@ impl World {
     }
 
     /// Takes in that a listing of objects is complete: the others are gone.
-    pub fn keys_listed(&mut self, listed: &HashSet<ObjectKey>) -> Concerned {
+    pub fn keys_listed(&mut self, listed: &Listed) -> Concerned {
         let gone: Vec<ObjectKey> = self
             .keys
             .keys()
-            .filter(|key| !listed.contains(*key))
+            .filter(|key| listed.lacks(key))
             .cloned()
             .collect();
         gone.iter().flat_map(|key| self.key_deleted(key)).collect()
@@ -354,6 +382,12 @@ impl World {
         self.secrets.applied(namespace, view, true);
     }
 
+    /// Whether a Secret is in view.
+    #[must_use]
+    pub fn has_secret(&self, key: &ObjectKey) -> bool {
+        self.secrets.has(key)
+    }
+
     /// Takes in that a Secret is gone, or has lost the operator's mark.
     pub fn secret_deleted(&mut self, key: &ObjectKey, version: Option<&str>) -> Concerned {
         let touched = self.secrets.deleted(key, version);
@@ -361,12 +395,12 @@ impl World {
     }
 
     /// Takes in that a listing of Secrets begins.
-    pub fn secrets_listing(&mut self) {
-        self.secrets.listing();
+    pub fn secrets_listing(&mut self, place: &Place) {
+        self.secrets.listing(place);
     }
 
     /// Takes in that a listing of Secrets is complete.
-    pub fn secrets_listed(&mut self, listed: &HashSet<ObjectKey>) -> Concerned {
+    pub fn secrets_listed(&mut self, listed: &Listed) -> Concerned {
         let touched = self.secrets.listed(listed);
         self.concerned_by(touched)
     }
@@ -408,11 +442,20 @@ impl World {
         );
         let old = self.instances.insert(key.clone(), Arc::new(instance));
         let new = self.instances.get(&key);
-        let same = old.as_ref().zip(new).is_some_and(|(old, new)| {
+        let pair = old.as_ref().zip(new);
+        let same = pair.is_some_and(|(old, new)| {
             old.metadata.uid == new.metadata.uid
                 && old.metadata.generation == new.metadata.generation
         });
-        if same { Vec::new() } else { self.meaning(&key) }
+        if !same {
+            return self.meaning(&key);
+        }
+        let released = pair.is_some_and(|(old, new)| release(old) != release(new));
+        if released {
+            self.held_revocations(&key)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Takes in that an instance is gone.
@@ -425,10 +468,10 @@ impl World {
 
     /// The instances that a listing did not show.
     #[must_use]
-    pub fn instances_but(&self, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
+    pub fn instances_but(&self, listed: &Listed) -> Vec<ObjectKey> {
         self.instances
             .keys()
-            .filter(|key| !listed.contains(*key))
+            .filter(|key| listed.lacks(key))
             .cloned()
             .collect()
     }
@@ -461,7 +504,7 @@ impl World {
         let facts = Arc::new(facts);
         let old = self.namespaces.insert(name.to_owned(), Arc::clone(&facts));
         // An object may come into view before its namespace, and was judged without labels then.
-        if old.unwrap_or_default() == facts {
+        if old.is_some_and(|old| old == facts) {
             return Vec::new();
         }
         let keys = self.keys.iter().filter(|(key, _)| key.namespace == name);

@@ -30,7 +30,7 @@ fn written(world: &mut World, version: &str) {
 
 fn world_with(object: KeyProtectKey) -> World {
     let instance = ("n".to_owned(), "default".to_owned());
-    let mut world = World::new(instance, jiff::Timestamp::UNIX_EPOCH);
+    let mut world = World::new(instance, 1000, jiff::Timestamp::UNIX_EPOCH);
     assert_eq!(world.key_applied(object).len(), 1);
     world
 }

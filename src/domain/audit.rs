@@ -93,6 +93,10 @@ words!(
         SharedSecretChanged,
         /// The object is gone.
         ObjectDeleted,
+        /// The key, or the right to it, is gone.
+        KeyRevoked,
+        /// The key, or the right to it, is back.
+        KeyBack,
     }
 );
 

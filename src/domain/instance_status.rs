@@ -4,14 +4,18 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use crate::api::RELEASE_REVOCATIONS_ANNOTATION;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::instance::{
     CatalogueMode, InstallForm, KeyProtectInstance, KeyProtectInstanceStatus,
 };
+use crate::domain::access;
 use crate::domain::account::Account;
 use crate::domain::credentials::CredentialPlace;
 use crate::domain::fence::{self, Standing};
+use crate::domain::look::plan::Announcement;
 use crate::domain::service::catalogue::Listing;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::status::{self, Is, with_request_id};
@@ -33,6 +37,8 @@ pub struct Seen<'a> {
     pub keys_in_use: i64,
     /// Whether the fence holds, where there has to be one.
     pub fence: Option<&'a Standing>,
+    /// How many revocations wait, and how many may act within an hour.
+    pub held: (usize, usize),
     /// The form in which the operator was installed.
     pub form: InstallForm,
     /// Where the credential is.
@@ -85,6 +91,19 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
         );
     }
     fence::set_condition(conditions, seen.fence, generation, seen.now);
+    match unsupported(instance, seen.form) {
+        Some(message) => status::set(
+            conditions,
+            ConditionType::RuleNotSupported,
+            Is::True,
+            "NamespacesNotWatched",
+            &message,
+            generation,
+            seen.now,
+        ),
+        None => status::clear(conditions, ConditionType::RuleNotSupported),
+    }
+    set_held(instance, conditions, seen);
     if let Ok(endpoint) = &seen.endpoint {
         new.endpoint = Some(endpoint.url.clone());
         new.instance_id = endpoint.instance_id.map(str::to_owned);
@@ -105,6 +124,67 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
     }
     new.observed_generation = generation;
     (new != old).then_some(new)
+}
+
+/// Which access rules grant nothing, since namespaces are not watched in this form.
+fn unsupported(instance: &KeyProtectInstance, form: InstallForm) -> Option<String> {
+    if !form.is_for_namespaces() {
+        return None;
+    }
+    let rules = access::unsupported(instance.spec.access.as_deref());
+    let named: Vec<String> = rules
+        .iter()
+        .map(|(at, from)| format!("spec.access[{at}].namespaces.from: {from:?}"))
+        .collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "{} grants nothing: the operator serves named namespaces (--namespaces), and sees \
+             neither others nor any labels. List the namespaces, with 'from: Names'.",
+            named.join(", ")
+        )
+    })
+}
+
+/// What is announced when revocations begin to wait; nothing, where `old` says so already.
+#[must_use]
+pub fn announcement(
+    old: Option<&KeyProtectInstanceStatus>,
+    new: &KeyProtectInstanceStatus,
+) -> Option<Announcement> {
+    const TYPE: ConditionType = ConditionType::MassRevocationHeld;
+    let before = old.is_some_and(|old| status::holds(&old.conditions, TYPE));
+    let now = status::find(&new.conditions, TYPE)?;
+    (!before).then(|| Announcement {
+        reason: TYPE.as_str(),
+        warning: true,
+        note: now.message.clone(),
+    })
+}
+
+fn set_held(instance: &KeyProtectInstance, conditions: &mut Vec<Condition>, seen: &Seen<'_>) {
+    let (held, most) = seen.held;
+    if held == 0 {
+        return status::clear(conditions, ConditionType::MassRevocationHeld);
+    }
+    let metadata = &instance.metadata;
+    let message = format!(
+        "The deletion of {held} Secrets waits, since revocations would delete more than {most} within \
+         an hour: their keys, or the right to them, are gone. Find out whether that is meant \
+         (kubectl get keyprotectkeys -A). If it is, let go those that wait now: kubectl annotate \
+         keyprotectinstance {} -n {} --overwrite {RELEASE_REVOCATIONS_ANNOTATION}=$(date -u \
+         +%FT%TZ). If not, put keys or rules right: the Secrets stay.",
+        metadata.name.as_deref().unwrap_or_default(),
+        metadata.namespace.as_deref().unwrap_or_default(),
+    );
+    status::set(
+        conditions,
+        ConditionType::MassRevocationHeld,
+        Is::True,
+        "TooMany",
+        &message,
+        metadata.generation,
+        seen.now,
+    );
 }
 
 fn ready(seen: &Seen<'_>) -> (Is, &'static str, String) {

@@ -5,7 +5,8 @@
 //! [`service`] is what Key Protect and IAM are and say, [`access`] who may use which keys,
 //! [`secret`] what a Secret is made of and looks like, and [`look`] one look at one object: from
 //! everything that is known to what must be asked first, or to the whole plan. [`audit`] is the
-//! line that says of a read or a write for whom and why it was.
+//! line that says of a read or a write for whom and why it was, [`revocation`] how many Secrets of
+//! an instance may go at once.
 
 pub mod access;
 pub mod account;
@@ -20,6 +21,7 @@ pub mod lease;
 pub mod look;
 pub mod pace;
 pub mod resource_version;
+pub mod revocation;
 pub mod schedule;
 pub mod secret;
 pub mod service;

@@ -10,6 +10,9 @@ pub const DEFAULT_REFRESH: SignedDuration = SignedDuration::from_hours(1);
 /// How often a vanished alias or name is looked up during its grace.
 pub const MOVING_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
+/// How often a revocation that waits for leave is looked at, where only rules say that it is one.
+pub const HELD_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+
 /// Longest Retry-After that is obeyed: a server that asks for more is mistaken, and an object
 /// must not sleep for ever.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);

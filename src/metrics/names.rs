@@ -122,6 +122,8 @@ metrics! {
         "1 where the condition Ready of the KeyProtectInstance is True, else 0; reason is that condition's";
     KEYS_IN_USE: Gauge Number "keyprotect_keys_in_use" ["instance_namespace", "instance_name"]
         "KeyProtectKeys that name the instance and may use it, as its status says";
+    HELD_REVOCATIONS: Gauge Number "keyprotect_held_revocations" ["instance_namespace", "instance_name"]
+        "Secrets of the instance whose key, or the right to it, is gone, and whose deletion waits for an admin because there are too many of them";
     KEYS: Gauge Number "keyprotect_keys" ["instance_namespace", "instance_name", "state"]
         "Standard keys in the last listing of the instance, by state";
     CATALOGUE_AGE: Gauge Seconds "keyprotect_catalogue_age" ["instance_namespace", "instance_name"]

@@ -1,6 +1,7 @@
 //! Settings: read once from flags and environment, checked once, passed on as values.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +62,9 @@ pub struct RunArgs {
     /// Prefixes of labels and annotations that targets may carry, beside app.kubernetes.io/.
     #[arg(long, env = "TARGET_METADATA_PREFIXES", value_delimiter = ',')]
     pub target_metadata_prefixes: Vec<String>,
+    /// How many KeyProtectKeys of a namespace are served: the oldest of them.
+    #[arg(long, env = "MAX_KEYS_PER_NAMESPACE", default_value = "1000")]
+    pub max_keys_per_namespace: NonZeroUsize,
     /// Hosts (HOST or HOST:PORT) that API keys may go to, beside IBM Cloud's own.
     #[arg(long, env = "ALLOWED_IAM_HOSTS", value_delimiter = ',')]
     pub allowed_iam_hosts: Vec<String>,
@@ -145,6 +149,7 @@ impl RunArgs {
                 default_instance: self.default_instance.clone(),
                 metadata_prefixes: self.target_metadata_prefixes.clone(),
             },
+            max_keys_per_namespace: self.max_keys_per_namespace.get(),
             fence: (self.fence == Fence::On).then_some(self.fence_interval.unsigned_abs()),
             drift_interval: self.drift_interval,
             namespace: self.namespace.clone(),

@@ -6,10 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-    SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
 use key_protect_operator::api::{KeyProtectInstance, KeyProtectKey};
 use key_protect_operator::domain::secret::target::TargetSpec;
 use key_protect_operator::domain::service::endpoint::{self, AllowedHosts};
@@ -18,16 +15,17 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, client_of, eventually};
+use crate::cluster::{Cluster, eventually};
+use crate::form::Form;
 use crate::manifests::send;
 
 const NAMESPACE: &str = "key-protect-system";
-const ACCOUNT: &str = "key-protect-operator";
 
 /// The folders under `deploy/overlays`, as the repository names them.
 fn overlays() -> Vec<String> {
     files("deploy/overlays")
         .iter()
+        .filter(|path| path.is_dir())
         .map(|path| path.display().to_string())
         .collect()
 }
@@ -59,8 +57,12 @@ fn rendered(cluster: &Cluster, overlay: &str, kind: &str) -> Value {
 #[test]
 fn every_overlay_is_taken_as_it_is() {
     let cluster = Cluster::shared();
-    for overlay in overlays() {
-        cluster.install(&overlay);
+    cluster.install_form();
+    // The one that the overlays for namespaces ship with.
+    cluster.namespace_named("payments");
+    let overlays = overlays();
+    assert_eq!(overlays.len(), Form::ALL.len(), "{overlays:?}");
+    for overlay in overlays {
         let output = cluster.kubectl(
             &[
                 "apply",
@@ -85,8 +87,8 @@ fn every_overlay_is_taken_as_it_is() {
 #[test]
 fn the_pod_is_let_in_where_pod_security_is_enforced() {
     let cluster = Cluster::shared();
+    cluster.install_form();
     for overlay in overlays() {
-        cluster.install(&overlay);
         let namespace = cluster.kubectl_ok(&["get", "namespace", NAMESPACE, "-o", "json"], "");
         let namespace: Value = serde_json::from_str(&namespace).unwrap();
         let label = "pod-security.kubernetes.io/enforce";
@@ -335,7 +337,10 @@ fn the_operator_understands_its_arguments() {
 }
 
 /// Every verb that an account has, by `group/resource`.
-async fn rights(client: &kube::Client, namespace: &str) -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) async fn rights(
+    client: &kube::Client,
+    namespace: &str,
+) -> BTreeMap<String, BTreeSet<String>> {
     let review = SelfSubjectRulesReview {
         spec: SelfSubjectRulesReviewSpec {
             namespace: Some(namespace.to_owned()),
@@ -367,62 +372,6 @@ async fn rights(client: &kube::Client, namespace: &str) -> BTreeMap<String, BTre
         }
     }
     rights
-}
-
-#[tokio::test]
-async fn the_operator_has_the_rights_that_its_code_needs_and_no_more() {
-    let cluster = Cluster::shared();
-    cluster.install("deploy/overlays/standard");
-    let client = client_of(&cluster.service_account_kubeconfig(NAMESPACE, ACCOUNT)).await;
-    let expected: BTreeMap<String, BTreeSet<String>> = [
-        ("/secrets", "create update delete list watch"),
-        ("/namespaces", "list watch"),
-        ("events.k8s.io/events", "create"),
-        ("keyprotect.dev/keyprotectkeys", "get list watch"),
-        ("keyprotect.dev/keyprotectinstances", "get list watch"),
-        ("keyprotect.dev/keyprotectkeys/status", "update"),
-        ("keyprotect.dev/keyprotectinstances/status", "update"),
-    ]
-    .into_iter()
-    .map(|(resource, verbs)| {
-        let verbs = verbs.split(' ').map(str::to_owned).collect();
-        (resource.to_owned(), verbs)
-    })
-    .collect();
-    let elsewhere = cluster.namespace("rights").await;
-    assert_eq!(rights(&client, &elsewhere).await, expected);
-    // In its own namespace, its Lease.
-    let mut at_home = expected;
-    for (what, verbs) in [
-        (
-            "coordination.k8s.io/leases key-protect-operator",
-            "get list watch update",
-        ),
-        ("coordination.k8s.io/leases", "create"),
-    ] {
-        let verbs = verbs.split(' ').map(str::to_owned).collect();
-        at_home.insert(what.to_owned(), verbs);
-    }
-    assert_eq!(rights(&client, NAMESPACE).await, at_home);
-
-    // The list is what RBAC says of itself; this is what the API server decides.
-    let api: Api<SelfSubjectAccessReview> = Api::all(client);
-    for verb in ["get", "patch", "deletecollection", "*"] {
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    namespace: Some(elsewhere.clone()),
-                    resource: Some("secrets".to_owned()),
-                    verb: Some(verb.to_owned()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let answer = api.create(&PostParams::default(), &review).await.unwrap();
-        assert!(!answer.status.unwrap().allowed, "may {verb} Secrets");
-    }
 }
 
 /// Gives a role to an account of its own, and tells what that may.
@@ -481,7 +430,7 @@ impl<'a> Bound<'a> {
 #[test]
 fn teams_that_may_edit_may_use_keys_and_those_that_may_view_may_not() {
     let cluster = Cluster::shared();
-    cluster.install("deploy/overlays/standard");
+    cluster.install_form();
     let namespace = cluster.namespace_blocking("roles");
     let bound = |role| Bound::to(cluster, &namespace, role);
 
@@ -589,7 +538,7 @@ pub(crate) fn operator_takes(object: &Value) -> Result<(), String> {
 #[tokio::test]
 async fn every_example_is_taken() {
     let cluster = Cluster::shared();
-    cluster.install("deploy/overlays/standard");
+    cluster.install_form();
     let client = cluster.client().await;
     let namespace = cluster.namespace("examples").await;
     let mut kinds = BTreeMap::<String, usize>::new();

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Reason;
 use crate::api::key::DeletionPolicy;
 use crate::domain::audit::Why;
+use crate::domain::look::absent;
 use crate::domain::look::conclude;
 use crate::domain::look::expected::{self, record_of};
 use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
@@ -15,7 +16,8 @@ use crate::domain::look::observed::{Observed, Sight};
 use crate::domain::look::plan::{Plan, Write, WriteFailure};
 use crate::domain::look::reading;
 use crate::domain::look::report::Success;
-use crate::domain::look::request::{self, SyncRequest};
+use crate::domain::look::request::{self, Refusal, SyncRequest};
+use crate::domain::look::revoke;
 use crate::domain::look::unread;
 use crate::domain::schedule;
 use crate::domain::secret::body;
@@ -27,6 +29,11 @@ const QUIET_CONFLICTS: u32 = 3;
 
 /// For how long after its creation an object may be in view without its instance.
 const NEWBORN: SignedDuration = SignedDuration::from_secs(2);
+
+/// How often an object is looked at whose namespace has more than are served.
+const SURPLUS_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
+/// How often an object is looked at whose namespace is not in view: its appearance is news too.
+const UNSEEN_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// What one look comes to.
 #[derive(Clone, Debug)]
@@ -47,7 +54,7 @@ pub fn look(observed: &Observed<'_>) -> Step {
         )));
     }
     if observed.object.spec.suspend == Some(true) && !observed.namespace.terminating {
-        return Step::Do(Box::new(conclude::suspended(observed)));
+        return revoke::while_suspended(observed);
     }
     let request = match request::resolve(observed) {
         Ok(request) => request,
@@ -59,22 +66,53 @@ pub fn look(observed: &Observed<'_>) -> Step {
                 plan.next = Some(end);
                 return Step::Do(Box::new(plan));
             }
-            let blocked = Blocked::new(refusal.reason, refusal.message, refusal.cause);
-            return Step::Do(Box::new(conclude::blocked(observed, None, &blocked)));
+            return refused(observed, refusal);
         }
     };
     match sync(observed, &request) {
         Ok(plan) => Step::Do(Box::new(plan)),
         Err(Hindrance::Ask(need)) => Step::Ask(need),
         Err(Hindrance::Held) => Step::Do(Box::new(conclude::held(observed, &request))),
-        Err(Hindrance::Blocked(blocked)) => Step::Do(Box::new(conclude::blocked(
-            observed,
-            Some(&request),
-            &blocked,
-        ))),
-        Err(Hindrance::Failed(blocked, record)) => Step::Do(Box::new(conclude::failed(
-            observed, &request, *blocked, record,
-        ))),
+        Err(Hindrance::Blocked(blocked)) => stop(observed, Some(&request), &blocked),
+        Err(Hindrance::Failed(blocked, record)) => revoke::end(observed, Some(&request), &blocked)
+            .unwrap_or_else(|| {
+                Step::Do(Box::new(conclude::failed(
+                    observed, &request, *blocked, record,
+                )))
+            }),
+    }
+}
+
+/// Something stands in the way. Where that is evidence that the Secret's key or the right to it is
+/// gone, the policy speaks.
+fn stop(observed: &Observed<'_>, request: Option<&SyncRequest<'_>>, blocked: &Blocked) -> Step {
+    revoke::end(observed, request, blocked)
+        .unwrap_or_else(|| Step::Do(Box::new(conclude::blocked(observed, request, blocked))))
+}
+
+/// An object that is not served, for a reason that needs no key.
+fn refused(observed: &Observed<'_>, refusal: Refusal) -> Step {
+    match (refusal.reason, &observed.instance) {
+        (Reason::AccessWithdrawn, Some(instance)) => {
+            let blocked = absent::withdrawal(observed, instance, None, refusal);
+            stop(observed, None, &blocked)
+        }
+        (Reason::Pending, _) if refusal.cause == request::SURPLUS => {
+            let mut blocked = Blocked::new(refusal.reason, refusal.message, refusal.cause);
+            // It is looked at when its turn comes.
+            blocked.next = observed.now.checked_add(SURPLUS_INTERVAL).ok();
+            stop(observed, None, &blocked)
+        }
+        // Not knowing is not withdrawal.
+        (Reason::Pending, _) => {
+            let mut plan = conclude::nothing(observed, refusal.cause);
+            plan.next = observed.now.checked_add(UNSEEN_INTERVAL).ok();
+            Step::Do(Box::new(plan))
+        }
+        _ => {
+            let blocked = Blocked::new(refusal.reason, refusal.message, refusal.cause);
+            stop(observed, None, &blocked)
+        }
     }
 }
 
@@ -162,11 +200,14 @@ pub fn look_after_failed_write(
         ),
     };
     let Ok(request) = request::resolve(observed) else {
-        return conclude::blocked(observed, None, &blocked);
+        return conclude::blocked(observed, None, &conclude::counting_on(observed, blocked));
     };
     let mut plan = match identify_all(observed, &request) {
         Ok(keys) => conclude::failed(observed, &request, blocked, record_of(&request, &keys)),
-        Err(_) => conclude::blocked(observed, Some(&request), &blocked),
+        Err(_) => {
+            let blocked = conclude::counting_on(observed, blocked);
+            conclude::blocked(observed, Some(&request), &blocked)
+        }
     };
     plan.memory.target_taken |=
         matches!(failure, WriteFailure::AlreadyExists | WriteFailure::NotOurs);
@@ -174,6 +215,7 @@ pub fn look_after_failed_write(
 }
 
 fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hindrance> {
+    absent::still_permitted(observed, request)?;
     if let Some((reason, message)) = request.instance.unusable {
         let blocked = Blocked::new(reason, message.to_owned(), "the instance cannot be used");
         return Err(blocked.bearing(Bearing::Keep).into());
@@ -377,6 +419,9 @@ fn why(observed: &Observed<'_>, request: &SyncRequest<'_>, drift: Option<Option<
     match drift {
         None => Why::TargetRenamed,
         Some(None) => match written {
+            None if status.is_some_and(|status| status.last_revocation_time.is_some()) => {
+                Why::KeyBack
+            }
             None => Why::FirstSync,
             Some(written) if written.name == request.target.name => Why::SecretMissing,
             Some(_) => Why::TargetRenamed,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use crate::api::Reason;
 use crate::domain::access::Question;
 use crate::domain::audit::Why;
+use crate::domain::look::evidence::Evidence;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::metadata::KeyMetadata;
@@ -22,6 +23,9 @@ pub enum Need {
     Payloads(Vec<PayloadNeed>),
     /// A dry-run create: whether the target's name is free, before a payload is read for it.
     TargetFree,
+    /// Leave to delete a Secret by a revocation that has waited since this time: there may be too
+    /// many of them.
+    Leave(Timestamp),
     /// A review of the operator's own access: whether it may write the shared Secret.
     MayMerge,
     /// A deletion of a Secret as status says it is that is not carried out: whether it is so still.
@@ -62,7 +66,7 @@ pub struct Blocked {
     /// How it bears on a Secret that holds a good value.
     pub bearing: Bearing,
     /// What a grace is counted from.
-    pub pending: Option<(Reason, Timestamp)>,
+    pub pending: Option<Counted>,
     /// When the server asked to be tried again.
     pub retry_after: Option<std::time::Duration>,
     /// When a grace ends, or something is due to be looked at whatever the back-off says.
@@ -73,6 +77,19 @@ pub struct Blocked {
     pub key: Option<Box<KeyMetadata>>,
     /// Whether the listing is to be made again before the next try.
     pub relist: bool,
+    /// What says that the key of the Secret, or the right to it, is gone.
+    pub evidence: Option<Evidence>,
+}
+
+/// What a grace is counted from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The reason that would hold after it.
+    pub reason: Reason,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// The key that it is counted for, as the object names it; nothing, where it is for all.
+    pub key: Option<String>,
 }
 
 /// How a hindrance bears on an object whose Secret holds a good value.
@@ -100,6 +117,7 @@ impl Blocked {
             cause: cause.into(),
             key: None,
             relist: false,
+            evidence: None,
         }
     }
 

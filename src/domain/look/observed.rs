@@ -1,17 +1,19 @@
 //! Everything that is known when one object is looked at, as plain values. The shell gathers it;
 //! nothing here was decided yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
-use crate::api::key::KeyProtectKey;
+use crate::api::key::{KeyProtectKey, RevocationPolicy};
+use crate::domain::access::Labels;
 use crate::domain::account::Account;
 use crate::domain::claim::Rival;
 use crate::domain::look::hindrance::Blocked;
+use crate::domain::revocation::Leave;
 use crate::domain::secret::SecretView;
 use crate::domain::service::catalogue::Knowledge;
 use crate::domain::service::failure::FetchFailure;
@@ -34,8 +36,8 @@ pub struct Policy {
 pub struct NamespaceView<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
+    /// What is known of its labels.
+    pub labels: Labels<'a>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -53,6 +55,8 @@ pub struct InstanceView<'a> {
     pub instance_id: &'a str,
     /// How often its keys are looked at.
     pub refresh_interval: SignedDuration,
+    /// What happens to Secrets whose right to a key is withdrawn.
+    pub on_access_withdrawn: RevocationPolicy,
     /// Why it cannot be used at all: its spec names no usable endpoint, or there is no
     /// credential. The words are for whoever may use the instance.
     pub unusable: Option<(Reason, &'a str)>,
@@ -206,6 +210,8 @@ pub struct Observed<'a> {
     pub object: &'a KeyProtectKey,
     /// Its namespace.
     pub namespace: NamespaceView<'a>,
+    /// How many objects of its namespace are served, where it is not one of them.
+    pub surplus: Option<usize>,
     /// An older object that wants the same target, or the same entry of it.
     pub rival: Option<&'a Rival>,
     /// The instance that it names, if there is one.
@@ -228,6 +234,8 @@ pub struct Observed<'a> {
     pub payloads: &'a Payloads,
     /// What the API server said of the target in this look.
     pub probe: Option<Probe>,
+    /// Whether a revocation may delete the Secret now, where that was asked in this look.
+    pub leave: Option<Leave>,
     /// What is remembered.
     pub memory: &'a Memory,
     /// The operator's settings.

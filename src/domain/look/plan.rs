@@ -7,17 +7,22 @@ use std::fmt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use crate::api::Reason;
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, SecretType};
 use crate::domain::audit::Account;
+use crate::domain::look::evidence::Evidence;
 use crate::domain::look::observed::Memory;
 use crate::domain::service::material::KeyMaterial;
+use crate::domain::status;
 
 /// What is to be done for one object.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Writes of Secrets, in this order; what comes later depends on what comes before.
     pub writes: Vec<Write>,
+    /// What they rest on, where they take a Secret or entries away because its key, or the right
+    /// to it, is gone.
+    pub revocation: Option<Evidence>,
     /// The whole new status, if it says anything new. Written after the Secret: Ready never
     /// precedes the data.
     pub status: Option<Box<KeyProtectKeyStatus>>,
@@ -220,11 +225,36 @@ pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
             } => check_shared(uid, resource_version, manager)?,
         }
     }
-    let fetched = !matches!(plan.outcome, Reason::Synced);
-    if fetched && !plan.writes.is_empty() {
-        return Err("a look that did not end well writes and deletes nothing");
+    check_ground(plan)
+}
+
+/// A look that ended well writes what it likes, but revokes nothing. One that did not writes
+/// nothing; or it takes away, on evidence that bears out how it ended, and status does not go on
+/// speaking of what is gone.
+fn check_ground(plan: &Plan) -> Result<(), &'static str> {
+    let Some(evidence) = &plan.revocation else {
+        if plan.outcome != Reason::Synced && !plan.writes.is_empty() {
+            return Err("a look that did not end well writes and deletes nothing without evidence");
+        }
+        return Ok(());
+    };
+    let takes = |write: &Write| matches!(write, Write::Delete { .. } | Write::GiveBack { .. });
+    if !evidence.bears_out(plan.outcome) {
+        return Err("a revocation rests on evidence for how the look ended");
     }
-    Ok(())
+    if !plan.writes.iter().all(takes) {
+        return Err("a revocation takes away and makes nothing");
+    }
+    match &plan.status {
+        Some(status)
+            if status.secret.is_none()
+                && status.last_revocation_time.is_some()
+                && !status::holds(&status.conditions, ConditionType::Ready) =>
+        {
+            Ok(())
+        }
+        _ => Err("status says that the Secret was revoked"),
+    }
 }
 
 fn check_shared(uid: &str, resource_version: &str, manager: &str) -> Result<(), &'static str> {

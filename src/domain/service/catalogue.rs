@@ -272,6 +272,34 @@ pub struct Knowledge {
     pub listing: Listing,
     /// Single reads since.
     pub answers: HashMap<Question, Answer>,
+    /// The key that a single read found last, whoever asked for it, and when it was asked for.
+    pub last_found: Option<(KeyId, Timestamp)>,
+}
+
+impl Knowledge {
+    /// When, of what is known, a key other than this one was last asked for and found.
+    #[must_use]
+    pub fn other_found_at(&self, missing: &KeyId) -> Option<Timestamp> {
+        let listed = match &self.listing {
+            Listing::Fresh(catalogue) => {
+                let others = catalogue.len() - usize::from(catalogue.row(missing).is_some());
+                (others > 0).then(|| catalogue.listed_at())
+            }
+            Listing::None | Listing::Failed { .. } | Listing::Singly { .. } => None,
+        };
+        let answers = self.answers.values();
+        let found = answers.filter(|answer| {
+            let found = answer.result.as_ref();
+            found.is_ok_and(|found| found.id != *missing)
+        });
+        let last = self.last_found.iter();
+        let last = last.filter(|(found, _)| found != missing);
+        found
+            .map(|answer| answer.asked_at)
+            .chain(last.map(|(_, at)| *at))
+            .chain(listed)
+            .max()
+    }
 }
 
 #[cfg(test)]

@@ -6,13 +6,25 @@ use crate::domain::testing::{
 };
 
 fn everything() -> Grant {
-    grant("own", Some(&[rule()]), "payments", &map(&[])).unwrap()
+    grant(
+        "own",
+        Some(&[rule()]),
+        "payments",
+        crate::domain::access::Labels::Known(&map(&[])),
+    )
+    .unwrap()
 }
 
 fn one_ring(ring: &str) -> Grant {
     let mut by_ring = rule();
     by_ring.key_rings = strings(&[ring]);
-    grant("own", Some(&[by_ring]), "payments", &map(&[])).unwrap()
+    grant(
+        "own",
+        Some(&[by_ring]),
+        "payments",
+        crate::domain::access::Labels::Known(&map(&[])),
+    )
+    .unwrap()
 }
 
 fn found(

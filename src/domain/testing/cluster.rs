@@ -96,6 +96,7 @@ impl Cluster {
                 name,
                 uid,
                 resource_version,
+                ..
             } => {
                 let seen = self.secrets.get(name);
                 let same = seen.is_some_and(|seen| seen.view.uid == *uid);

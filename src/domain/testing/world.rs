@@ -6,10 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::cluster::Cluster;
 use super::service::Service;
-use super::{INSTANCE_NAMESPACE, NAMESPACE, at, minutes, rule};
+use super::{INSTANCE_ID, INSTANCE_NAMESPACE, NAMESPACE, at, minutes, rule};
 use crate::api::Reason;
+use crate::api::condition::ConditionType;
 use crate::api::instance::AccessRule;
-use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus};
+use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus, RevocationPolicy};
+use crate::domain::access::Labels;
 use crate::domain::account::Account;
 use crate::domain::claim::{self, Rival};
 use crate::domain::concern;
@@ -20,6 +22,7 @@ use crate::domain::look::observed::{
 };
 use crate::domain::look::plan::{Plan, check};
 use crate::domain::look::request::target_name;
+use crate::domain::revocation::{self, Leave, Tally};
 use crate::domain::secret::{self, Mark, SecretView, shared};
 use crate::domain::service::catalogue::{Knowledge, Listing};
 use crate::domain::status;
@@ -40,12 +43,23 @@ pub(crate) struct World {
     pub(crate) access: Option<Vec<AccessRule>>,
     pub(crate) unusable: Option<(Reason, &'static str)>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) watches_namespaces: bool,
     pub(crate) terminating: bool,
     /// Whether Secrets cannot be read, and then what is known of the fence.
     pub(crate) unread: Option<FenceProof>,
     /// Whether the owners of shared Secrets give the right to write them.
     pub(crate) may_merge: bool,
     pub(crate) policy: Policy,
+    /// How many objects of the namespace are served, where these are not among them.
+    pub(crate) surplus: Option<usize>,
+    /// The service's ID of the instance.
+    pub(crate) instance_id: &'static str,
+    /// Whether the namespace is out of view.
+    pub(crate) unseen: bool,
+    /// What the instance's onAccessWithdrawn says.
+    pub(crate) on_access_withdrawn: RevocationPolicy,
+    /// What the annotation says that lets revocations go.
+    pub(crate) release: Option<String>,
     pub(crate) account: Account,
     /// What a self-test of the fence would show.
     pub(crate) fence: FenceProof,
@@ -77,6 +91,7 @@ impl World {
             access: Some(vec![rule()]),
             unusable: None,
             labels: BTreeMap::new(),
+            watches_namespaces: true,
             terminating: false,
             unread: None,
             may_merge: true,
@@ -85,6 +100,11 @@ impl World {
                 default_instance: (INSTANCE_NAMESPACE.to_owned(), "default".to_owned()),
                 metadata_prefixes: vec!["example.com".to_owned()],
             },
+            surplus: None,
+            instance_id: INSTANCE_ID,
+            unseen: false,
+            on_access_withdrawn: RevocationPolicy::Retain,
+            release: None,
             fence: FenceProof::Proven,
             account: Account::parse(
                 "system:serviceaccount:key-protect-system:key-protect-operator",
@@ -162,11 +182,11 @@ impl World {
     /// Looks, asks and looks again, until there is a plan.
     pub(crate) fn plan(&mut self, name: &str) -> Plan {
         let mut payloads = Payloads::new();
-        let mut probe = None;
+        let (mut probe, mut leave) = (None, None);
         self.asked.clear();
         let memory = self.remembered(name);
         while self.asked.len() < MOST_ASKS {
-            let step = self.with_observed(name, &memory, &payloads, probe, look);
+            let step = self.with_observed(name, &memory, &payloads, (probe, leave), look);
             match step {
                 Step::Do(plan) => {
                     let uid = self.uid(name);
@@ -176,6 +196,9 @@ impl World {
                 Step::Ask(need) => {
                     assert!(!self.asked.contains(&need), "asked twice for {need:?}");
                     self.asked.push(need.clone());
+                    if let Need::Leave(since) = &need {
+                        leave = Some(self.leave(name, *since));
+                    }
                     self.learn(name, &need, &mut payloads, &mut probe);
                 }
             }
@@ -195,6 +218,9 @@ impl World {
             Need::Answers(questions) => {
                 for question in questions {
                     let answer = self.service.answer(question, self.now);
+                    if let Ok(found) = &answer.result {
+                        self.knowledge.last_found = Some((found.id.clone(), self.now));
+                    }
                     self.knowledge.answers.insert(question.clone(), answer);
                 }
             }
@@ -203,6 +229,7 @@ impl World {
                     payloads.insert(need.id.clone(), self.service.read(need));
                 }
             }
+            Need::Leave(_) => {}
             Need::TargetFree => {
                 let target = target_name(self.object(name)).to_owned();
                 let mark = self
@@ -243,6 +270,26 @@ impl World {
         }
     }
 
+    /// Leave for a revocation, counted from statuses alone.
+    pub(crate) fn leave(&self, name: &str, since: Timestamp) -> Leave {
+        let mut tally = Tally::default();
+        for (other, object) in &self.objects {
+            let status = object.status.clone().unwrap_or_default();
+            let target = target_name(object);
+            let revoked = status.last_revocation_time.as_ref();
+            let revoked = revoked.is_some_and(|time| revocation::counts(time.0, self.now));
+            let has = status.secret.is_some();
+            let acted = revoked || has && !self.cluster.secrets.contains_key(target);
+            tally.secrets += usize::from(acted || has);
+            if other != name {
+                let held = status::holds(&status.conditions, ConditionType::MassRevocationHeld);
+                tally.acted += usize::from(acted);
+                tally.held += usize::from(held && !acted);
+            }
+        }
+        tally.leave(since, self.release.as_deref(), self.now)
+    }
+
     /// What is remembered of an object, with the sync request that the shell has seen.
     fn remembered(&mut self, name: &str) -> Memory {
         let now = self.now;
@@ -271,7 +318,7 @@ impl World {
     /// Shows what would be observed of an object before anything is asked.
     pub(crate) fn observe<T>(&self, name: &str, decide: impl FnOnce(&Observed<'_>) -> T) -> T {
         let memory = Memory::new(self.now);
-        self.with_observed(name, &memory, &Payloads::new(), None, decide)
+        self.with_observed(name, &memory, &Payloads::new(), (None, None), decide)
     }
 
     fn uid(&self, name: &str) -> String {
@@ -286,7 +333,7 @@ impl World {
         name: &str,
         memory: &Memory,
         payloads: &Payloads,
-        probe: Option<Probe>,
+        (probe, leave): (Option<Probe>, Option<Leave>),
         decide: impl FnOnce(&Observed<'_>) -> T,
     ) -> T {
         let object = self.objects.get(name).unwrap();
@@ -307,16 +354,24 @@ impl World {
             object,
             namespace: NamespaceView {
                 name: NAMESPACE,
-                labels: &self.labels,
+                labels: if !self.watches_namespaces {
+                    Labels::NotWatched
+                } else if self.unseen {
+                    Labels::NotInView
+                } else {
+                    Labels::Known(&self.labels)
+                },
                 terminating: self.terminating,
             },
+            surplus: self.surplus,
             rival: rival.as_ref(),
             instance: self.instance.then_some(InstanceView {
                 namespace: INSTANCE_NAMESPACE,
                 name: "default",
                 access: self.access.as_deref(),
-                instance_id: "12e8c9c2-a162-472d-b7d6-8b9a86b815a6",
+                instance_id: self.instance_id,
                 refresh_interval: minutes(60),
+                on_access_withdrawn: self.on_access_withdrawn,
                 unusable: self.unusable,
             }),
             sight: self.unread.map_or(Sight::Watched, |fence| Sight::Unread {
@@ -330,6 +385,7 @@ impl World {
             knowledge: &self.knowledge,
             payloads,
             probe,
+            leave,
             memory,
             policy: &self.policy,
             account: Some(&self.account),
@@ -418,7 +474,7 @@ impl World {
     ) -> Plan {
         let memory = self.remembered(name);
         let none = Payloads::new();
-        let plan = self.with_observed(name, &memory, &none, None, |observed| {
+        let plan = self.with_observed(name, &memory, &none, (None, None), |observed| {
             look_after_failed_write(observed, write, failure)
         });
         assert_eq!(check(&plan, &self.uid(name)), Ok(()), "{plan:?}");

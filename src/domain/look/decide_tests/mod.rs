@@ -6,6 +6,7 @@ mod merge;
 mod naming;
 mod ownership;
 mod reasons;
+mod revocation;
 mod rows;
 mod sources;
 mod tenants;

@@ -248,6 +248,7 @@ fn a_replacement_and_a_deletion_name_exactly_what_was_seen() {
             name,
             uid,
             resource_version,
+            ..
         },
     ] = plan.writes.as_slice()
     else {
