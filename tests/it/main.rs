@@ -29,7 +29,6 @@ mod keyprotect_refusals;
 mod main_job;
 mod manifests;
 mod memory;
-mod memory_scan;
 mod metrics;
 mod replicas;
 mod rows_access;
