@@ -246,7 +246,13 @@ fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
     let granted = counts.into_iter().filter(|(namespace, _)| {
         let facts = world.namespace(namespace);
         let access = instance.spec.access.as_deref();
-        access::grant(&own, access, namespace, facts.as_ref().map(|facts| &facts.labels)).is_some()
+        access::grant(
+            &own,
+            access,
+            namespace,
+            facts.as_ref().map(|facts| &facts.labels),
+        )
+        .is_some()
     });
     granted.map(|(_, count)| count).sum()
 }

@@ -101,16 +101,36 @@ fn what_was_authorised_is_not_any_more_when_object_rules_or_namespace_change() {
     type Change = (&'static str, fn(&mut World), bool);
     let changes: [Change; 7] = [
         ("nothing", |_| {}, true),
-        ("a status", |world| drop(world.key_applied(object(2, 1, Some("x")))), true),
-        ("the object's spec", |world| drop(world.key_applied(object(2, 2, None))), false),
-        ("the object is gone", |world| drop(world.key_deleted(&key())), false),
-        ("the rules", |world| drop(world.instance_applied(instance(2, None))), false),
+        (
+            "a status",
+            |world| drop(world.key_applied(object(2, 1, Some("x")))),
+            true,
+        ),
+        (
+            "the object's spec",
+            |world| drop(world.key_applied(object(2, 2, None))),
+            false,
+        ),
+        (
+            "the object is gone",
+            |world| drop(world.key_deleted(&key())),
+            false,
+        ),
+        (
+            "the rules",
+            |world| drop(world.instance_applied(instance(2, None))),
+            false,
+        ),
         (
             "the instance is gone",
             |world| drop(world.instance_deleted(&ObjectKey::new("n", "default"))),
             false,
         ),
-        ("the namespace is gone", |world| world.namespace_deleted("n"), false),
+        (
+            "the namespace is gone",
+            |world| world.namespace_deleted("n"),
+            false,
+        ),
     ];
     for (what, change, still) in changes {
         let mut world = start();
@@ -121,7 +141,10 @@ fn what_was_authorised_is_not_any_more_when_object_rules_or_namespace_change() {
     let mut world = start();
     let gathered = world.gather(&key()).unwrap();
     world.namespace_applied("n", labelled("b"));
-    assert!(!world.is_as_gathered(&key(), &gathered), "the namespace's labels");
+    assert!(
+        !world.is_as_gathered(&key(), &gathered),
+        "the namespace's labels"
+    );
 }
 
 /// Objects that have a Secret, whose status says so, and one of which `held` wait.
@@ -165,7 +188,11 @@ fn leave_is_counted_as_it_is_given_before_any_status_says_so() {
     };
     for number in 0..5 {
         assert_eq!(leave(number, now), Leave::Granted, "{number}");
-        assert_eq!(leave(number, now), Leave::Granted, "asked twice, counted once");
+        assert_eq!(
+            leave(number, now),
+            Leave::Granted,
+            "asked twice, counted once"
+        );
     }
     assert_eq!(leave(5, now), Leave::Held);
     let later = now + jiff::SignedDuration::from_hours(1);
@@ -190,13 +217,23 @@ fn after_a_restart_statuses_and_missing_secrets_say_what_acted_and_what_waits() 
     };
     assert_eq!(tally(&world, true), expected);
     // Where Secrets are not seen, none is missing.
-    assert_eq!(tally(&world, false), Tally { acted: 0, ..expected });
+    assert_eq!(
+        tally(&world, false),
+        Tally {
+            acted: 0,
+            ..expected
+        }
+    );
     let asks = ObjectKey::new("n", "s5");
     assert_eq!(world.leave(&default, &asks, now, true, now), Leave::Held);
     // A release wakes those that wait, and they alone.
     let woken = world.instance_applied(instance(1, Some(&now.to_string())));
     assert_eq!(woken.len(), 2);
-    assert!(world.instance_applied(instance(1, Some(&now.to_string()))).is_empty());
+    assert!(
+        world
+            .instance_applied(instance(1, Some(&now.to_string())))
+            .is_empty()
+    );
     assert_eq!(world.leave(&default, &asks, now, true, now), Leave::Granted);
 }
 

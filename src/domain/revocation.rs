@@ -64,9 +64,7 @@ pub fn is_released(release: Option<&str>, since: Timestamp, now: Timestamp) -> b
 /// Whether a revocation of that time still counts.
 #[must_use]
 pub fn counts(revoked_at: Timestamp, now: Timestamp) -> bool {
-    revoked_at
-        .checked_add(WINDOW)
-        .is_ok_and(|end| end > now)
+    revoked_at.checked_add(WINDOW).is_ok_and(|end| end > now)
 }
 
 #[cfg(test)]
@@ -105,7 +103,11 @@ mod tests {
             // An hour later nothing has acted within the hour, and all the others still wait.
             (1000, 0, 900, Leave::Held),
         ] {
-            assert_eq!(leave(secrets, acted, held), expected, "{secrets} {acted} {held}");
+            assert_eq!(
+                leave(secrets, acted, held),
+                expected,
+                "{secrets} {acted} {held}"
+            );
         }
     }
 
@@ -120,7 +122,11 @@ mod tests {
         let release = at(10).to_string();
         assert_eq!(leave(&release, 9, 11), Leave::Granted);
         assert_eq!(leave(&release, 10, 10), Leave::Granted);
-        assert_eq!(leave(&release, 11, 12), Leave::Held, "it began to wait later");
+        assert_eq!(
+            leave(&release, 11, 12),
+            Leave::Held,
+            "it began to wait later"
+        );
         assert_eq!(leave(&release, 8, 9), Leave::Held, "its time has not come");
         for nonsense in ["", "true", "now", "10", "2999-01-01T00:00:00Z"] {
             assert_eq!(leave(nonsense, 8, 9), Leave::Held, "{nonsense}");

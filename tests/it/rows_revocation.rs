@@ -16,9 +16,7 @@ fn deleting(mut spec: Value) -> Value {
 }
 
 fn set_state(scene: &Scene, id: &str, state: &str) {
-    let set = scene
-        .emulator
-        .set_key_state(&scene.guid, id, &json!(state));
+    let set = scene.emulator.set_key_state(&scene.guid, id, &json!(state));
     set.expect("a state");
 }
 
@@ -49,7 +47,10 @@ fn a_deleted_key_takes_its_secret_along_and_brings_it_back() {
     for name in ["by-alias", "by-id"] {
         scene.sync(name);
         let note = until_revoked(&scene, name, "KeyDeleted");
-        assert!(note.contains(&id) && note.contains("own metadata"), "{note}");
+        assert!(
+            note.contains(&id) && note.contains("own metadata"),
+            "{note}"
+        );
         scene
             .ready(name)
             .tells(&["was deleted at", "revocationPolicy is Delete", "made anew"]);
@@ -125,7 +126,10 @@ fn a_vanished_alias_and_a_purged_key_take_their_secrets_along_after_the_grace() 
         assert!(scene.find(SECRET, name).is_some(), "{name}");
     }
     let note = until_revoked(&scene, "by-id", "KeyDeleted");
-    assert!(note.contains(&purged) && note.contains("while other keys are"), "{note}");
+    assert!(
+        note.contains(&purged) && note.contains("while other keys are"),
+        "{note}"
+    );
     let note = until_revoked(&scene, "by-alias", "KeyNotAvailable");
     assert!(note.contains("alias by-alias"), "{note}");
     scene.alias("by-alias-2", "new");
@@ -179,7 +183,10 @@ fn too_many_revocations_wait_until_an_admin_lets_them_go() {
     let scene = Stage::shared().scene("mass");
     scene.alias("other", "other");
     let names: Vec<String> = (0..6).map(|number| format!("o{number}")).collect();
-    let ids: Vec<String> = names.iter().map(|name| scene.alias(name, "payload")).collect();
+    let ids: Vec<String> = names
+        .iter()
+        .map(|name| scene.alias(name, "payload"))
+        .collect();
     for (name, id) in names.iter().zip(&ids) {
         scene.synced_object(name, deleting(json!({"key": {"id": id}})));
     }
@@ -196,7 +203,9 @@ fn too_many_revocations_wait_until_an_admin_lets_them_go() {
     held.tells(&["more than 3 within an hour", "release-revocations"]);
     scene.until_event(&scene.instance, "MassRevocationHeld");
     let there = || {
-        let found = names.iter().filter(|name| scene.find(SECRET, name).is_some());
+        let found = names
+            .iter()
+            .filter(|name| scene.find(SECRET, name).is_some());
         found.cloned().collect::<Vec<String>>()
     };
     eventually("three went", || there().len() == 3);

@@ -33,12 +33,18 @@ fn tenants(stage: &'static Stage, name: &str) -> Tenants {
     });
     let mallory = scene.stage.cluster.namespace_blocking("mallory");
     scene.apply_instance(rules(&scene.namespace, &mallory));
-    let id = scene.key(json!({"name": "orders", "aliases": ["orders-db"], "keyRing": "victim",
-        "payload": base64(b"the victim's"), "creationDate": "2026-01-01T00:00:00Z"}));
-    scene.key(json!({"name": "own", "aliases": ["own"], "keyRing": "mallory",
-        "payload": base64(b"mallory's")}));
-    scene.key(json!({"name": "gold", "aliases": ["gold"], "keyRing": "gold",
-        "payload": base64(b"for gold")}));
+    let id = scene.key(
+        json!({"name": "orders", "aliases": ["orders-db"], "keyRing": "victim",
+        "payload": base64(b"the victim's"), "creationDate": "2026-01-01T00:00:00Z"}),
+    );
+    scene.key(
+        json!({"name": "own", "aliases": ["own"], "keyRing": "mallory",
+        "payload": base64(b"mallory's")}),
+    );
+    scene.key(
+        json!({"name": "gold", "aliases": ["gold"], "keyRing": "gold",
+        "payload": base64(b"for gold")}),
+    );
     scene.until_instance("Ready", "Available");
     Tenants { scene, mallory, id }
 }
@@ -65,25 +71,63 @@ fn no_name_of_a_key_reaches_into_the_ring_of_another_tenant() {
     let mut tenants = tenants(Stage::shared(), "names");
     let id = tenants.id.clone();
     let key = |key: Value| json!({"key": key});
-    let source = |from: Value| json!({"key": {"alias": "own"}, "target": {"data": [
-        {"name": "own"}, {"name": "stolen", "from": from}]}});
+    let source = |from: Value| {
+        json!({"key": {"alias": "own"}, "target": {"data": [
+        {"name": "own"}, {"name": "stolen", "from": from}]}})
+    };
     let attacks = [
         ("its alias", key(json!({"alias": "orders-db"}))),
         ("its ID", key(json!({"id": id}))),
         ("its ID in capitals", key(json!({"id": id.to_uppercase()}))),
-        ("its alias, in its ring", key(json!({"alias": "orders-db", "keyRing": "victim"}))),
-        ("its alias, in the own ring", key(json!({"alias": "orders-db", "keyRing": "mallory"}))),
-        ("its ID, in its ring", key(json!({"id": id, "keyRing": "victim"}))),
-        ("its name, in its ring", key(json!({"name": "orders", "keyRing": "victim"}))),
-        ("its name, in the own ring", key(json!({"name": "orders", "keyRing": "mallory"}))),
-        ("its name, in the default ring", key(json!({"name": "orders", "keyRing": "default"}))),
-        ("a pattern as a name", key(json!({"name": "or*", "keyRing": "victim"}))),
-        ("a path as a name", key(json!({"name": "../keys/orders-db", "keyRing": "mallory"}))),
-        ("a header as a name", key(json!({"name": "x y: z", "keyRing": "mallory"}))),
-        ("the alias of a ring by label", key(json!({"alias": "gold"}))),
-        ("its alias beside an own key", source(json!({"alias": "orders-db"}))),
+        (
+            "its alias, in its ring",
+            key(json!({"alias": "orders-db", "keyRing": "victim"})),
+        ),
+        (
+            "its alias, in the own ring",
+            key(json!({"alias": "orders-db", "keyRing": "mallory"})),
+        ),
+        (
+            "its ID, in its ring",
+            key(json!({"id": id, "keyRing": "victim"})),
+        ),
+        (
+            "its name, in its ring",
+            key(json!({"name": "orders", "keyRing": "victim"})),
+        ),
+        (
+            "its name, in the own ring",
+            key(json!({"name": "orders", "keyRing": "mallory"})),
+        ),
+        (
+            "its name, in the default ring",
+            key(json!({"name": "orders", "keyRing": "default"})),
+        ),
+        (
+            "a pattern as a name",
+            key(json!({"name": "or*", "keyRing": "victim"})),
+        ),
+        (
+            "a path as a name",
+            key(json!({"name": "../keys/orders-db", "keyRing": "mallory"})),
+        ),
+        (
+            "a header as a name",
+            key(json!({"name": "x y: z", "keyRing": "mallory"})),
+        ),
+        (
+            "the alias of a ring by label",
+            key(json!({"alias": "gold"})),
+        ),
+        (
+            "its alias beside an own key",
+            source(json!({"alias": "orders-db"})),
+        ),
         ("its ID beside an own key", source(json!({"id": id}))),
-        ("its name beside an own key", source(json!({"name": "orders", "keyRing": "victim"}))),
+        (
+            "its name beside an own key",
+            source(json!({"name": "orders", "keyRing": "victim"})),
+        ),
     ];
     let journal = tenants.scene.emulator.last_request();
     tenants.as_mallory(|scene| {
@@ -145,8 +189,14 @@ fn an_instance_of_a_tenants_own_does_not_ride_on_the_shared_credential() {
     let mallory = tenants.mallory.clone();
     let changes = [
         ("the same, open to its namespace", json!({"access": null})),
-        ("another endpoint", json!({"endpoint": {"url": "https://mallory.example.com"}})),
-        ("the operator's other keys", json!({"credentials": {"mountedAPIKey": {"name": "default"}}})),
+        (
+            "another endpoint",
+            json!({"endpoint": {"url": "https://mallory.example.com"}}),
+        ),
+        (
+            "the operator's other keys",
+            json!({"credentials": {"mountedAPIKey": {"name": "default"}}}),
+        ),
         ("no credential", json!({"credentials": null})),
     ];
     tenants.as_mallory(|scene| {
@@ -254,7 +304,10 @@ fn a_flood_of_sync_requests_shares_listings_and_delays_nobody() {
     tenants.scene.synced_object("orders-db", json!({}));
     let seconds = usize::try_from(begun.elapsed().as_secs()).expect("a short time");
     let listings = tenants.scene.served_since("list", journal).len();
-    assert!(listings <= seconds + 4, "{listings} listings in {seconds} s for 200 requests");
+    assert!(
+        listings <= seconds + 4,
+        "{listings} listings in {seconds} s for 200 requests"
+    );
 }
 
 #[test]
@@ -273,16 +326,24 @@ fn a_flood_of_objects_is_served_up_to_a_number_and_delays_nobody() {
     tenants.scene.synced_object("orders-db", json!({}));
     let served = |scene: &Scene| -> BTreeSet<String> {
         let names = (0..30).map(|number| format!("f{number:02}"));
-        names.filter(|name| scene.find(SECRET, name).is_some()).collect()
+        names
+            .filter(|name| scene.find(SECRET, name).is_some())
+            .collect()
     };
     tenants.as_mallory(|scene| {
         for number in 0..30 {
             let name = format!("f{number:02}");
-            scene.until(KEY, &name, "it is served, or told that it is not", |object| {
-                condition(object, "Ready").is_some_and(|ready| {
-                    ready.reason == "Synced" || ready.message.contains("more than 5 KeyProtectKeys")
-                })
-            });
+            scene.until(
+                KEY,
+                &name,
+                "it is served, or told that it is not",
+                |object| {
+                    condition(object, "Ready").is_some_and(|ready| {
+                        ready.reason == "Synced"
+                            || ready.message.contains("more than 5 KeyProtectKeys")
+                    })
+                },
+            );
         }
         let first = served(scene);
         assert_eq!(first.len(), MOST, "{first:?}");

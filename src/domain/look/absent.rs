@@ -175,7 +175,14 @@ fn by_name(
                 let other = other_found_since(observed, id, span.since)?;
                 let evidence = Evidence::vanished(reference, id, span, again, other);
                 let names_no_other = format!("{reference} names no key since {}", counted.since);
-                gone(request, reference, id, counted.clone(), evidence, &names_no_other)
+                gone(
+                    request,
+                    reference,
+                    id,
+                    counted.clone(),
+                    evidence,
+                    &names_no_other,
+                )
             }
             _ => return Err(unknown(observed, id, failure).into()),
         },

@@ -54,9 +54,7 @@ impl Span {
     /// When it is over.
     #[must_use]
     pub fn end(&self) -> Timestamp {
-        self.since
-            .checked_add(self.grace)
-            .unwrap_or(Timestamp::MAX)
+        self.since.checked_add(self.grace).unwrap_or(Timestamp::MAX)
     }
 
     /// Whether what was seen at this time lies a grace after the beginning.
@@ -218,7 +216,12 @@ mod tests {
         };
         assert!(with(Some(KeyState::Destroyed), None));
         assert!(with(Some(KeyState::Active), Some(true)));
-        for state in [None, Some(KeyState::Active), Some(KeyState::Suspended), Some(KeyState::Deactivated)] {
+        for state in [
+            None,
+            Some(KeyState::Active),
+            Some(KeyState::Suspended),
+            Some(KeyState::Deactivated),
+        ] {
             for deleted in [None, Some(false)] {
                 assert!(!with(state, deleted), "{state:?} {deleted:?}");
             }
@@ -240,7 +243,12 @@ mod tests {
         for (kind, asked, other, counts) in [
             (FailureKind::KeyNotFound, 15 * minute, Some(minute), true),
             (FailureKind::KeyGone, 15 * minute, Some(0), true),
-            (FailureKind::KeyNotFound, 15 * minute - 1, Some(minute), false),
+            (
+                FailureKind::KeyNotFound,
+                15 * minute - 1,
+                Some(minute),
+                false,
+            ),
             (FailureKind::KeyNotFound, 0, Some(minute), false),
             (FailureKind::KeyNotFound, 15 * minute, None, false),
             (FailureKind::KeyNotFound, 15 * minute, Some(-1), false),
@@ -248,8 +256,18 @@ mod tests {
             (FailureKind::Unreachable, 15 * minute, Some(minute), false),
             (FailureKind::Throttled, 15 * minute, Some(minute), false),
             (FailureKind::ServiceError, 15 * minute, Some(minute), false),
-            (FailureKind::CredentialMissing, 15 * minute, Some(minute), false),
-            (FailureKind::CredentialRejected, 15 * minute, Some(minute), false),
+            (
+                FailureKind::CredentialMissing,
+                15 * minute,
+                Some(minute),
+                false,
+            ),
+            (
+                FailureKind::CredentialRejected,
+                15 * minute,
+                Some(minute),
+                false,
+            ),
             (FailureKind::Invalid, 15 * minute, Some(minute), false),
         ] {
             let answer = answer(kind, asked);
@@ -260,7 +278,10 @@ mod tests {
             result: Ok(key(1)),
             asked_at: at(15 * minute),
         };
-        assert_eq!(Evidence::not_found(&key_id(1), span(), &there, Some(at(1))), None);
+        assert_eq!(
+            Evidence::not_found(&key_id(1), span(), &there, Some(at(1))),
+            None
+        );
     }
 
     #[test]
@@ -298,7 +319,12 @@ mod tests {
         let all = [
             Evidence::deleted(&gone),
             Evidence::expired(&gone, at(0)),
-            Evidence::not_found(&key_id(1), span(), &answer(FailureKind::KeyNotFound, 900), Some(at(0))),
+            Evidence::not_found(
+                &key_id(1),
+                span(),
+                &answer(FailureKind::KeyNotFound, 900),
+                Some(at(0)),
+            ),
             Evidence::vanished(&alias, &key_id(1), span(), at(900), Some(at(0))),
             Evidence::withdrawn(&instance, span(), at(900)),
         ];
@@ -312,7 +338,10 @@ mod tests {
             let evidence = evidence.unwrap();
             for reason in Reason::ALL {
                 let bears = evidence.bears_out(*reason);
-                assert!(!bears || revocations.contains(reason), "{evidence} {reason:?}");
+                assert!(
+                    !bears || revocations.contains(reason),
+                    "{evidence} {reason:?}"
+                );
             }
             assert!(Reason::ALL.iter().any(|reason| evidence.bears_out(*reason)));
         }

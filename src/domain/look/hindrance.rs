@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use crate::api::Reason;
 use crate::domain::access::Question;
-use crate::domain::look::evidence::Evidence;
 use crate::domain::audit::Why;
+use crate::domain::look::evidence::Evidence;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::metadata::KeyMetadata;

@@ -181,11 +181,7 @@ pub(super) fn usable(
 
 /// Whether the Secret was made from this key, as status says: what is said of another key is no
 /// evidence about what the Secret holds.
-fn made_the_secret(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    key: &KeyMetadata,
-) -> bool {
+fn made_the_secret(observed: &Observed<'_>, request: &SyncRequest<'_>, key: &KeyMetadata) -> bool {
     let instance = instance(request);
     request::was_synced_from(observed, &instance)
         && observed

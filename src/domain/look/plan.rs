@@ -9,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, SecretType};
-use crate::domain::look::evidence::Evidence;
 use crate::domain::audit::Account;
+use crate::domain::look::evidence::Evidence;
 use crate::domain::look::observed::Memory;
 use crate::domain::service::material::KeyMaterial;
 use crate::domain::status;

@@ -23,9 +23,7 @@ fn deleting(mut spec: KeyProtectKeySpec) -> KeyProtectKeySpec {
 /// `orders`, in sync, whose Secret goes when its key goes. Key 9 is another one that is there.
 fn doomed(spec: KeyProtectKeySpec) -> World {
     let mut world = World::new([object("orders", deleting(spec))]);
-    world
-        .service
-        .put(key(1).alias("orders").named("orders"));
+    world.service.put(key(1).alias("orders").named("orders"));
     world.service.put(key(9));
     world.sync("orders");
     assert_ready(&world, "True", "Synced");
@@ -60,7 +58,11 @@ fn is_there(world: &World) -> bool {
 /// The Secret went in this plan, and everything says so.
 #[track_caller]
 fn assert_revoked(world: &mut World, plan: &Plan, reason: &str) {
-    assert!(matches!(&plan.writes[..], [Write::Delete { .. }]), "{}", plan.cause);
+    assert!(
+        matches!(&plan.writes[..], [Write::Delete { .. }]),
+        "{}",
+        plan.cause
+    );
     assert!(plan.revocation.is_some());
     assert_eq!(events(plan), ["Revoked"]);
     assert!(!is_there(world));
@@ -140,7 +142,11 @@ fn an_expired_key_takes_its_secret_along_at_its_date() {
 
 #[test]
 fn a_disabled_key_is_no_evidence() {
-    for state in [KeyState::Suspended, KeyState::Deactivated, KeyState::PreActivation] {
+    for state in [
+        KeyState::Suspended,
+        KeyState::Deactivated,
+        KeyState::PreActivation,
+    ] {
         let mut world = by_own_alias();
         world
             .service
@@ -178,7 +184,10 @@ fn a_404_deletes_after_the_second_one_a_grace_later_while_another_key_is_found()
     world.pass(minutes(14));
     world.restart();
     let plan = refreshed(&mut world, 0);
-    assert!(plan.writes.is_empty(), "a restart does not shorten the grace");
+    assert!(
+        plan.writes.is_empty(),
+        "a restart does not shorten the grace"
+    );
     let plan = refreshed(&mut world, 1);
     assert_revoked(&mut world, &plan, "KeyDeleted");
     assert!(plan.events[0].note.contains("while other keys are"));
@@ -201,7 +210,10 @@ fn a_404_in_a_ring_is_none_and_the_grace_begins_with_one_without_a_ring() {
     for _ in 0..4 {
         assert!(refreshed(&mut world, 20).writes.is_empty());
     }
-    assert!(is_there(&world), "the instance's owner said nothing of Delete");
+    assert!(
+        is_there(&world),
+        "the instance's owner said nothing of Delete"
+    );
 }
 
 #[test]
@@ -315,10 +327,13 @@ fn not_knowing_is_not_revocation() {
             world.service.lists_fail = Some(FailureKind::Denied);
             world.service.reads_fail = Some(FailureKind::Denied);
         }),
-        ("the list is refused, and single keys are not found", |world| {
-            world.service.lists_fail = Some(FailureKind::Denied);
-            world.service.keys.clear();
-        }),
+        (
+            "the list is refused, and single keys are not found",
+            |world| {
+                world.service.lists_fail = Some(FailureKind::Denied);
+                world.service.keys.clear();
+            },
+        ),
         ("unreachable", |world| {
             world.service.lists_fail = Some(FailureKind::Unreachable);
             world.service.reads_fail = Some(FailureKind::Unreachable);
@@ -347,14 +362,19 @@ fn not_knowing_is_not_revocation() {
             world.service.keys.remove(&key_id(1));
             world.instance_id = "11111111-a162-472d-b7d6-8b9a86b815a6";
         }),
-        ("the namespace is not in view, and rules go by its labels", |world| {
-            let mut by_label = rule();
-            by_label.namespaces.from = crate::api::instance::NamespacesFrom::Selector;
-            world.access = Some(vec![by_label]);
-            world.unseen = true;
-            world.on_access_withdrawn = RevocationPolicy::Delete;
+        (
+            "the namespace is not in view, and rules go by its labels",
+            |world| {
+                let mut by_label = rule();
+                by_label.namespaces.from = crate::api::instance::NamespacesFrom::Selector;
+                world.access = Some(vec![by_label]);
+                world.unseen = true;
+                world.on_access_withdrawn = RevocationPolicy::Delete;
+            },
+        ),
+        ("the namespace is being deleted", |world| {
+            world.terminating = true
         }),
-        ("the namespace is being deleted", |world| world.terminating = true),
     ];
     for (what, trouble) in troubles {
         for spec in [
@@ -471,7 +491,10 @@ fn a_grace_is_counted_for_one_key_and_not_for_another_that_follows() {
     assert!(plan.writes.is_empty(), "{}", world.message("orders"));
     assert_ready(&world, "True", "AliasMoving");
     assert_eq!(
-        world.status("orders").pending.and_then(|pending| pending.key),
+        world
+            .status("orders")
+            .pending
+            .and_then(|pending| pending.key),
         Some("second".to_owned())
     );
 }
@@ -513,7 +536,10 @@ fn the_right_and_the_key_have_policies_of_their_own() {
     for _ in 0..3 {
         assert!(refreshed(&mut world, 20).writes.is_empty());
     }
-    assert!(is_there(&world), "revocationPolicy does not speak of access");
+    assert!(
+        is_there(&world),
+        "revocationPolicy does not speak of access"
+    );
     let mut world = synced();
     world.on_access_withdrawn = RevocationPolicy::Delete;
     delete_key(&mut world);
@@ -563,7 +589,10 @@ fn a_suspended_object_is_still_watched_where_a_policy_says_delete() {
     });
     world.service.move_alias("orders", &key_id(1));
     refreshed(&mut world, 60);
-    assert!(!is_there(&world), "nothing is written while it is suspended");
+    assert!(
+        !is_there(&world),
+        "nothing is written while it is suspended"
+    );
     world.edit("orders", |spec| spec.suspend = None);
     world.sync("orders");
     assert_ready(&world, "True", "Synced");
@@ -650,9 +679,10 @@ fn a_deletion_that_fails_is_tried_again_and_its_grace_does_not_begin_anew() {
 /// Ten objects, each with a key of its own, all of whose Secrets go with their keys.
 fn ten() -> World {
     let names: Vec<String> = (1..=10).map(|number| format!("o{number}")).collect();
-    let objects = names.iter().zip(1..).map(|(name, number)| {
-        object(name, deleting(naming(by_id(&key_id(number)))))
-    });
+    let objects = names
+        .iter()
+        .zip(1..)
+        .map(|(name, number)| object(name, deleting(naming(by_id(&key_id(number))))));
     let mut world = World::new(objects);
     for number in 1..=10 {
         world.service.put(key(number));
@@ -698,9 +728,16 @@ fn beyond_three_of_ten_revocations_wait_also_after_an_hour_and_a_restart() {
     let status = world.status("o10");
     let condition = status::find(&status.conditions, ConditionType::MassRevocationHeld);
     assert!(condition.is_some());
-    assert_eq!(world.ready("o10"), ("False".to_owned(), "KeyDeleted".to_owned()));
+    assert_eq!(
+        world.ready("o10"),
+        ("False".to_owned(), "KeyDeleted".to_owned())
+    );
     let message = world.message("o10");
-    for words in [key_id(10).as_str(), "keeps its last value", "release-revocations"] {
+    for words in [
+        key_id(10).as_str(),
+        "keeps its last value",
+        "release-revocations",
+    ] {
         assert!(message.contains(words), "{message}");
     }
     world.assert_settled("o10");
@@ -742,7 +779,11 @@ fn an_admin_lets_go_what_waits_and_nothing_that_comes_later() {
     world.pass(minutes(61));
     world.refresh();
     look_at_ten(&mut world);
-    assert_eq!(world.cluster.secrets.len(), 0, "alone, it is within the limit");
+    assert_eq!(
+        world.cluster.secrets.len(),
+        0,
+        "alone, it is within the limit"
+    );
 }
 
 #[test]

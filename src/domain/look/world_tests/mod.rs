@@ -278,7 +278,8 @@ impl Run {
         }
         if let Some(evidence) = &plan.revocation {
             let evidence = evidence.to_string();
-            self.truth.assert_revocation(&self.world, object_name, &evidence);
+            self.truth
+                .assert_revocation(&self.world, object_name, &evidence);
         }
         if plan.outcome == Reason::Synced {
             let failing = self.world.service.payloads_fail.is_some() && !plan.writes.is_empty();
