@@ -1,5 +1,6 @@
 //! The command line: `run` is the operator, `check` tries a credential, `crds` prints the CRDs.
 
+use std::alloc::System;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use key_protect_operator::runtime::settings::{MetricsAddress, RunArgs};
 use key_protect_operator::runtime::{audit, health, metrics, process, telemetry};
 use key_protect_operator::{cluster, controller};
 use tokio_util::sync::CancellationToken;
+use zeroizing_alloc::ZeroAlloc;
 
 /// Keeps Kubernetes Secrets equal to keys held in IBM Key Protect.
 #[derive(Parser)]
@@ -33,6 +35,11 @@ enum Command {
     /// Prints the CRDs, or writes them to a folder.
     Crds(CrdsArgs),
 }
+
+/// Wipes whatever is let go of. The operator's own types wipe themselves; this is for the buffers in
+/// which TLS and HTTP libraries hold what they send and receive, which they do not wipe.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Threads that do the work, whatever the node has: it is waiting, nearly all of it, and each more
 /// costs memory.

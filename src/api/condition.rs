@@ -20,6 +20,8 @@ pub enum ConditionType {
     MassRevocationHeld,
     /// The admission policies that bound the operator do not hold.
     FenceInactive,
+    /// An access rule grants nothing in the form in which the operator was installed.
+    RuleNotSupported,
 }
 
 impl ConditionType {
@@ -35,6 +37,7 @@ impl ConditionType {
             Self::Authenticated => "Authenticated",
             Self::MassRevocationHeld => "MassRevocationHeld",
             Self::FenceInactive => "FenceInactive",
+            Self::RuleNotSupported => "RuleNotSupported",
         }
     }
 }
@@ -111,10 +114,10 @@ reasons! {
         remedy: "Wait; the operator tries again. Give IBM's support the correlation ID if it lasts." }
     CredentialMissing { stalls: true,
         cause: "There is no usable API key for the instance: no file, no Secret, no entry, or no right to read it.",
-        remedy: "Mount a Secret with the entry apikey under the operator's credentials folder; or, with apiKeySecretRef, make the Secret and the Role that the instance's message names." }
+        remedy: "Mount a Secret with the entry apikey under the operator's credentials folder; or, with apiKeySecretRef, make the Secret and the Role that the instance's message names; for a trusted profile, project a ServiceAccount token." }
     CredentialRejected { stalls: true,
         cause: "IAM refused the API key.",
-        remedy: "Make a new API key for the service ID and put it into the Secret; it is taken without a restart." }
+        remedy: "Make a new API key for the service ID and put it into the Secret; it is taken without a restart. Of a trusted profile: see to its trust in the operator's ServiceAccount." }
     AccessDenied { stalls: true,
         cause: "The service refused to show the key's metadata (401 or 403), though it was readable before.",
         remedy: "Check the service ID's roles on instance, ring and key, the instance's region, and allowed-IP and context-based rules." }

@@ -171,8 +171,8 @@ pub enum Network {
 /// The credential used at IAM.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
-    validation = Rule::new("[has(self.mountedAPIKey), has(self.apiKeySecretRef)].filter(given, given).size() <= 1")
-        .message("spec.credentials: give one of mountedAPIKey and apiKeySecretRef, and remove the other")
+    validation = Rule::new("[has(self.mountedAPIKey), has(self.apiKeySecretRef), has(self.trustedProfile)].filter(given, given).size() <= 1")
+        .message("spec.credentials: give one of mountedAPIKey, apiKeySecretRef and trustedProfile, and remove the others")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Credentials {
@@ -185,6 +185,30 @@ pub struct Credentials {
     /// which one is missing.
     #[serde(rename = "apiKeySecretRef", skip_serializing_if = "Option::is_none")]
     pub api_key_secret_ref: Option<ApiKeySecretRef>,
+    /// A trusted profile that trusts the operator's ServiceAccount: no API key is needed, on
+    /// clusters that IBM Cloud knows. Only for instances in the operator's own namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_profile: Option<TrustedProfile>,
+}
+
+/// A trusted profile in IAM, by name or ID.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[x_kube(
+    validation = Rule::new("has(self.name) != has(self.id)")
+        .message("spec.credentials.trustedProfile: give either name or id, as 'ibmcloud iam trusted-profiles' shows them")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TrustedProfile {
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("!self.matches('[[:cntrl:]]')").message("spec.credentials.trustedProfile.name: must be the profile's name, on one line"))]
+    pub name: Option<String>,
+    /// Its ID, like Profile-9fd84246-7df4-4667-94e4-8ecde51d5ac5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9-]{1,64}$')").message("spec.credentials.trustedProfile.id: must be the profile's ID, like Profile-9fd84246-7df4-4667-94e4-8ecde51d5ac5; a name goes into name"))]
+    pub id: Option<String>,
 }
 
 /// An API key file in the operator's Pod.
@@ -398,6 +422,12 @@ impl InstallForm {
         Self::StandardNamespaces,
         Self::NoReadNamespaces,
     ];
+
+    /// Whether it is for named namespaces only.
+    #[must_use]
+    pub const fn is_for_namespaces(self) -> bool {
+        matches!(self, Self::StandardNamespaces | Self::NoReadNamespaces)
+    }
 
     /// Names the form as status shows it.
     #[must_use]

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::context::Context;
 use crate::api::{KeyProtectInstance, Reason};
 use crate::cluster::entry::{self, Missing};
-use crate::domain::credentials::{self, ApiKeyPlace};
-use crate::keyprotect::{ApiKeySource, NotRead, ReadEntry};
+use crate::domain::credentials::{self, CredentialPlace};
+use crate::keyprotect::{CredentialSource, NotRead, ReadEntry};
 
 /// An entry of a Secret, read at the API server.
 struct SecretEntry {
@@ -50,14 +50,14 @@ impl ReadEntry for SecretEntry {
     }
 }
 
-/// Finds where an instance's API key is, and what reads it there.
+/// Finds where an instance's credential is, and what reads it there.
 ///
 /// # Errors
 /// The instance may not use the credential that it asks for.
 pub(super) fn of(
     context: &Context,
     instance: &KeyProtectInstance,
-) -> Result<(ApiKeyPlace, ApiKeySource), (Reason, String)> {
+) -> Result<(CredentialPlace, CredentialSource), (Reason, String)> {
     let settings = &context.settings;
     let place = credentials::place(
         instance.spec.credentials.as_ref(),
@@ -67,12 +67,18 @@ pub(super) fn of(
     )
     .map_err(|message| (Reason::CredentialMissing, message))?;
     let source = match &place {
-        ApiKeyPlace::Mounted(name) => ApiKeySource::mounted(&settings.credentials_dir, name),
-        ApiKeyPlace::Secret {
+        CredentialPlace::Mounted(name) => {
+            CredentialSource::mounted(&settings.credentials_dir, name)
+        }
+        CredentialPlace::TrustedProfile(profile) => CredentialSource::service_account_token(
+            settings.service_account_token_file.clone(),
+            profile.clone(),
+        ),
+        CredentialPlace::Secret {
             namespace,
             name,
             entry,
-        } => ApiKeySource::entry(Arc::new(SecretEntry {
+        } => CredentialSource::entry(Arc::new(SecretEntry {
             client: context.client.clone(),
             namespace: namespace.clone(),
             name: name.clone(),

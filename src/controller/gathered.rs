@@ -9,8 +9,9 @@ use super::held::Held;
 use super::queue::ObjectKey;
 use super::world::World;
 use crate::api::{KeyProtectInstance, KeyProtectKey};
-use crate::domain::access::Question;
+use crate::domain::access::{Labels, Question};
 use crate::domain::claim::{self, Rival};
+use crate::domain::form::Scope;
 use crate::domain::look::observed::Memory;
 use crate::domain::secret::{self, SecretView};
 
@@ -23,6 +24,15 @@ pub struct NamespaceFacts {
     pub terminating: bool,
     /// Its UID.
     pub uid: Option<Box<str>>,
+}
+
+/// What is known of the labels of a namespace, which may not be in view.
+pub(super) fn labels<'a>(facts: Option<&'a NamespaceFacts>, scope: &Scope) -> Labels<'a> {
+    match facts {
+        _ if !scope.is_cluster() => Labels::NotWatched,
+        Some(facts) => Labels::Known(&facts.labels),
+        None => Labels::NotInView,
+    }
 }
 
 /// What is remembered of an object between looks.

@@ -15,9 +15,11 @@ use super::clock::{now, sleep_until};
 use super::connection::{Connection, News, Usable, Watched};
 use super::context::Context;
 use super::credential;
+use super::gathered::labels;
 use super::leadership::Term;
 use super::queue::ObjectKey;
 use super::revocations;
+use super::turns::Standing;
 use super::world::{Concerned, Gathered, Known};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
 use crate::cluster::status;
@@ -246,13 +248,8 @@ fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
     let granted = counts.into_iter().filter(|(namespace, _)| {
         let facts = world.namespace(namespace);
         let access = instance.spec.access.as_deref();
-        access::grant(
-            &own,
-            access,
-            namespace,
-            facts.as_ref().map(|facts| &facts.labels),
-        )
-        .is_some()
+        let labels = labels(facts.as_deref(), &context.form().scope);
+        access::grant(&own, access, namespace, labels).is_some()
     });
     granted.map(|(_, count)| count).sum()
 }
@@ -412,7 +409,10 @@ async fn write_status(
         return StatusWrite::Done;
     };
     let written = {
-        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+        let Ok(_permit) = context
+            .permit_to_write(term, &key.namespace, Standing::Alone)
+            .await
+        else {
             // The term is over, and so is this task until the next.
             return StatusWrite::Failed;
         };
@@ -422,7 +422,9 @@ async fn write_status(
         Ok(_) => {
             let told = instance_status::announcement(instance.status.as_ref(), &new);
             if let Some(told) = told
-                && let Ok(_permit) = context.permit_to_write(term, &key.namespace).await
+                && let Ok(_permit) = context
+                    .permit_to_write(term, &key.namespace, Standing::Alone)
+                    .await
             {
                 let announcer = &context.announcer;
                 announcer.announce(instance.as_ref(), &told, now()).await;

@@ -18,6 +18,7 @@ pub mod installed;
 mod instance;
 pub mod leadership;
 pub mod limiter;
+pub mod listed;
 pub mod queue;
 pub mod reads;
 mod reconcile;
@@ -159,7 +160,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
             let next = context
                 .queue()
                 .pop(now(), |key| context.world().instance_of(key));
-            let Some(key) = next else {
+            let Some((key, standing)) = next else {
                 break;
             };
             let (context, term) = (Arc::clone(context), term.clone());
@@ -170,7 +171,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
                     key: key.clone(),
                 };
                 let _measured = context.metrics.look();
-                reconcile::look_at(&context, &term, &key).await;
+                reconcile::look_at(&context, &term, &key, standing).await;
             });
         }
         let_go(context);

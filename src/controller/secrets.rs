@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::held::{HeldSecret, is_newer};
+use super::listed::{self, Listed, Place};
 use super::queue::ObjectKey;
 use crate::domain::secret::{SecretView, shared};
 
@@ -28,9 +29,9 @@ pub struct Secrets {
     by_owner: HashMap<String, BTreeSet<ObjectKey>>,
     /// Shared Secrets that have entries of an object, which may be gone.
     by_merging: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
-    /// Those that the operator wrote while a listing is under way, which may lack them; nothing
+    /// Those that the operator wrote while a listing is under way there, which may lack them; nothing
     /// between listings.
-    written_meanwhile: Option<HashSet<ObjectKey>>,
+    written_meanwhile: HashMap<Place, HashSet<ObjectKey>>,
 }
 
 impl Secrets {
@@ -94,7 +95,8 @@ impl Secrets {
         }) {
             return None;
         }
-        if own_write && let Some(written) = &mut self.written_meanwhile {
+        let listings = self.written_meanwhile.iter_mut().filter(|_| own_write);
+        for (_, written) in listings.filter(|(place, _)| listed::covers(place, &key)) {
             written.insert(key.clone());
         }
         let old = old.and_then(|old| old.view(&key));
@@ -142,18 +144,20 @@ impl Secrets {
     }
 
     /// Takes in that a listing begins.
-    pub fn listing(&mut self) {
-        self.written_meanwhile = Some(HashSet::new());
+    pub fn listing(&mut self, place: &Place) {
+        let written = self.written_meanwhile.entry(place.clone());
+        written.or_default().clear();
     }
 
     /// Takes in that a listing is complete: the others are gone, but for those that the operator
     /// wrote meanwhile.
-    pub fn listed(&mut self, listed: &HashSet<ObjectKey>) -> Vec<Touched> {
-        let written = self.written_meanwhile.take().unwrap_or_default();
+    pub fn listed(&mut self, listed: &Listed) -> Vec<Touched> {
+        let written = self.written_meanwhile.remove(&listed.place);
+        let written = written.unwrap_or_default();
         let gone: Vec<ObjectKey> = self
             .held
             .keys()
-            .filter(|key| !listed.contains(*key) && !written.contains(*key))
+            .filter(|key| listed.lacks(key) && !written.contains(*key))
             .cloned()
             .collect();
         gone.iter()
@@ -231,14 +235,32 @@ mod tests {
     fn a_listing_takes_what_it_lacks_but_not_what_was_written_meanwhile() {
         let mut secrets = Secrets::default();
         secrets.applied("n", view("u", "1"), false);
-        secrets.listing();
-        assert_eq!(secrets.listed(&HashSet::new()).len(), 1);
-        secrets.listing();
+        secrets.listing(&None);
+        assert_eq!(secrets.listed(&Listed::default()).len(), 1);
+        secrets.listing(&None);
         secrets.applied("n", view("u", "2"), true);
-        assert!(secrets.listed(&HashSet::new()).is_empty());
+        assert!(secrets.listed(&Listed::default()).is_empty());
         assert!(secrets.get(&key()).is_some());
         // Between listings nothing is noted, so that nothing grows.
         secrets.applied("n", view("u", "3"), true);
-        assert!(secrets.written_meanwhile.is_none());
+        assert!(secrets.written_meanwhile.is_empty());
+    }
+
+    #[test]
+    fn listings_of_two_namespaces_do_not_take_what_the_other_shows() {
+        let mut secrets = Secrets::default();
+        let nothing_in = |namespace: &str| Listed {
+            place: Some(namespace.to_owned()),
+            ..Listed::default()
+        };
+        let (n, m) = (Some("n".to_owned()), Some("m".to_owned()));
+        secrets.listing(&n);
+        secrets.listing(&m);
+        secrets.applied("n", view("u", "1"), true);
+        secrets.applied("m", view("v", "1"), false);
+        // The other one ends first: what was written here meanwhile is noted still.
+        assert_eq!(secrets.listed(&nothing_in("m")).len(), 1);
+        assert!(secrets.listed(&nothing_in("n")).is_empty());
+        assert!(secrets.get(&key()).is_some());
     }
 }

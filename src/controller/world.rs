@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::crowds::{Crowds, age_of};
 pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
 use super::held::{Held, is_newer};
+use super::listed::{Listed, Place};
 use super::queue::{Lane, ObjectKey};
 use super::said::Said;
 use super::secrets::{Secrets, Touched};
@@ -253,11 +254,11 @@ impl World {
     }
 
     /// Takes in that a listing of objects is complete: the others are gone.
-    pub fn keys_listed(&mut self, listed: &HashSet<ObjectKey>) -> Concerned {
+    pub fn keys_listed(&mut self, listed: &Listed) -> Concerned {
         let gone: Vec<ObjectKey> = self
             .keys
             .keys()
-            .filter(|key| !listed.contains(*key))
+            .filter(|key| listed.lacks(key))
             .cloned()
             .collect();
         gone.iter().flat_map(|key| self.key_deleted(key)).collect()
@@ -387,12 +388,12 @@ impl World {
     }
 
     /// Takes in that a listing of Secrets begins.
-    pub fn secrets_listing(&mut self) {
-        self.secrets.listing();
+    pub fn secrets_listing(&mut self, place: &Place) {
+        self.secrets.listing(place);
     }
 
     /// Takes in that a listing of Secrets is complete.
-    pub fn secrets_listed(&mut self, listed: &HashSet<ObjectKey>) -> Concerned {
+    pub fn secrets_listed(&mut self, listed: &Listed) -> Concerned {
         let touched = self.secrets.listed(listed);
         self.concerned_by(touched)
     }
@@ -446,10 +447,10 @@ impl World {
 
     /// The instances that a listing did not show.
     #[must_use]
-    pub fn instances_but(&self, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
+    pub fn instances_but(&self, listed: &Listed) -> Vec<ObjectKey> {
         self.instances
             .keys()
-            .filter(|key| !listed.contains(*key))
+            .filter(|key| listed.lacks(key))
             .cloned()
             .collect()
     }

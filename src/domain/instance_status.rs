@@ -11,8 +11,9 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::instance::{
     CatalogueMode, InstallForm, KeyProtectInstance, KeyProtectInstanceStatus,
 };
+use crate::domain::access;
 use crate::domain::account::Account;
-use crate::domain::credentials::ApiKeyPlace;
+use crate::domain::credentials::CredentialPlace;
 use crate::domain::fence::{self, Standing};
 use crate::domain::look::plan::Announcement;
 use crate::domain::service::catalogue::Listing;
@@ -41,7 +42,7 @@ pub struct Seen<'a> {
     /// The form in which the operator was installed.
     pub form: InstallForm,
     /// Where the credential is.
-    pub credential: Option<&'a ApiKeyPlace>,
+    pub credential: Option<&'a CredentialPlace>,
     /// Who the operator is to the API server.
     pub account: Option<&'a Account>,
     /// The sync request that was answered, where one was.
@@ -90,6 +91,18 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
         );
     }
     fence::set_condition(conditions, seen.fence, generation, seen.now);
+    match unsupported(instance, seen.form) {
+        Some(message) => status::set(
+            conditions,
+            ConditionType::RuleNotSupported,
+            Is::True,
+            "NamespacesNotWatched",
+            &message,
+            generation,
+            seen.now,
+        ),
+        None => status::clear(conditions, ConditionType::RuleNotSupported),
+    }
     set_held(instance, conditions, seen);
     if let Ok(endpoint) = &seen.endpoint {
         new.endpoint = Some(endpoint.url.clone());
@@ -111,6 +124,25 @@ pub fn status(instance: &KeyProtectInstance, seen: &Seen<'_>) -> Option<KeyProte
     }
     new.observed_generation = generation;
     (new != old).then_some(new)
+}
+
+/// Which access rules grant nothing, since namespaces are not watched in this form.
+fn unsupported(instance: &KeyProtectInstance, form: InstallForm) -> Option<String> {
+    if !form.is_for_namespaces() {
+        return None;
+    }
+    let rules = access::unsupported(instance.spec.access.as_deref());
+    let named: Vec<String> = rules
+        .iter()
+        .map(|(at, from)| format!("spec.access[{at}].namespaces.from: {from:?}"))
+        .collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "{} grants nothing: the operator serves named namespaces (--namespaces), and sees \
+             neither others nor any labels. List the namespaces, with 'from: Names'.",
+            named.join(", ")
+        )
+    })
 }
 
 /// What is announced when revocations begin to wait; nothing, where `old` says so already.

@@ -1,6 +1,8 @@
-//! Where an API key is read: a file in the Pod, or an entry of a Secret. It is read anew whenever
-//! somebody asks: a mounted Secret is swapped by symlink, and reading some hundred bytes costs less
-//! than any way of being told. An entry of a Secret costs a request, so it is read at most so often.
+//! Where what proves to IAM who asks is read: an API key in a file in the Pod or in an entry of a
+//! Secret, or the token of the Pod's ServiceAccount, which a trusted profile trusts. It is read anew
+//! whenever somebody asks: the kubelet swaps what is mounted by symlink, and reading some hundred
+//! bytes costs less than any way of being told. An entry of a Secret costs a request, so it is read
+//! at most so often.
 
 use std::fmt;
 use std::fs::File;
@@ -10,10 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
+
+use crate::domain::credentials::Profile;
 
 /// Largest file looked at; IBM's CLI writes about half a kilobyte.
 const LARGEST: u64 = 64 * 1024;
@@ -22,7 +28,7 @@ const CALM: Duration = Duration::from_secs(60);
 /// And after this long where something is wrong with it, or with the key in it.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Says why there is no API key, and what to do about it.
+/// Says why there is no credential, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// It cannot be read.
@@ -33,7 +39,7 @@ pub enum CredentialError {
         /// What happened.
         what: &'static str,
     },
-    /// It can be read, but holds no API key.
+    /// It can be read, but holds no credential.
     #[error("{place} {flaw}")]
     Flaw {
         /// Which file or entry.
@@ -116,14 +122,34 @@ pub enum KeyFlaw {
         "has characters that no API key has; write the API key into it alone, without quotes or blanks"
     )]
     Characters,
+    /// It should hold a ServiceAccount token, and does not.
+    #[error(
+        "holds no ServiceAccount token; project one into the operator's Pod, as deploy/components/trusted-profile does"
+    )]
+    NoServiceAccountToken,
+}
+
+/// What IAM grants a token for.
+#[derive(Debug)]
+pub enum Proof {
+    /// The API key of a service ID.
+    ApiKey(SecretString),
+    /// A token of the operator's ServiceAccount, which a trusted profile trusts. IBM calls it a
+    /// compute resource token.
+    ServiceAccountToken {
+        /// The token.
+        token: SecretString,
+        /// The profile.
+        profile: Profile,
+    },
 }
 
 /// What was read, and which version of the content it was.
 #[derive(Debug)]
 pub struct Reading {
-    /// The API key, or why there is none.
-    pub key: Result<SecretString, CredentialError>,
-    /// See [`ApiKeySource::version`].
+    /// The credential, or why there is none.
+    pub proof: Result<Proof, CredentialError>,
+    /// See [`CredentialSource::version`].
     pub version: u64,
 }
 
@@ -132,6 +158,7 @@ enum Source {
     File(PathBuf),
     Given(SecretString),
     Entry(Arc<dyn ReadEntry>),
+    ServiceAccountToken(PathBuf, Profile),
 }
 
 type Content = Result<Zeroizing<Vec<u8>>, CredentialError>;
@@ -160,11 +187,12 @@ struct Inner {
     looked: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
-/// Where an API key is read, as plain text or as the JSON that IBM's CLI writes. Clones are one.
+/// Where an API key is read, as plain text or as the JSON that IBM's CLI writes, or a ServiceAccount
+/// token. Clones are one.
 #[derive(Clone, Debug)]
-pub struct ApiKeySource(Arc<Inner>);
+pub struct CredentialSource(Arc<Inner>);
 
-impl ApiKeySource {
+impl CredentialSource {
     /// Names the file `apikey` of a credential in the credentials folder. The name comes from a
     /// schema that lets only DNS labels pass.
     #[must_use]
@@ -184,6 +212,13 @@ impl ApiKeySource {
         Self::new(Source::Given(content))
     }
 
+    /// Names the file in which the kubelet keeps a token of the operator's ServiceAccount, and the
+    /// trusted profile that is asked for with it.
+    #[must_use]
+    pub fn service_account_token(path: PathBuf, profile: Profile) -> Self {
+        Self::new(Source::ServiceAccountToken(path, profile))
+    }
+
     /// Names an entry of a Secret.
     #[must_use]
     pub fn entry(entry: Arc<dyn ReadEntry>) -> Self {
@@ -201,7 +236,8 @@ impl ApiKeySource {
 
     /// Tells which version the content has: a counter that moves when the content changes, also
     /// from and to what cannot be read, and says nothing about it. An entry of a Secret is looked
-    /// at only where the last look is old.
+    /// at only where the last look is old. Of a ServiceAccount token it is who it speaks of that
+    /// counts: the kubelet renews it every hour, and the next one is the same credential.
     pub async fn version(&self) -> u64 {
         self.version_within(CALM).await
     }
@@ -225,12 +261,23 @@ impl ApiKeySource {
         self.count(&content)
     }
 
-    /// Reads the API key. An entry of a Secret is read in any case.
+    /// Reads the credential. An entry of a Secret is read in any case.
     pub async fn read(&self) -> Reading {
         let content = self.content().await;
         let version = self.count(&content);
-        let key = content.and_then(|content| parse(&content).map_err(|flaw| self.flaw(flaw)));
-        Reading { key, version }
+        let proof = content.and_then(|content| self.proof(&content).map_err(|f| self.flaw(f)));
+        Reading { proof, version }
+    }
+
+    fn proof(&self, content: &[u8]) -> Result<Proof, KeyFlaw> {
+        match &self.0.source {
+            Source::ServiceAccountToken(_, profile) => {
+                let (token, _) = parse_token(content)?;
+                let profile = profile.clone();
+                Ok(Proof::ServiceAccountToken { token, profile })
+            }
+            _ => parse(content).map(Proof::ApiKey),
+        }
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -241,7 +288,9 @@ impl ApiKeySource {
     #[must_use]
     pub fn pause(&self) -> Duration {
         match &self.0.source {
-            Source::File(_) | Source::Given(_) => Duration::from_secs(2),
+            Source::File(_) | Source::Given(_) | Source::ServiceAccountToken(..) => {
+                Duration::from_secs(2)
+            }
             Source::Entry(_) => SOON,
         }
     }
@@ -253,6 +302,9 @@ impl ApiKeySource {
             Source::File(path) => format!("the API key file {}", path.display()),
             Source::Given(_) => "the API key file (standard input)".to_owned(),
             Source::Entry(entry) => entry.place(),
+            Source::ServiceAccountToken(path, _) => {
+                format!("the ServiceAccount token file {}", path.display())
+            }
         }
     }
 
@@ -269,13 +321,13 @@ impl ApiKeySource {
     async fn content(&self) -> Content {
         match &self.0.source {
             Source::Given(content) => Ok(Zeroizing::new(content.expose_secret().into())),
-            Source::File(path) => {
+            Source::File(path) | Source::ServiceAccountToken(path, _) => {
                 let path = path.clone();
                 let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
                 match read {
                     Ok(Ok(Some(content))) => Ok(content),
                     Ok(Ok(None)) => Err(self.flaw(KeyFlaw::TooLarge)),
-                    Ok(Err(error)) => Err(self.unreadable(unreadable_file(error.kind()))),
+                    Ok(Err(error)) => Err(self.unreadable(self.unreadable_file(error.kind()))),
                     Err(_) => Err(self.unreadable("cannot be read")),
                 }
             }
@@ -283,6 +335,20 @@ impl ApiKeySource {
                 let mut looked = self.0.looked.lock().await;
                 self.read_entry(entry, &mut looked).await
             }
+        }
+    }
+
+    fn unreadable_file(&self, kind: io::ErrorKind) -> &'static str {
+        match (kind, &self.0.source) {
+            (io::ErrorKind::NotFound, Source::ServiceAccountToken(..)) => {
+                "does not exist; project a token into the operator's Pod, as deploy/components/trusted-profile does"
+            }
+            (io::ErrorKind::NotFound, _) => {
+                "does not exist; mount a Secret that holds the API key in its entry apikey"
+            }
+            (io::ErrorKind::PermissionDenied, _) => "may not be read; mount it with mode 0444",
+            (io::ErrorKind::IsADirectory, _) => "is a folder",
+            _ => "cannot be read",
         }
     }
 
@@ -304,10 +370,14 @@ impl ApiKeySource {
 
     /// Counts what was read. Silence is no news.
     fn count(&self, content: &Content) -> u64 {
+        let hasher = &self.0.hasher;
         let hash = match content {
-            Ok(content) => self.0.hasher.hash_one((true, content.as_slice())),
+            Ok(content) => match (&self.0.source, parse_token(content)) {
+                (Source::ServiceAccountToken(..), Ok((_, identity))) => hasher.hash_one(identity),
+                _ => hasher.hash_one((true, content.as_slice())),
+            },
             Err(CredentialError::NoAnswer { .. }) => return self.seen().version,
-            Err(error) => self.0.hasher.hash_one((false, error.to_string())),
+            Err(error) => hasher.hash_one((false, error.to_string())),
         };
         let mut seen = self.seen();
         if seen.hash != Some(hash) {
@@ -321,17 +391,6 @@ impl ApiKeySource {
 /// Whether a look is so long ago that an entry is looked at again.
 fn is_old(ago: Duration, went_well: bool, age: Duration) -> bool {
     ago >= if went_well { age } else { age.min(SOON) }
-}
-
-fn unreadable_file(kind: io::ErrorKind) -> &'static str {
-    match kind {
-        io::ErrorKind::NotFound => {
-            "does not exist; mount a Secret that holds the API key in its entry apikey"
-        }
-        io::ErrorKind::PermissionDenied => "may not be read; mount it with mode 0444",
-        io::ErrorKind::IsADirectory => "is a folder",
-        _ => "cannot be read",
-    }
 }
 
 /// Reads a file of reasonable size into a buffer that never grows, and so leaves no copy.
@@ -374,6 +433,43 @@ fn parse(content: &[u8]) -> Result<SecretString, KeyFlaw> {
     Ok(SecretString::from(key))
 }
 
+/// Who a ServiceAccount token speaks of, and to whom.
+#[derive(Debug, Hash, PartialEq, Eq)]
+struct Identity {
+    issuer: String,
+    subject: String,
+    audience: String,
+}
+
+/// Reads a ServiceAccount token: a JWT, of which the claims that IAM decides by are there. Whether
+/// it is genuine is IAM's to judge.
+fn parse_token(content: &[u8]) -> Result<(SecretString, Identity), KeyFlaw> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        iss: String,
+        sub: String,
+        aud: serde_json::Value,
+    }
+    let flaw = KeyFlaw::NoServiceAccountToken;
+    let text = std::str::from_utf8(content).map_err(|_| flaw)?.trim();
+    let is_token_char = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let parts: Vec<&str> = text.split('.').collect();
+    let [_, claims, _] = parts.as_slice() else {
+        return Err(flaw);
+    };
+    if !text.bytes().all(is_token_char) {
+        return Err(flaw);
+    }
+    let claims = Zeroizing::new(URL_SAFE_NO_PAD.decode(claims).map_err(|_| flaw)?);
+    let claims: Claims = serde_json::from_slice(&claims).map_err(|_| flaw)?;
+    let identity = Identity {
+        issuer: claims.iss,
+        subject: claims.sub,
+        audience: claims.aud.to_string(),
+    };
+    Ok((SecretString::from(text), identity))
+}
+
 fn judge(key: &str) -> Result<(), KeyFlaw> {
     if key.is_empty() {
         return Err(KeyFlaw::Empty);
@@ -413,191 +509,5 @@ fn judge(key: &str) -> Result<(), KeyFlaw> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: &str = "Zz9-abcDEF_0123456789abcdefghijklmnopqrstuvw";
-
-    #[test]
-    fn every_way_a_key_is_written_down_is_read() {
-        for text in [
-            KEY.to_owned(),
-            format!("{KEY}\n"),
-            format!("  {KEY}\r\n\n"),
-            format!("\u{feff}{KEY}"),
-            format!(
-                r#"{{"name":"op","description":"","createdAt":"2026-01-01T00:00+0000","apikey":"{KEY}"}}"#
-            ),
-            format!("{{\n\t\"name\": \"op\",\n\t\"apiKey\": \"{KEY}\"\n}}\n"),
-        ] {
-            let read = parse(text.as_bytes()).map(|key| key.expose_secret().to_owned());
-            assert_eq!(read.as_deref(), Ok(KEY), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_key_is_refused_by_name_and_never_quoted() {
-        for (text, flaw) in [
-            ("", KeyFlaw::Empty),
-            (" \n\t\n", KeyFlaw::Empty),
-            ("{\"apikey\": \"\"}", KeyFlaw::Empty),
-            ("canaryA\ncanaryB\n", KeyFlaw::SeveralLines),
-            ("<your_API_key>", KeyFlaw::Placeholder),
-            ("<canary>", KeyFlaw::Placeholder),
-            ("${CANARY}", KeyFlaw::Placeholder),
-            ("YOUR-API-KEY", KeyFlaw::Placeholder),
-            ("{{ .Values.canary }}", KeyFlaw::Placeholder),
-            ("{\"apikey\": \"<API_KEY>\"}", KeyFlaw::Placeholder),
-            ("{\"name\": \"canary\"}", KeyFlaw::Json),
-            ("{\"apikey\": 5}", KeyFlaw::Json),
-            ("{\"apikey\": \"canary\",}", KeyFlaw::Json),
-            ("eyJcanary.canary.canary", KeyFlaw::AccessToken),
-            ("Bearer canary", KeyFlaw::AccessToken),
-            ("canary canary", KeyFlaw::Characters),
-            ("\"canary\"", KeyFlaw::Characters),
-            ("can\u{e4}ry", KeyFlaw::Characters),
-            ("can\0ary", KeyFlaw::Characters),
-        ] {
-            let read = parse(text.as_bytes()).map(|_| ());
-            assert_eq!(read, Err(flaw), "{text:?}");
-            assert!(!flaw.to_string().contains("canary"));
-        }
-        assert_eq!(parse(b"\xff\xfe").map(|_| ()), Err(KeyFlaw::NotText));
-    }
-
-    #[tokio::test]
-    async fn the_version_moves_with_the_content_and_with_nothing_else() {
-        let dir = std::env::temp_dir().join(format!("kpo-{}", uuid::Uuid::new_v4()));
-        let folder = dir.join("default");
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = ApiKeySource::mounted(&dir, "default");
-        let missing = file.version().await;
-        assert!(matches!(
-            file.read().await.key,
-            Err(CredentialError::Unreadable { .. })
-        ));
-        assert_eq!(file.version().await, missing);
-
-        // As the kubelet swaps a mounted Secret: by a symlink to another folder.
-        let put = |name: &str, key: &str| {
-            std::fs::create_dir_all(dir.join(name)).unwrap();
-            std::fs::write(dir.join(name).join("apikey"), key).unwrap();
-            let link = dir.join("link");
-            std::os::unix::fs::symlink(dir.join(name).join("apikey"), &link).unwrap();
-            std::fs::rename(&link, folder.join("apikey")).unwrap();
-        };
-        put("one", "first-key\n");
-        let first = file.read().await;
-        assert!(first.version > missing);
-        assert_eq!(file.version().await, first.version);
-        put("two", "first-key\n");
-        assert_eq!(file.version().await, first.version);
-        put("three", "other-key\n");
-        let other = file.read().await;
-        assert!(other.version > first.version);
-        assert_eq!(other.key.unwrap().expose_secret(), "other-key");
-        std::fs::write(folder.join("apikey"), vec![b'a'; 100_000]).unwrap();
-        let large = file.read().await.key.map(|_| ()).unwrap_err();
-        assert!(large.to_string().contains("too large"), "{large}");
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-
-    /// An entry of a Secret that says what it is told to, and counts who asks.
-    #[derive(Debug)]
-    struct Entry(Mutex<(Result<&'static str, NotRead>, usize)>);
-
-    impl Entry {
-        fn source() -> (Arc<Self>, ApiKeySource) {
-            let entry = Arc::new(Self(Mutex::new((Err(NotRead::Forbidden), 0))));
-            let source = ApiKeySource::entry(Arc::clone(&entry) as Arc<dyn ReadEntry>);
-            (entry, source)
-        }
-
-        fn says(&self, said: Result<&'static str, NotRead>) {
-            self.0.lock().unwrap().0 = said;
-        }
-
-        fn reads(&self) -> usize {
-            self.0.lock().unwrap().1
-        }
-    }
-
-    impl ReadEntry for Entry {
-        fn place(&self) -> String {
-            "entry apikey of Secret payments/key".to_owned()
-        }
-
-        fn read(&self) -> BoxFuture<'_, Result<Zeroizing<Vec<u8>>, NotRead>> {
-            let mut entry = self.0.lock().unwrap();
-            entry.1 += 1;
-            let said = entry.0.map(|key| Zeroizing::new(key.as_bytes().to_vec()));
-            Box::pin(std::future::ready(said))
-        }
-    }
-
-    #[test]
-    fn an_entry_is_read_once_a_minute_and_sooner_where_something_is_wrong() {
-        for (seconds, went_well, age, expected) in [
-            (59, true, CALM, false),
-            (60, true, CALM, true),
-            (9, true, SOON, false),
-            (10, true, SOON, true),
-            (9, false, CALM, false),
-            (10, false, CALM, true),
-        ] {
-            let ago = Duration::from_secs(seconds);
-            assert_eq!(
-                is_old(ago, went_well, age),
-                expected,
-                "{seconds} {went_well}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn many_who_ask_make_one_request_and_who_needs_the_key_gets_it_as_it_is_now() {
-        let (entry, source) = Entry::source();
-        entry.says(Ok("first-key"));
-        let versions = futures::future::join_all((0..20).map(|_| source.version())).await;
-        assert_eq!(entry.reads(), 1);
-        entry.says(Ok("second-key"));
-        let second = source.read().await;
-        assert_eq!(second.key.unwrap().expose_secret(), "second-key");
-        assert!(versions.iter().all(|first| *first < second.version));
-        assert_eq!(source.version_in_doubt().await, second.version);
-        assert_eq!(entry.reads(), 2);
-    }
-
-    #[tokio::test]
-    async fn what_keeps_an_entry_from_being_read_is_told_and_silence_is_no_news() {
-        let (entry, source) = Entry::source();
-        entry.says(Ok("first-key"));
-        let first = source.read().await.version;
-        entry.says(Err(NotRead::NoAnswer));
-        let silent = source.read().await;
-        assert_eq!(silent.version, first);
-        assert!(matches!(silent.key, Err(CredentialError::NoAnswer { .. })));
-        for (not_read, words) in [
-            (NotRead::Forbidden, "may not be read by the operator"),
-            (NotRead::NoSecret, "there is no such Secret"),
-            (NotRead::NoEntry, "has no entry of that name"),
-        ] {
-            entry.says(Err(not_read));
-            let read = source.read().await;
-            assert!(read.version > first);
-            let told = read.key.unwrap_err().to_string();
-            assert!(told.contains(words), "{told}");
-            assert!(
-                told.starts_with("entry apikey of Secret payments/key "),
-                "{told}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn nothing_prints_a_key() {
-        let given = ApiKeySource::given(SecretString::from("canary-key"));
-        let key = given.read().await.key.unwrap();
-        assert!(!format!("{given:?} {key:?}").contains("canary"));
-    }
-}
+#[path = "credential_tests.rs"]
+mod tests;

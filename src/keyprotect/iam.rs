@@ -10,7 +10,7 @@ use futures::future::{BoxFuture, Shared};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::credential::{ApiKeySource, CredentialError};
+use super::credential::{CredentialError, CredentialSource};
 use super::exchange::{Exchange, Granted};
 use super::token::{self, Token};
 use crate::domain::service::backoff::FullJitter;
@@ -49,7 +49,7 @@ enum Supply {
 #[derive(Debug)]
 struct Inner {
     exchange: Exchange,
-    credential: ApiKeySource,
+    credential: CredentialSource,
     state: Mutex<State>,
 }
 
@@ -103,7 +103,7 @@ enum Next {
 }
 
 impl TokenSource {
-    pub(super) fn exchanged(exchange: Exchange, credential: ApiKeySource) -> Self {
+    pub(super) fn exchanged(exchange: Exchange, credential: CredentialSource) -> Self {
         Self(Supply::Exchanged(Arc::new(Inner {
             exchange,
             credential,
@@ -331,8 +331,8 @@ impl Inner {
         let reading = self.credential.read().await;
         let version = reading.version;
         self.lock().version = version;
-        let key = reading.key.map_err(|error| (not_read(&error), version))?;
-        match self.exchange.token(&key, serial).await {
+        let proof = reading.proof.map_err(|error| (not_read(&error), version))?;
+        match self.exchange.token(&proof, serial).await {
             Ok(granted) => Ok((granted, version)),
             Err(failure) => Err((failure, version)),
         }

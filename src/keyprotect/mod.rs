@@ -22,9 +22,9 @@ pub mod wire;
 
 pub use attempts::Attempts;
 pub use client::Client;
-pub use credential::{ApiKeySource, CredentialError, NotRead, ReadEntry};
+pub use credential::{CredentialError, CredentialSource, NotRead, ReadEntry};
 pub use iam::TokenSource;
-pub use listing::Listed;
+pub use listing::{Listed, Mark};
 pub use options::{ClientError, ClientOptions};
 pub(crate) use retry::random_seed;
 pub use token::Token;

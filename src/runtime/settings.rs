@@ -36,6 +36,13 @@ pub struct RunArgs {
         default_value = "/var/run/secrets/keyprotect.dev/credentials"
     )]
     pub credentials_dir: PathBuf,
+    /// File of the ServiceAccount token, for the audience iam, that trusted profiles are had for.
+    #[arg(
+        long,
+        env = "SERVICE_ACCOUNT_TOKEN_FILE",
+        default_value = "/var/run/secrets/keyprotect.dev/iam/token"
+    )]
+    pub service_account_token_file: PathBuf,
     /// Mounted API key of instances that name none.
     #[arg(long, env = "DEFAULT_CREDENTIAL", default_value = "default")]
     pub default_credential: String,
@@ -147,6 +154,7 @@ impl RunArgs {
             drift_interval: self.drift_interval,
             namespace: self.namespace.clone(),
             credentials_dir: self.credentials_dir.clone(),
+            service_account_token_file: self.service_account_token_file.clone(),
             default_credential: self.default_credential.clone(),
             allowed_hosts: AllowedHosts {
                 iam: self.allowed_iam_hosts.clone(),

@@ -21,6 +21,7 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::cluster::Output;
+use crate::form::Form;
 use crate::stage::{OPERATOR_NAMESPACE, Stage};
 
 pub(crate) const KEY: &str = "keyprotectkey";
@@ -67,7 +68,7 @@ impl Stage {
             stage: self,
             emulator,
             instance: instance.to_owned(),
-            namespace: self.cluster.namespace_blocking(name),
+            namespace: self.namespace(name),
             guid,
             api_key,
         };
@@ -77,9 +78,17 @@ impl Stage {
     }
 }
 
-/// Fields of an instance that every namespace may use.
+/// Fields of an instance that every namespace may use, as far as the form of this run lets it say so.
 pub(crate) fn open_to_all() -> Value {
-    json!({"access": [{"namespaces": {"from": "All"}}]})
+    json!({"access": [{"namespaces": everybody()}]})
+}
+
+/// An access rule's word for every namespace that a test may use.
+pub(crate) fn everybody() -> Value {
+    match Form::current().pool() {
+        pool if pool.is_empty() => json!({"from": "All"}),
+        pool => json!({"from": "Names", "names": pool}),
+    }
 }
 
 /// The emulator's side.

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::cluster::{Cluster, client_of, eventually};
+use crate::form::Form;
 
 pub(crate) const OPERATOR_NAMESPACE: &str = "key-protect-system";
 /// The grace that the operator under test is given, so that a test can see its end.
@@ -33,6 +34,10 @@ pub(crate) struct Stage {
     /// Port of every emulator; each listens on a loopback address of its own.
     port: u16,
     scenes: AtomicU8,
+    /// The form of this run.
+    pub(crate) form: Form,
+    /// Namespaces that no scene has taken yet, where only some are served.
+    free: Mutex<Vec<String>>,
     operator: Mutex<Option<Child>>,
     /// Where the operator serves its metrics.
     metrics_port: AtomicU16,
@@ -65,6 +70,7 @@ impl Stage {
     }
 
     fn set(cluster: &'static Cluster) -> &'static Self {
+        let form = Form::current();
         crate::bed::tls_provider();
         let runtime = Runtime::new().expect("a runtime");
         let client = runtime.block_on(client_of(cluster.kubeconfig_path()));
@@ -76,12 +82,23 @@ impl Stage {
             folder,
             port: free_port(),
             scenes: AtomicU8::new(1),
+            form,
+            free: Mutex::new(form.pool()),
             operator: Mutex::new(None),
             metrics_port: AtomicU16::new(0),
             runtime,
         }));
-        cluster.install("deploy/overlays/standard");
+        cluster.install_form();
         stage
+    }
+
+    /// A namespace that no other scene has.
+    pub(crate) fn namespace(&self, prefix: &str) -> String {
+        if !self.form.is_for_namespaces() {
+            return self.cluster.namespace_blocking(prefix);
+        }
+        let free = self.free.lock().expect("the pool").pop();
+        free.expect("a namespace is free: run fewer tests at once in this form")
     }
 
     /// Ends operator and cluster, so that they cost other tests nothing.
@@ -143,8 +160,11 @@ impl Stage {
             .arg("run")
             .arg("--credentials-dir")
             .arg(self.folder.join("credentials"))
+            .arg("--service-account-token-file")
+            .arg(self.service_account_token_file())
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "on"])
+            .args(self.form_flags())
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--metrics-address", &format!("127.0.0.1:{metrics_port}")])
             .env("LOG", "info,key_protect_operator=debug")
@@ -153,6 +173,27 @@ impl Stage {
             .stdout(audit)
             .stderr(log);
         (command, port)
+    }
+
+    /// What the form of this run asks of the operator: its namespaces; and where it reads no Secret,
+    /// and changes are noticed by turns, turns that a test can wait for.
+    fn form_flags(&self) -> Vec<String> {
+        let pool = self.form.pool();
+        let namespaces = format!("--namespaces={}", pool.join(","));
+        let turns = "--drift-interval=2s".to_owned();
+        let flags = [
+            (!pool.is_empty(), namespaces),
+            (!self.form.reads_secrets(), turns),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(is, flag)| is.then_some(flag))
+            .collect()
+    }
+
+    /// The process ID of the operator. (`setpriv` becomes it.)
+    pub(crate) fn operator_id(&self) -> u32 {
+        self.operator().as_ref().expect("a running operator").id()
     }
 
     /// Ends the operator by SIGTERM, and says how long that took.
@@ -192,6 +233,11 @@ impl Stage {
         whole.lines().map(line).collect()
     }
 
+    /// The metrics, once they are served.
+    pub(crate) fn metrics_if_served(&self) -> Option<String> {
+        answer(self.metrics_port.load(Ordering::Relaxed), "/metrics")
+    }
+
     /// What `/metrics` answers to whoever accepts this, head included.
     pub(crate) fn metrics(&self, accept: &str) -> String {
         use std::io::{Read, Write};
@@ -206,6 +252,11 @@ impl Stage {
     /// Folder of a mounted API key.
     pub(crate) fn credential_folder(&self, name: &str) -> PathBuf {
         self.folder.join("credentials").join(name)
+    }
+
+    /// Where the operator looks for the token that trusted profiles are had for.
+    pub(crate) fn service_account_token_file(&self) -> PathBuf {
+        self.folder.join("iam").join("token")
     }
 
     fn host(&self, number: u8) -> String {

@@ -210,7 +210,7 @@ pub fn failed(what: &str, failure: &FetchFailure) -> Blocked {
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "The instance's owner has to replace the API key; it is taken within a minute then.",
+            "The instance's owner has to replace the API key, or to see to the trusted profile: the instance's condition Authenticated says which.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,

@@ -1,7 +1,7 @@
 //! Everything that is known when one object is looked at, as plain values. The shell gathers it;
 //! nothing here was decided yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
 use crate::api::key::{KeyProtectKey, RevocationPolicy};
+use crate::domain::access::Labels;
 use crate::domain::account::Account;
 use crate::domain::claim::Rival;
 use crate::domain::look::hindrance::Blocked;
@@ -35,8 +36,8 @@ pub struct Policy {
 pub struct NamespaceView<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its labels; nothing, where it is not in view.
-    pub labels: Option<&'a BTreeMap<String, String>>,
+    /// What is known of its labels.
+    pub labels: Labels<'a>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }

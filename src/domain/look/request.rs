@@ -4,9 +4,8 @@
 use jiff::SignedDuration;
 
 use crate::api::Reason;
-use crate::api::instance::{AccessRule, NamespacesFrom};
 use crate::api::key::{InstanceRef, KeyProtectKey};
-use crate::domain::access::{self, Grant};
+use crate::domain::access::{self, Grant, Labels};
 use crate::domain::claim::{Over, Rival};
 use crate::domain::look::hindrance::sentence;
 use crate::domain::look::observed::{InstanceView, Observed};
@@ -176,13 +175,16 @@ fn granted<'a>(
     if let Some(instance) = observed.instance
         && was_synced_from(observed, &named)
     {
-        let blind = observed.namespace.labels.is_none() && goes_by_labels(instance.access);
-        return Err(if blind {
-            unseen()
-        } else {
-            withdrawn(main, &named)
-        });
+        let labels = observed.namespace.labels;
+        if !labels.leave_open(instance.access) {
+            return Err(withdrawn(main, &named));
+        }
+        if labels == Labels::NotInView {
+            return Err(unseen());
+        }
     }
+    // Where namespaces are not watched, rules that need their labels grant nothing, and say so at
+    // the instance: that is no withdrawal either.
     let cause = if observed.instance.is_none() {
         "no such instance"
     } else {
@@ -206,11 +208,6 @@ fn surplus(most: usize) -> Refusal {
         ),
         SURPLUS,
     )
-}
-
-fn goes_by_labels(access: Option<&[AccessRule]>) -> bool {
-    let mut rules = access.into_iter().flatten();
-    rules.any(|rule| rule.namespaces.from == NamespacesFrom::Selector)
 }
 
 /// Says that the namespace's labels are not known, by which rules go.

@@ -11,6 +11,7 @@ use crate::api::Reason;
 use crate::api::condition::ConditionType;
 use crate::api::instance::AccessRule;
 use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus, RevocationPolicy};
+use crate::domain::access::Labels;
 use crate::domain::account::Account;
 use crate::domain::claim::{self, Rival};
 use crate::domain::concern;
@@ -42,6 +43,7 @@ pub(crate) struct World {
     pub(crate) access: Option<Vec<AccessRule>>,
     pub(crate) unusable: Option<(Reason, &'static str)>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) watches_namespaces: bool,
     pub(crate) terminating: bool,
     /// Whether Secrets cannot be read, and then what is known of the fence.
     pub(crate) unread: Option<FenceProof>,
@@ -89,6 +91,7 @@ impl World {
             access: Some(vec![rule()]),
             unusable: None,
             labels: BTreeMap::new(),
+            watches_namespaces: true,
             terminating: false,
             unread: None,
             may_merge: true,
@@ -351,7 +354,13 @@ impl World {
             object,
             namespace: NamespaceView {
                 name: NAMESPACE,
-                labels: (!self.unseen).then_some(&self.labels),
+                labels: if !self.watches_namespaces {
+                    Labels::NotWatched
+                } else if self.unseen {
+                    Labels::NotInView
+                } else {
+                    Labels::Known(&self.labels)
+                },
                 terminating: self.terminating,
             },
             surplus: self.surplus,

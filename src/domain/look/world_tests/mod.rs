@@ -298,7 +298,7 @@ impl Run {
             INSTANCE_NAMESPACE,
             world.access.as_deref(),
             NAMESPACE,
-            Some(&world.labels),
+            access::Labels::Known(&world.labels),
         );
         let allowed = grant.is_some_and(|grant| grant.verdict(key) == access::Verdict::Allowed);
         allowed && !key.is_deleted() && key.extractable != Some(false)

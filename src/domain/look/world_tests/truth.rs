@@ -109,7 +109,7 @@ fn gone(world: &World, name: &str) -> Option<Gone> {
         INSTANCE_NAMESPACE,
         world.access.as_deref(),
         NAMESPACE,
-        Some(&world.labels),
+        access::Labels::Known(&world.labels),
     );
     let Some(grant) = grant else {
         return Some(Gone::ForNow);

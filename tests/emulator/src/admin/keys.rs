@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::Done;
 use crate::control::Control;
 use crate::control::types::{
-    AliasTarget, CreateKey, CreateKeys, Expiration, NewRegistration, RingTarget, SetState,
+    AliasTarget, CreateKey, CreateKeys, Expiration, NewRegistration, RingTarget, SetDamage,
+    SetState,
 };
 
 /// Makes the part of the router that is about keys.
@@ -23,6 +24,7 @@ pub(super) fn router() -> Router<Control> {
         .route("/instances/{id}/keys/{key}/ring", put(set_ring))
         .route("/instances/{id}/keys/{key}/expiration", put(set_expiration))
         .route("/instances/{id}/keys/{key}/registrations", post(register))
+        .route("/instances/{id}/keys/{key}/damage", put(damage_key))
         .route(
             "/instances/{id}/aliases/{alias}",
             put(put_alias).delete(delete_alias),
@@ -108,6 +110,16 @@ async fn register(
     control
         .register(&id, &key, new)
         .map(|()| StatusCode::CREATED)
+}
+
+async fn damage_key(
+    State(control): State<Control>,
+    Path((id, key)): Path<(String, String)>,
+    Json(set): Json<SetDamage>,
+) -> Done {
+    control
+        .damage_key(&id, &key, set.damage)
+        .map(|()| StatusCode::NO_CONTENT)
 }
 
 async fn put_alias(

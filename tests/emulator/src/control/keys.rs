@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::types::{CreateKey, CreateKeys, NewRegistration};
 use super::{Control, ControlError, known_instance};
 use crate::domain::instance::Instance;
-use crate::domain::key::{Deletion, Key};
+use crate::domain::key::{Damage, Deletion, Key};
 use crate::domain::modes::Modes;
 use crate::domain::new_key::NewKey;
 use crate::domain::policies::key::KeyPolicyChange;
-use crate::domain::registrations::{self, Registration};
+use crate::domain::registrations::RegistrationChange;
 use crate::domain::state::KeyState;
 use crate::world::draw;
 
@@ -42,6 +42,7 @@ impl Control {
             extractable: new.extractable,
             expiration: date(new.expiration_date)?,
             payload: new.payload,
+            encryption: None,
             ring: new.key_ring,
             creation_date: date(new.creation_date)?,
             policies: KeyPolicyChange::default(),
@@ -51,7 +52,7 @@ impl Control {
             expiration: None,
             ..new.clone()
         }
-        .check(now)?;
+        .check(None, now)?;
         self.on_instance(instance, |instance, _| {
             if !instance.rings.contains_key(new.ring()) {
                 instance.create_ring(new.ring(), ADMIN, now)?;
@@ -225,15 +226,29 @@ impl Control {
     ) -> Result<(), ControlError> {
         let now = self.shared.now();
         self.on_instance(instance, |instance, _| {
-            let found = instance.keys.get(key).ok_or_else(|| missing_key(key))?;
-            registrations::check_creation(found.class, found.state)?;
-            instance.registrations.push(Registration {
-                key: key.to_owned(),
-                resource_crn: new.resource_crn,
+            if !instance.keys.contains_key(key) {
+                return Err(missing_key(key));
+            }
+            let change = RegistrationChange {
                 description: new.description,
-                prevent_key_deletion: new.prevent_key_deletion,
-                creation_date: now,
-            });
+                prevent_key_deletion: Some(new.prevent_key_deletion),
+                key_version: None,
+            };
+            instance.register(key, &new.resource_crn, change, ADMIN, now)?;
+            Ok(())
+        })
+    }
+
+    /// Breaks a key inside the service, or mends it.
+    pub fn damage_key(
+        &self,
+        instance: &str,
+        key: &str,
+        damage: Option<Damage>,
+    ) -> Result<(), ControlError> {
+        self.on_instance(instance, |instance, _| {
+            let found = instance.keys.get_mut(key).ok_or_else(|| missing_key(key))?;
+            found.damage = damage;
             Ok(())
         })
     }

@@ -138,7 +138,7 @@ impl Control {
         }
         identities
             .services
-            .insert(new.name, ServiceId::new(new.roles));
+            .insert(new.name, ServiceId::new(new.roles).of_service(new.service));
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::access::Grant;
+use crate::domain::key::Damage;
 use crate::domain::modes::Modes;
 use crate::faults::Fault;
 use crate::iam::profile::Trust;
@@ -45,6 +46,10 @@ pub struct NewServiceId {
     /// What it may do.
     #[serde(default)]
     pub roles: Vec<Grant>,
+    /// The service of IBM Cloud that it acts for, by its name in CRNs: such as
+    /// `cloud-object-storage`. Only services make registrations.
+    #[serde(default)]
+    pub service: Option<String>,
 }
 
 /// A trusted profile to be.
@@ -185,6 +190,14 @@ pub struct NewRegistration {
     /// Whether a retention policy keeps the key from deletion.
     #[serde(default)]
     pub prevent_key_deletion: bool,
+}
+
+/// What is to be broken about a key inside the service.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SetDamage {
+    /// The damage; null mends the key.
+    pub damage: Option<Damage>,
 }
 
 /// What goes wrong with new connections.

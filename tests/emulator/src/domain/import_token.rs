@@ -1,7 +1,7 @@
-//! Import tokens: shallow. They are made, retrieved, used up and expire by the
-//! documented rules, but nothing can be imported by them: that would need RSA
-//! decryption, and the emulator has no RSA. The public key that they carry is
-//! one and the same, and nobody has its private half.
+//! Import tokens: a public key to encrypt a root key's material by, and a nonce.
+//!
+//! The service makes a pair of keys for each token. Here it is always the same
+//! one, and everybody has its private half: making one takes seconds.
 
 use jiff::Timestamp;
 
@@ -10,6 +10,9 @@ use super::refusal::Refusal;
 
 /// The public key, PKIX in PEM, as the service sends it.
 pub const PUBLIC_KEY: &str = include_str!("import_token.pem");
+
+/// Its private half. It protects nothing: it is published with the emulator.
+pub const PRIVATE_KEY: &str = include_str!("import_token_key.pem");
 
 const LIFETIMES: std::ops::RangeInclusive<i64> = 300..=86_400;
 const DEFAULT_LIFETIME: i64 = 600;

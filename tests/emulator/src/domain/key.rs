@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::modes::{Modes, after, date};
 use super::policies::key::{Authorization, KeyPolicies, Rotation};
@@ -12,6 +12,18 @@ use super::versions::Versions;
 
 /// The media type of a key.
 pub const KEY_TYPE: &str = "application/vnd.ibm.kms.key+json";
+
+/// What can be broken about a key inside the service, where no caller can see
+/// why. Only the admin port does that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Damage {
+    /// Its metadata are incomplete: it can only be deleted.
+    Metadata,
+    /// Its data keys do not pass the check of signatures in the HSM: rewrapping
+    /// fails.
+    Signature,
+}
 
 /// A deletion that has not been taken back.
 #[derive(Debug, Clone)]
@@ -181,6 +193,8 @@ pub struct Key {
     pub policies: KeyPolicies,
     /// A first authorisation of its deletion.
     pub authorization: Option<Authorization>,
+    /// What is broken about it inside the service.
+    pub damage: Option<Damage>,
 }
 
 impl Key {

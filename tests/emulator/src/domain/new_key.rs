@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
 use super::aliases;
+use super::import::{self, Encryption};
+use super::import_token::ImportToken;
 use super::policies::key::KeyPolicyChange;
 use super::refusal::Refusal;
 use super::rings::DEFAULT_RING;
@@ -32,6 +34,8 @@ pub struct NewKey {
     pub expiration: Option<Timestamp>,
     /// The material in base64; generated when absent.
     pub payload: Option<String>,
+    /// How the payload is encrypted for an import token, when it is.
+    pub encryption: Option<Encryption>,
     /// The ring.
     pub ring: Option<String>,
     /// When it was made, from the admin port only.
@@ -55,8 +59,13 @@ impl NewKey {
         self.ring.as_deref().unwrap_or(DEFAULT_RING)
     }
 
-    /// Refuses what no key can look like, and decodes the payload.
-    pub fn check(&self, now: Timestamp) -> Result<Option<Vec<u8>>, Refusal> {
+    /// Refuses what no key can look like, and decodes the payload: by the
+    /// instance's import token, when it is encrypted.
+    pub fn check(
+        &self,
+        token: Option<&ImportToken>,
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         let length = |text: &str| text.chars().count();
         if !(2..=90).contains(&length(&self.name)) {
             return Err(Refusal::field("name", "A name has 2 to 90 characters."));
@@ -93,9 +102,13 @@ impl NewKey {
                 "The expiration date has passed.",
             ));
         }
+        let encryption = self.encryption.as_ref();
+        if self.payload.is_none() && encryption.is_some() {
+            return Err(Refusal::field("payload", "There is nothing to import."));
+        }
         self.payload
             .as_deref()
-            .map(|text| decode_payload(self.class(), text))
+            .map(|text| import::material(self.class(), text, encryption, token, now))
             .transpose()
     }
 }
@@ -105,6 +118,12 @@ pub fn decode_payload(class: KeyClass, text: &str) -> Result<Vec<u8>, Refusal> {
     let Ok(bytes) = STANDARD.decode(text) else {
         return Err(Refusal::field("payload", "The payload is not in base64."));
     };
+    check_size(class, &bytes)?;
+    Ok(bytes)
+}
+
+/// Refuses material of a wrong size.
+pub fn check_size(class: KeyClass, bytes: &[u8]) -> Result<(), Refusal> {
     let fits = match class {
         KeyClass::Standard => (1..=MAX_PAYLOAD).contains(&bytes.len()),
         KeyClass::Root => matches!(bytes.len(), 16 | 24 | 32),
@@ -115,7 +134,7 @@ pub fn decode_payload(class: KeyClass, text: &str) -> Result<Vec<u8>, Refusal> {
             "The payload has a size that is not accepted.",
         ));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -94,6 +94,33 @@ impl Refusal {
         )
     }
 
+    /// The key's metadata are broken inside the service.
+    pub fn incomplete_metadata() -> Self {
+        Self::because(
+            500,
+            "INCOMPLETE_METADATA_ERR",
+            "Key metadata became corrupted. Please delete this key.",
+        )
+    }
+
+    /// A service asked for what is not its own.
+    pub fn of_another_service() -> Self {
+        Self::because(
+            403,
+            "RESOURCE_OWNER_ERR",
+            "The resource(s) queried does not belong to the service.",
+        )
+    }
+
+    /// Only other services of IBM Cloud do this.
+    pub fn service_only() -> Self {
+        Self::because(
+            403,
+            "SERVICE_ONLY_ERR",
+            "This action can only be done by a service (service to service).",
+        )
+    }
+
     /// The 401 of a token that is absent, malformed, forged or expired.
     pub fn bad_token() -> Self {
         Self::bare(

@@ -1,8 +1,9 @@
-//! Registrations: which cloud resources a root key protects. Only the admin
-//! port makes them, as only other services do in IBM Cloud.
+//! Registrations: which cloud resources a root key protects. Other services of
+//! IBM Cloud make them, and the admin port in their place.
 
 use jiff::Timestamp;
 
+use super::key::Key;
 use super::refusal::Refusal;
 use super::state::{KeyClass, KeyState};
 
@@ -17,8 +18,57 @@ pub struct Registration {
     pub description: Option<String>,
     /// Whether a retention policy keeps the key from deletion.
     pub prevent_key_deletion: bool,
+    /// The version of the key that the resource is protected by: its ID and age.
+    pub version: (String, Timestamp),
+    /// Who made it.
+    pub created_by: String,
     /// When it was made.
     pub creation_date: Timestamp,
+    /// When it last changed.
+    pub last_update: Timestamp,
+}
+
+/// What a registration is to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegistrationChange {
+    /// A description.
+    pub description: Option<String>,
+    /// Whether a retention policy keeps the key from deletion.
+    pub prevent_key_deletion: Option<bool>,
+    /// The version of the key that the resource is protected by; the newest one
+    /// when absent.
+    pub key_version: Option<String>,
+}
+
+/// Refuses a version that is older than the one that the resource is protected
+/// by, and returns it otherwise.
+pub fn check_version(
+    key: &Key,
+    registration: &Registration,
+    change: &RegistrationChange,
+) -> Result<(String, Timestamp), Refusal> {
+    let version = match &change.key_version {
+        None => Some(key.versions.newest()),
+        Some(id) => key.versions.find(id),
+    };
+    let version = version
+        .ok_or_else(|| Refusal::field("keyVersionId", "The key has no version of this ID."))?;
+    if version.creation_date < registration.version.1 {
+        return Err(Refusal::because(
+            422,
+            "KEY_VERSION_INVALID",
+            "This request requires that the key version is later than current registration key \
+             version.",
+        ));
+    }
+    Ok((version.id.clone(), version.creation_date))
+}
+
+/// Returns the service that a resource is of, by its CRN.
+pub fn service_of(crn: &str) -> Option<&str> {
+    let segments: Vec<&str> = crn.split(':').collect();
+    // Up to the service's instance at least.
+    (segments.len() >= 8 && segments[0] == "crn").then(|| segments[4])
 }
 
 /// Refuses the registration of a key that can protect nothing.
@@ -94,7 +144,10 @@ mod tests {
             resource_crn: "crn".to_owned(),
             description: None,
             prevent_key_deletion,
+            version: ("v".to_owned(), Timestamp::UNIX_EPOCH),
+            created_by: "somebody".to_owned(),
             creation_date: Timestamp::UNIX_EPOCH,
+            last_update: Timestamp::UNIX_EPOCH,
         };
         let (free, retained) = ([registration(false)], [registration(true)]);
         let code = |outcome: Result<(), Refusal>| outcome.err().and_then(|refusal| refusal.code());

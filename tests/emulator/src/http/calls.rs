@@ -16,6 +16,7 @@ use super::operations::{
 use super::route::{Operation, Route};
 use crate::domain::access::{Action, Rights};
 use crate::domain::instance::{Instance, Random};
+use crate::domain::key::Damage;
 use crate::domain::modes::Modes;
 use crate::domain::refusal::Refusal;
 use crate::iam::token::Unfit;
@@ -36,6 +37,8 @@ pub struct Call {
     pub now: Timestamp,
     /// Randomness for what the call may make.
     pub random: Random,
+    /// The host that it was sent to, by its name.
+    pub host: Option<String>,
     /// Where the caller is.
     pub peer: Option<IpAddr>,
 }
@@ -64,6 +67,8 @@ pub struct Admitted<'w> {
     pub rights: Rights,
     /// The caller, as `createdBy` shows it.
     pub caller: String,
+    /// The service of IBM Cloud that the caller acts for.
+    pub service: Option<String>,
 }
 
 impl Call {
@@ -102,6 +107,13 @@ impl Call {
     /// Returns the part of that item that a route of this kind has.
     pub fn part(&self) -> &str {
         self.route.part.as_deref().unwrap_or_default()
+    }
+
+    /// Says whether it came by a private endpoint, which its host's name tells.
+    fn is_private(&self) -> bool {
+        let host = self.host.as_deref().unwrap_or_default();
+        host.split('.')
+            .any(|label| label == "private" || label.starts_with("private-"))
     }
 
     fn bearer(&self) -> Option<&str> {
@@ -166,22 +178,21 @@ fn admit<'w>(
     };
     let grants = world.identities.grants(&claims.iam_id, call.now);
     let rights = Rights::on_instance(grants, &id);
+    let service = world.identities.service(&claims.iam_id).map(str::to_owned);
     let Some(instance) = world.instances.get_mut(&id) else {
         return Err(Refusal::no_access());
     };
     instance.advance(&world.modes, call.now, &mut draw);
-    if call
-        .peer
-        .is_some_and(|peer| !instance.policies.admits(peer))
-    {
-        return Err(Refusal::no_access());
-    }
+    instance
+        .policies
+        .check_network(call.peer, call.is_private())?;
     Ok(Admitted {
         call,
         instance,
         modes: &world.modes,
         rights,
         caller: claims.iam_id.clone(),
+        service,
     })
 }
 
@@ -252,7 +263,12 @@ fn perform(mut admitted: Admitted<'_>, trace: &mut Trace) -> Result<Answer, Refu
 /// The operations on a key that was found and may be operated on.
 fn perform_on_key(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
     use Operation as Op;
-    match admitted.call.route.operation {
+    let operation = admitted.call.route.operation;
+    let damage = admitted.instance.key(id)?.damage;
+    if damage == Some(Damage::Metadata) && !matches!(operation, Op::Delete | Op::Purge) {
+        return Err(Refusal::incomplete_metadata());
+    }
+    match operation {
         Op::Get => keys::read(admitted, id, true),
         Op::Metadata => keys::read(admitted, id, false),
         Op::Patch => keys::patch(admitted, id),
@@ -272,6 +288,10 @@ fn perform_on_key(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refus
         Op::KeyPolicies => policies::of_key(admitted, id),
         Op::SetKeyPolicies => policies::set_of_key(admitted, id),
         Op::Registrations => registrations::of_key(admitted, id),
+        Op::CreateRegistration
+        | Op::ReplaceRegistration
+        | Op::UpdateRegistration
+        | Op::DeleteRegistration => registrations::change(admitted, id),
         Op::CreateAlias => aliases::create(admitted, id),
         Op::DeleteAlias => aliases::delete(admitted, id),
         _ => Err(Refusal::bare(404, "Not Found: no such operation.")),
@@ -317,7 +337,14 @@ fn needed(operation: Operation) -> Action {
     match operation {
         Op::Metadata | Op::Versions | Op::Registrations => Action::Read,
         Op::Get => Action::ReadPayload,
-        Op::Wrap | Op::Unwrap | Op::Rewrap => Action::Wrap,
+        // What a service may do with registrations hangs on what it is.
+        Op::CreateRegistration
+        | Op::ReplaceRegistration
+        | Op::UpdateRegistration
+        | Op::DeleteRegistration
+        | Op::Wrap
+        | Op::Unwrap
+        | Op::Rewrap => Action::Wrap,
         Op::CreateAlias
         | Op::DeleteAlias
         | Op::Rotate

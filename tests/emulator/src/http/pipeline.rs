@@ -83,7 +83,11 @@ pub async fn serve(
         Ok(body) => body.to_bytes(),
         Err(_) => Bytes::new(),
     };
+    // HTTP/2 has it in the URI.
+    let host = head.uri.host().map(str::to_owned);
+    let host = host.or_else(|| text(&head.headers, "host"));
     let mut call = Call {
+        host,
         route,
         query,
         headers: head.headers,

@@ -10,7 +10,7 @@ pub struct Route {
     pub operation: Operation,
     /// A key's ID or alias.
     pub key: Option<String>,
-    /// An alias, a ring or a KMIP adapter, for the operations on one.
+    /// An alias, a ring, a registration or a KMIP adapter, for the operations on one.
     pub item: Option<String>,
     /// A part of the item: an object or a certificate of an adapter.
     pub part: Option<String>,
@@ -114,6 +114,14 @@ operations! {
     Registrations = "registrations", reads;
     /// GET the registrations of every key.
     AllRegistrations = "allRegistrations", reads;
+    /// POST a registration.
+    CreateRegistration = "createRegistration", writes;
+    /// PUT a registration in place of another.
+    ReplaceRegistration = "replaceRegistration", writes;
+    /// PATCH a registration.
+    UpdateRegistration = "updateRegistration", writes;
+    /// DELETE a registration.
+    DeleteRegistration = "deleteRegistration", writes;
     /// GET the KMIP adapters.
     KmipAdapters = "kmipAdapters", reads;
     /// POST a KMIP adapter.
@@ -228,6 +236,10 @@ fn keys(method: &Method, path: &[&str], query: &[(String, String)]) -> Route {
         ("GET", [key, "policies"]) => Route::of_key(Op::KeyPolicies, key),
         ("PUT", [key, "policies"]) => Route::of_key(Op::SetKeyPolicies, key),
         ("GET", [key, "registrations"]) => Route::of_key(Op::Registrations, key),
+        (method, [key, "registrations", crn]) => Route {
+            key: Some((*key).to_owned()),
+            ..Route::of_item(registration(method), crn)
+        },
         ("POST", [key, "actions", action]) => Route::of_key(act(action), key),
         ("POST", [key, "aliases", alias]) => Route {
             key: Some((*key).to_owned()),
@@ -238,6 +250,16 @@ fn keys(method: &Method, path: &[&str], query: &[(String, String)]) -> Route {
             ..Route::of_item(Op::DeleteAlias, alias)
         },
         _ => Route::plain(Op::Unknown),
+    }
+}
+
+fn registration(method: &str) -> Operation {
+    match method {
+        "POST" => Operation::CreateRegistration,
+        "PUT" => Operation::ReplaceRegistration,
+        "PATCH" => Operation::UpdateRegistration,
+        "DELETE" => Operation::DeleteRegistration,
+        _ => Operation::Unknown,
     }
 }
 
@@ -306,6 +328,11 @@ mod tests {
                 Operation::AllRegistrations,
             ),
             ("DELETE", "/api/v2/keys/registrations", Operation::Unknown),
+            (
+                "PATCH",
+                "/api/v2/keys/k/registrations/crn%3Av1",
+                Operation::UpdateRegistration,
+            ),
             ("POST", "/api/v2/keys/k/actions/disable", Operation::Disable),
             ("POST", "/api/v2/keys/k/actions/wrap", Operation::Wrap),
             ("POST", "/api/v2/keys/k/actions/restore", Operation::Unknown),

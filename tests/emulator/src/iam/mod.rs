@@ -16,6 +16,8 @@ pub struct ServiceId {
     grants: Vec<Grant>,
     /// Grants that will count, and from when.
     pending: Option<(Vec<Grant>, Timestamp)>,
+    /// The service of IBM Cloud that it acts for.
+    service: Option<String>,
 }
 
 impl ServiceId {
@@ -24,7 +26,13 @@ impl ServiceId {
         Self {
             grants,
             pending: None,
+            service: None,
         }
+    }
+
+    /// Has it act for a service of IBM Cloud.
+    pub fn of_service(self, service: Option<String>) -> Self {
+        Self { service, ..self }
     }
 
     /// Returns the grants that count now.
@@ -66,6 +74,12 @@ pub struct Profile {
 }
 
 impl Identities {
+    /// Returns the service of IBM Cloud that the bearer of a token acts for.
+    pub fn service(&self, iam_id: &str) -> Option<&str> {
+        let name = iam_id.strip_prefix(token::SERVICE_PREFIX)?;
+        self.services.get(name)?.service.as_deref()
+    }
+
     /// Returns what the bearer of a token may do, by the token's `iam_id`.
     pub fn grants(&self, iam_id: &str, now: Timestamp) -> &[Grant] {
         let service = iam_id

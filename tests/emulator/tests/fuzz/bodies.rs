@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::dice::Dice;
 use crate::requests::Known;
 
+/// Material that OpenSSL encrypted by the import tokens' public key.
+const SEALED: &str = include_str!("../../src/domain/vectors/oaep_sha256.b64");
+
 #[allow(clippy::needless_pass_by_value)] // It reads better where it is called.
 fn envelope(resource: Value) -> Value {
     json!({ "metadata": { "collectionType": "application/vnd.ibm.kms.key+json",
@@ -26,10 +29,13 @@ pub(crate) fn of_api(dice: &mut Dice, known: &Known, path: &str) -> Value {
         path if path.ends_with("wrap") => 7,
         path if path.ends_with("/policies") => 12,
         path if path.ends_with("/certificates") => 15,
+        path if path.ends_with("/{crn}") => 17,
+        path if path.ends_with("/rotate") && dice.once_in(2) => 18,
+        path if path.ends_with("/restore") && dice.once_in(3) => 19,
         _ => 16,
     };
     let kind = if dice.once_in(6) {
-        dice.below(16)
+        dice.below(20)
     } else {
         fitting
     };
@@ -49,6 +55,23 @@ pub(crate) fn of_api(dice: &mut Dice, known: &Known, path: &str) -> Value {
         6 => json!({ "plaintext": "cGxhaW4=", "aad": ["one", "two"] }),
         7 | 8 => json!({ "ciphertext": known.ciphertext.clone().unwrap_or_default() }),
         16 => json!({}),
+        17 => {
+            let mut registration = json!({ "description": "a bucket",
+                "preventKeyDeletion": dice.once_in(4) });
+            if dice.once_in(3) {
+                registration["keyVersionId"] = json!(key);
+            }
+            envelope(registration)
+        }
+        18 | 19 => {
+            let material = json!({ "payload": dice.pick(&[SEALED.trim(), "MTIzNDU2Nzg5MDEyMzQ1Ng=="]),
+                "encryptedNonce": "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw", "iv": "MTIzNDU2Nzg5MDEy" });
+            if kind == 19 {
+                envelope(material)
+            } else {
+                material
+            }
+        }
         9 => json!({ "payload": "MTIzNDU2Nzg5MDEyMzQ1Ng==" }),
         10 => json!({ "keyRingID": dice.pick(&["default", "ring-a", "ring-b"]) }),
         11 => envelope(
@@ -71,7 +94,7 @@ pub(crate) fn of_api(dice: &mut Dice, known: &Known, path: &str) -> Value {
 
 /// A body of the admin port. Nothing in it makes the emulator wait for long.
 pub(crate) fn of_admin(dice: &mut Dice, known: &Known) -> Value {
-    match dice.below(13) {
+    match dice.below(14) {
         0 => json!({ "offsetSeconds": dice.number() }),
         1 => json!({ "rate": dice.pick(&[&json!(0), &json!(60), &json!(1e308), &json!(-1)]) }),
         2 => json!({ "seconds": dice.number() }),
@@ -88,6 +111,9 @@ pub(crate) fn of_admin(dice: &mut Dice, known: &Known) -> Value {
         8 => json!({ "keyRing": dice.pick(&["default", "ring-a", "ring-b"]) }),
         9 => json!({ "keyId": known.key(dice) }),
         10 => json!({ "resourceCrn": "crn:v1:a:b", "preventKeyDeletion": dice.once_in(3) }),
+        12 => {
+            json!({ "damage": dice.pick(&[&json!("metadata"), &json!("signature"), &Value::Null]) })
+        }
         11 => json!({ "expirationDate": dice.pick(&["1970-01-01T00:00:00Z", "x"]) }),
         _ => json!({ "roles": [{ "instance": crate::INSTANCES[0], "role": "Manager" }] }),
     }

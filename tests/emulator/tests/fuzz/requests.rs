@@ -46,7 +46,7 @@ pub(crate) struct Request {
     pub(crate) broken: bool,
 }
 
-const API_PATHS: [&str; 46] = [
+const API_PATHS: [&str; 50] = [
     "GET keys",
     "HEAD keys",
     "POST keys",
@@ -93,9 +93,13 @@ const API_PATHS: [&str; 46] = [
     "DELETE kmip_adapters/adapter/certificates/certificate",
     "GET instance/allowed_ip_port",
     "POST keys/{key}/actions/unsetKeyForDeletion",
+    "POST keys/{key}/registrations/{crn}",
+    "PUT keys/{key}/registrations/{crn}",
+    "PATCH keys/{key}/registrations/{crn}",
+    "DELETE keys/{key}/registrations/{crn}",
 ];
 
-const ADMIN_PATHS: [&str; 24] = [
+const ADMIN_PATHS: [&str; 25] = [
     "PUT clock",
     "GET clock",
     "PATCH modes",
@@ -120,6 +124,7 @@ const ADMIN_PATHS: [&str; 24] = [
     "POST instances/{id}/snapshots/s",
     "PUT tokens/lifetime",
     "PUT service-ids/manager/roles",
+    "PUT instances/{id}/keys/{key}/damage",
 ];
 
 impl Request {
@@ -161,8 +166,12 @@ impl Request {
 }
 
 fn whole(method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    whole_at("emulator", method, target, headers, body)
+}
+
+fn whole_at(host: &str, method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
-        "{method} {target} HTTP/1.1\r\nhost: emulator\r\n{headers}content-length: {}\r\n\r\n",
+        "{method} {target} HTTP/1.1\r\nhost: {host}\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     [head.as_bytes(), body].concat()
@@ -181,9 +190,15 @@ fn fill(dice: &mut Dice, known: &Known, path: &str) -> String {
         known.key(dice)
     };
     let instance = INSTANCES[dice.below(2)];
+    let crn = dice.pick(&[
+        "crn:v1:bluemix:public:cloud-object-storage:global:a/1:2:bucket:b/c",
+        "crn:v1:bluemix:public:databases-for-postgresql:global:a/1:2::",
+        "crn:v1",
+    ]);
     path.replace("{id}", instance)
         .replace("{key}", &escape(&key))
         .replace("{name}", &escape(&name))
+        .replace("{crn}", &escape(crn))
 }
 
 /// Percent-encodes what a request line cannot have.
@@ -255,7 +270,7 @@ fn header_text(dice: &mut Dice) -> String {
         .collect()
 }
 
-fn api_headers(dice: &mut Dice, known: &Known) -> String {
+fn api_headers(dice: &mut Dice, known: &Known, path: &str) -> String {
     let mut headers = String::new();
     let token = if known.tokens.is_empty() {
         "none".to_owned()
@@ -263,6 +278,9 @@ fn api_headers(dice: &mut Dice, known: &Known) -> String {
         // Mostly the Manager: others are refused most of the time.
         let at = if dice.once_in(4) {
             dice.below(known.tokens.len())
+        } else if path.ends_with("{crn}") {
+            // The one of a service.
+            known.tokens.len() - 1
         } else {
             0
         };
@@ -343,10 +361,11 @@ fn api(dice: &mut Dice, known: &Known) -> Request {
     } else {
         Vec::new()
     };
-    let headers = api_headers(dice, known);
+    let headers = api_headers(dice, known, path);
+    let host = dice.pick(&["emulator", "private.emulator", "private.emulator"]);
     Request {
         surface: Surface::Api,
-        bytes: whole(method, &target, &headers, &body),
+        bytes: whole_at(host, method, &target, &headers, &body),
         head: method == "HEAD",
         broken: false,
     }

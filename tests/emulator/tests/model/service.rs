@@ -131,6 +131,7 @@ impl Service {
             set("x-kms-key-ring", ring);
         }
         let call = Call {
+            host: None,
             route: route(method, &format!("/api/v2/{path}"), &query),
             query,
             headers,
@@ -272,7 +273,10 @@ impl Service {
                     .to_owned(),
                 description: None,
                 prevent_key_deletion: retained,
+                version: (id.to_owned(), creation_date),
+                created_by: "a service".to_owned(),
                 creation_date,
+                last_update: creation_date,
             });
         }
         Asked {

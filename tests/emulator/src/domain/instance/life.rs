@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{Instance, Random, deletion};
 use crate::domain::aliases;
+use crate::domain::import::{self, Encryption};
 use crate::domain::key::{Deletion, Key};
 use crate::domain::modes::after;
 use crate::domain::new_key::NewKey;
@@ -43,7 +44,9 @@ impl Instance {
             return Err(aliases::not_unique(taken));
         }
         let imported = payload.is_some();
-        self.policies.check_creation(new.class(), imported, false)?;
+        let by_token = new.encryption.is_some();
+        self.policies
+            .check_creation(new.class(), imported, by_token)?;
         let policies = self.policies_of_new_key(new, imported, by, random, now)?;
         self.touch();
         let created = new.creation_date.unwrap_or(now);
@@ -73,6 +76,7 @@ impl Instance {
             last_rotate: None,
             policies,
             authorization: None,
+            damage: None,
         };
         self.keys.insert(id.clone(), key);
         for alias in &new.aliases {
@@ -106,6 +110,35 @@ impl Instance {
         key.state = KeyState::Destroyed;
         key.last_update = now;
         key.last_state_change = Some(now);
+        Ok(())
+    }
+
+    /// Refuses a restoration that brings other material along than the deleted
+    /// key's, or any at all for a key that was not imported.
+    pub fn check_restoration(
+        &self,
+        id: &str,
+        payload: &str,
+        encryption: Option<&Encryption>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let key = self.key(id)?;
+        permit(key.class, key.state, Act::Restore)?;
+        if !key.imported {
+            return Err(Refusal::because(
+                400,
+                "KEY_IMPT_REQ_ERR",
+                "Only imported keys can be restored.",
+            ));
+        }
+        let token = self.import_token.as_ref();
+        let material = import::material(key.class, payload, encryption, token, now)?;
+        if material != key.versions.newest().material {
+            return Err(Refusal::field(
+                "payload",
+                "The payload is not the material of the deleted key.",
+            ));
+        }
         Ok(())
     }
 

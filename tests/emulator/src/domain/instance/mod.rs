@@ -1,7 +1,8 @@
 //! An instance: its keys, aliases and rings.
 //!
 //! The operations are in `life` (of keys), `deletion` (its authorisation),
-//! `rotation` (versions and policies) and `places` (names and rings).
+//! `rotation` (versions and policies), `places` (names and rings) and
+//! `protection` (registrations).
 //!
 //! Rights are not decided here; the caller has them checked first. Everything
 //! that happens by itself with time (expiry, aliases that linger, moves that
@@ -10,6 +11,7 @@
 mod deletion;
 mod life;
 mod places;
+mod protection;
 mod rotation;
 
 use std::collections::{BTreeMap, HashMap};

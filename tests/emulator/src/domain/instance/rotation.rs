@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 
 use super::{Instance, Random};
+use crate::domain::import::{self, Encryption};
 use crate::domain::key::Key;
 use crate::domain::modes::after;
-use crate::domain::new_key::{NewKey, decode_payload};
+use crate::domain::new_key::NewKey;
 use crate::domain::policies::key::{KeyPolicies, KeyPolicyChange, RotationChange};
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Act, KeyClass, KeyState, SECONDS_BETWEEN_ROTATIONS, permit};
@@ -17,13 +18,13 @@ impl Instance {
     pub fn rotate(
         &mut self,
         id: &str,
-        payload: Option<&str>,
+        brought: Option<(&str, Option<&Encryption>)>,
         random: &Random,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let key = self.key(id)?;
         permit(key.class, key.state, Act::Rotate)?;
-        let material = match (key.imported, payload) {
+        let material = match (key.imported, brought) {
             (true, None) => {
                 return Err(Refusal::because(
                     400,
@@ -38,11 +39,16 @@ impl Instance {
                     "A key that the service generated rotates without a payload.",
                 ));
             }
-            (true, Some(payload)) => decode_payload(KeyClass::Root, payload)?,
+            (true, Some((payload, encryption))) => {
+                let token = self.import_token.as_ref();
+                import::material(KeyClass::Root, payload, encryption, token, now)?
+            }
             (false, None) => random.payload.to_vec(),
         };
         if key.imported {
-            self.policies.check_creation(KeyClass::Root, true, false)?;
+            let by_token = brought.is_some_and(|(_, encryption)| encryption.is_some());
+            self.policies
+                .check_creation(KeyClass::Root, true, by_token)?;
         }
         let early = key
             .last_rotate

@@ -9,6 +9,9 @@ use super::Stamp;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::KeyClass;
 
+/// The network policy that leaves public endpoints out.
+pub const PRIVATE_ONLY: &str = "private-only";
+
 /// The kinds, by their names on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -135,8 +138,7 @@ fn number(address: IpAddr) -> u128 {
 pub enum Attributes {
     /// Nothing (dualAuthDelete, metrics).
     None,
-    /// `public-and-private` or `private-only`. The emulator has one endpoint,
-    /// which counts as either, so this has no effect.
+    /// `public-and-private` or `private-only`.
     AllowedNetwork(String),
     /// Where callers may be.
     AllowedIp(Vec<Network>),
@@ -211,14 +213,36 @@ impl InstancePolicies {
         }
     }
 
-    /// Says whether a caller may be at this address.
-    pub fn admits(&self, address: IpAddr) -> bool {
-        match self.in_force(Kind::AllowedIp) {
-            Some(Attributes::AllowedIp(networks)) => {
-                networks.iter().any(|network| network.contains(address))
-            }
-            _ => true,
+    /// Refuses a caller by where it is, when that is known, and by whether it
+    /// came by a private endpoint.
+    pub fn check_network(&self, peer: Option<IpAddr>, private: bool) -> Result<(), Refusal> {
+        if let Some(Attributes::AllowedNetwork(network)) = self.in_force(Kind::AllowedNetwork)
+            && network == PRIVATE_ONLY
+            && !private
+        {
+            return Err(Refusal::because(
+                403,
+                "CONFIG_RULE_CONFLICT_ERR",
+                "Requested change is not compliant with configuration rules.",
+            ));
         }
+        let (Some(Attributes::AllowedIp(networks)), Some(peer)) =
+            (self.in_force(Kind::AllowedIp), peer)
+        else {
+            return Ok(());
+        };
+        if private && peer.to_canonical().is_ipv6() {
+            return Err(Refusal::because(
+                403,
+                "FEATURE_RESTRICTED_ERR",
+                "This action is not permitted on this resource: allowed IP addresses of private \
+                 endpoints are of IPv4.",
+            ));
+        }
+        if networks.iter().any(|network| network.contains(peer)) {
+            return Ok(());
+        }
+        Err(Refusal::no_access())
     }
 
     /// Refuses a key that may not be made or brought along.

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{object, optional_object, text, texts};
+use super::{encryption, object, optional_object, text, texts};
+use crate::domain::import::Encryption;
 use crate::domain::refusal::Refusal;
 
 /// What is to be wrapped.
@@ -49,10 +50,13 @@ pub fn wrapped(body: &[u8]) -> Result<Wrapped, Refusal> {
     })
 }
 
-/// Reads a request to rotate: the payload, when one is brought along.
-pub fn rotation(body: &[u8]) -> Result<Option<String>, Refusal> {
-    let mut fields = optional_object(body, &["payload"])?.unwrap_or_default();
-    text(&mut fields, "payload")
+/// Reads a request to rotate: the payload, when one is brought along, and how
+/// it is encrypted.
+pub fn rotation(body: &[u8]) -> Result<(Option<String>, Option<Encryption>), Refusal> {
+    let known = ["payload", "encryptedNonce", "iv", "encryptionAlgorithm"];
+    let mut fields = optional_object(body, &known)?.unwrap_or_default();
+    let encryption = encryption(&mut fields)?;
+    Ok((text(&mut fields, "payload")?, encryption))
 }
 
 /// Reads the body of an action that takes none: nothing, `null` or `{}`.

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{boolean, object, policies, resource, text, texts};
+use super::{boolean, encryption, object, optional_object, policies, resource, text, texts};
+use crate::domain::import::Encryption;
 use crate::domain::new_key::NewKey;
 use crate::domain::refusal::Refusal;
 
@@ -29,14 +30,7 @@ pub fn new_key(body: &[u8], ring: Option<String>, with_policies: bool) -> Result
     }
     let mut fields = resource(body, &known)?;
     let policies = policies::change(&mut fields)?;
-    for encrypted in ["encryptedNonce", "iv", "encryptionAlgorithm"] {
-        if fields.contains_key(encrypted) {
-            return Err(Refusal::bare(
-                501,
-                "Importing by an import token is not emulated.",
-            ));
-        }
-    }
+    let encryption = encryption(&mut fields)?;
     let Some(name) = text(&mut fields, "name")? else {
         return Err(Refusal::field("name", "A key has a name."));
     };
@@ -54,10 +48,25 @@ pub fn new_key(body: &[u8], ring: Option<String>, with_policies: bool) -> Result
         extractable,
         expiration,
         payload: text(&mut fields, "payload")?,
+        encryption,
         ring,
         creation_date: None,
         policies,
     })
+}
+
+/// Reads a request to restore: the payload with its encryption, when the key's
+/// material is brought along.
+pub fn restoration(body: &[u8]) -> Result<Option<(String, Option<Encryption>)>, Refusal> {
+    if optional_object(body, &["metadata", "resources"])?.is_none_or(|body| body.is_empty()) {
+        return Ok(None);
+    }
+    let known = ["payload", "encryptedNonce", "iv", "encryptionAlgorithm"];
+    let mut fields = resource(body, &known)?;
+    let encryption = encryption(&mut fields)?;
+    let payload = text(&mut fields, "payload")?
+        .ok_or_else(|| Refusal::field("payload", "There is nothing to restore by."))?;
+    Ok(Some((payload, encryption)))
 }
 
 /// Reads the ring out of a request to move a key there.

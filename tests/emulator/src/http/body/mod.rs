@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::domain::import::Encryption;
 use crate::domain::refusal::Refusal;
+use crate::domain::registrations::RegistrationChange;
 
 /// The fields of an object, by their documented names.
 type Fields = BTreeMap<&'static str, Value>;
@@ -100,6 +102,26 @@ pub fn import_token(body: &[u8]) -> Result<(Option<i64>, Option<i64>), Refusal> 
         integer(&mut fields, "expiration")?,
         integer(&mut fields, "maxAllowedRetrievals")?,
     ))
+}
+
+/// Reads what a registration is to say. What a service keeps with it for itself
+/// (`registrationMetadata`) is shown to nobody else, and so is not kept.
+pub fn registration(body: &[u8], known: &[&'static str]) -> Result<RegistrationChange, Refusal> {
+    let mut fields = resource(body, known)?;
+    text(&mut fields, "registrationMetadata")?;
+    Ok(RegistrationChange {
+        description: text(&mut fields, "description")?,
+        prevent_key_deletion: boolean(&mut fields, "preventKeyDeletion")?,
+        key_version: text(&mut fields, "keyVersionId")?,
+    })
+}
+
+/// Reads how a payload is encrypted, where it is.
+fn encryption(fields: &mut Fields) -> Result<Option<Encryption>, Refusal> {
+    let nonce = text(fields, "encryptedNonce")?;
+    let iv = text(fields, "iv")?;
+    let algorithm = text(fields, "encryptionAlgorithm")?;
+    Encryption::parse(nonce.as_deref(), iv.as_deref(), algorithm.as_deref())
 }
 
 fn text(fields: &mut Fields, name: &'static str) -> Result<Option<String>, Refusal> {

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::domain::envelope::{check_aad, unwrap, wrap};
+use crate::domain::key::Damage;
 use crate::domain::refusal::Refusal;
 use crate::domain::state::{Act, permit};
 use crate::http::answer::Answer;
@@ -60,6 +61,13 @@ pub fn unwrap_key(admitted: &Admitted<'_>, id: &str) -> Result<Answer, Refusal> 
 pub fn rewrap_key(admitted: &Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
     let key = admitted.instance.key(id)?;
     permit(key.class, key.state, Act::Rewrap)?;
+    if key.damage == Some(Damage::Signature) {
+        return Err(Refusal::because(
+            422,
+            "INVALID_SIG_EXP_ERR",
+            "Signature is invalid.",
+        ));
+    }
     let asked = actions::wrapped(&admitted.call.body)?;
     check_aad(&asked.aad)?;
     let opened = unwrap(&key.versions, &asked.ciphertext, &asked.aad)?;
@@ -75,10 +83,14 @@ pub fn rewrap_key(admitted: &Admitted<'_>, id: &str) -> Result<Answer, Refusal> 
 /// Makes a new version. It answers 204, whatever the caller prefers.
 pub fn rotate(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
     let call = admitted.call;
-    let payload = actions::rotation(&call.body)?;
+    let (payload, encryption) = actions::rotation(&call.body)?;
+    let brought = payload.as_deref().map(|text| (text, encryption.as_ref()));
+    if brought.is_none() && encryption.is_some() {
+        return Err(Refusal::field("payload", "There is nothing to import."));
+    }
     admitted
         .instance
-        .rotate(id, payload.as_deref(), &call.random, call.now)?;
+        .rotate(id, brought, &call.random, call.now)?;
     Ok(Answer::empty(204))
 }
 

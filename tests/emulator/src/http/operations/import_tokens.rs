@@ -1,4 +1,4 @@
-//! Import tokens: shallow, see [`crate::domain::import_token`].
+//! Import tokens, see [`crate::domain::import_token`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -67,7 +67,7 @@ pub fn create(
         return Err(Refusal::no_access());
     }
     let new = body::new_key(&call.body, ring, with_policies)?;
-    let payload = new.check(call.now)?;
+    let payload = new.check(admitted.instance.import_token.as_ref(), call.now)?;
     let caller = &admitted.caller;
     let id = admitted
         .instance
@@ -96,6 +96,11 @@ pub fn patch(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
 /// POST a restoration.
 pub fn restore(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
     let call = admitted.call;
+    if let Some((payload, encryption)) = body::restoration(&call.body)? {
+        admitted
+            .instance
+            .check_restoration(id, &payload, encryption.as_ref(), call.now)?;
+    }
     admitted.instance.restore(id, call.now)?;
     key_answer(admitted, 201, id, call.wants_representation() == Some(true))
 }
@@ -103,6 +108,10 @@ pub fn restore(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal>
 /// DELETE a key.
 pub fn delete(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
     let call = admitted.call;
+    // A key that protects a service's resources is not that service's to delete.
+    if admitted.service.is_some() {
+        return Err(Refusal::of_another_service());
+    }
     let force = flag(call, "force");
     admitted
         .instance

@@ -1,4 +1,4 @@
-//! Registrations, which the API only shows: the admin port makes them.
+//! Registrations, which anybody may see and only services change.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,19 @@ use crate::domain::access::Action;
 use crate::domain::key::Key;
 use crate::domain::modes::date;
 use crate::domain::refusal::Refusal;
-use crate::domain::registrations::{Registration, crn_fits};
+use crate::domain::registrations::{Registration, crn_fits, service_of};
 use crate::domain::state::KeyClass;
-use crate::http::answer::Answer;
+use crate::http::answer::{Answer, envelope};
+use crate::http::body;
 use crate::http::calls::Admitted;
+use crate::http::route::Operation;
+
+const INPUT: [&str; 4] = [
+    "description",
+    "registrationMetadata",
+    "preventKeyDeletion",
+    "keyVersionId",
+];
 
 const REGISTRATION_TYPE: &str = "application/vnd.ibm.kms.registration+json";
 
@@ -20,6 +29,44 @@ pub fn of_key(admitted: &Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
         return Err(Refusal::root_key_required());
     }
     answer(admitted, Some(id))
+}
+
+/// POST, PUT, PATCH or DELETE a registration, which a service does for a
+/// resource of its own.
+pub fn change(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
+    let call = admitted.call;
+    let (crn, now) = (call.item(), call.now);
+    let Some(service) = &admitted.service else {
+        return Err(Refusal::service_only());
+    };
+    if service_of(crn) != Some(service) {
+        return Err(Refusal::of_another_service());
+    }
+    let instance = &mut *admitted.instance;
+    let (status, registration) = match call.route.operation {
+        Operation::DeleteRegistration => {
+            instance.deregister(id, crn)?;
+            return Ok(Answer::empty(204));
+        }
+        Operation::CreateRegistration => {
+            let change = body::registration(&call.body, &INPUT)?;
+            let made = instance.register(id, crn, change, &admitted.caller, now)?;
+            (201, made.clone())
+        }
+        Operation::ReplaceRegistration => {
+            let change = body::registration(&call.body, &INPUT)?;
+            let replaced = instance.replace_registration(id, crn, change, now)?;
+            (200, replaced.clone())
+        }
+        _ => {
+            let change = body::registration(&call.body, &INPUT)?;
+            let updated = instance.update_registration(id, crn, change, now)?;
+            (200, updated.clone())
+        }
+    };
+    let rows = [row(&registration, admitted.instance.key(id)?)];
+    let body = envelope(REGISTRATION_TYPE, &rows);
+    Ok(Answer::json(status, REGISTRATION_TYPE, &body))
 }
 
 /// GET the registrations of every key that the caller may list.
@@ -62,16 +109,16 @@ fn answer(admitted: &Admitted<'_>, id: Option<&str>) -> Result<Answer, Refusal> 
 }
 
 fn row(registration: &Registration, key: &Key) -> Value {
-    let newest = key.versions.newest();
+    let (version, since) = &registration.version;
     let mut row = json!({
         "keyId": key.id,
         "keyName": key.name,
         "resourceCrn": registration.resource_crn,
-        "createdBy": "iam-ServiceId-admin",
+        "createdBy": registration.created_by,
         "creationDate": date(registration.creation_date),
-        "lastUpdated": date(registration.creation_date),
+        "lastUpdated": date(registration.last_update),
         "preventKeyDeletion": registration.prevent_key_deletion,
-        "keyVersion": { "id": newest.id, "creationDate": date(newest.creation_date) },
+        "keyVersion": { "id": version, "creationDate": date(*since) },
     });
     add(&mut row, "description", registration.description.as_deref());
     row
