@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use key_protect_operator::controller::clock::now;
 use serde_json::{Value, json};
 
 use crate::cluster::eventually;
@@ -319,8 +320,19 @@ fn a_flood_of_objects_is_served_up_to_a_number_and_delays_nobody() {
     stage.start_operator_with(&["--max-keys-per-namespace", "5"]);
     let mut tenants = tenants(stage, "flood");
     tenants.as_mallory(|scene| {
-        for number in 0..30 {
-            scene.object(&format!("f{number:02}"), json!({"key": {"alias": "own"}}));
+        let name = |number: usize| format!("f{number:02}");
+        let own = || json!({"key": {"alias": "own"}});
+        for number in 0..MOST {
+            scene.synced_object(&name(number), own());
+        }
+        // Of those that are made in the same second, none is the older.
+        let last = scene.get(KEY, &name(MOST - 1))["metadata"]["creationTimestamp"].clone();
+        let last: jiff::Timestamp = last.as_str().expect("a time").parse().expect("a time");
+        eventually("the next second", || {
+            now().as_second() > last.as_second() + 1
+        });
+        for number in MOST..30 {
+            scene.object(&name(number), own());
         }
     });
     tenants.scene.synced_object("orders-db", json!({}));
