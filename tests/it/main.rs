@@ -16,6 +16,7 @@ mod docs;
 mod exposition;
 mod fence;
 mod fence_operator;
+mod fuzz_corpus;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_modes;
