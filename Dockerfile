@@ -8,12 +8,11 @@ ARG BUILDER=docker.io/library/rust:1.95-bookworm
 FROM ${BUILDER} AS build
 WORKDIR /src
 COPY . .
-# Static glibc: `crt-static` needs the target named, or it would be asked of proc-macros too.
-# Name look-up works without nsswitch.conf and shared libraries.
+# Where the sources lie in here is not in the binary, and the same sources make the same bytes.
 ARG TARGET=x86_64-unknown-linux-gnu
 ARG CARGO_NET_OFFLINE=false
-RUN RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --locked --release --target "${TARGET}" --bin key-protect-operator \
+ARG SOURCE_DATE_EPOCH=0
+RUN sh tests/image/compile target \
  && install -D -m 0755 "target/${TARGET}/release/key-protect-operator" /image/key-protect-operator \
  && install -D -m 0644 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt
 

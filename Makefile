@@ -6,7 +6,11 @@ SHELL := bash
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 TOOLS := $(TARGET)/tools
 DENY_VERSION := 0.20.2
+CYCLONEDX_VERSION := 0.5.9
 export CARGO_TERM_PROGRESS_WHEN ?= never
+
+# The operator as it ships: `PROFILE=quick` builds in a third of the time, for a first impression.
+PROFILE ?= release
 
 # Of the fault suite: how many rounds, which seed, after how many minutes no further round begins.
 ROUNDS ?=
@@ -14,7 +18,7 @@ SEED ?=
 MINUTES ?=
 FAULTS = FAULTS_SEED=$(SEED) FAULTS_MINUTES=$(MINUTES)
 
-.PHONY: help demo test faults soak bench fuzz fuzz-emulator check fmt-check clippy deny crds-check cluster tools image
+.PHONY: help demo test faults soak bench fuzz fuzz-emulator check fmt-check clippy deny advisories sbom reproducible mutations crds-check cluster tools image
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -46,8 +50,6 @@ endif
 soak: cluster ## Run the fault suite for long (ROUNDS=200, SEED=7, MINUTES=60)
 	@$(FAULTS) FAULTS_ROUNDS=$(or $(ROUNDS),200) cargo test --quiet --test faults -- --exact --nocapture nothing_is_lost_whatever_goes_wrong
 
-# The operator as it ships: `PROFILE=quick` builds in a third of the time, for a first impression.
-PROFILE ?= release
 bench: cluster ## Measure the operator against its goals (20 min; ARGS="--n 200 --rounds 1" for less)
 	@echo "bench: building the operator, the emulator and the benchmark ($(PROFILE); minutes, the first time)"
 	@cargo build --quiet --profile $(PROFILE) -p key-protect-operator -p key-protect-emulator -p key-protect-bench
@@ -67,7 +69,31 @@ crds-check: ## Check that crds/ is what the types say
 
 deny: $(TOOLS)/bin/cargo-deny ## Check licences, bans and sources of dependencies
 	@PATH="$(TOOLS)/bin:$$PATH" cargo deny --all-features check bans licenses sources
-	@echo "deny: advisories are not checked here: their database needs the Internet"
+	@echo "deny: advisories are not checked here, but by 'make advisories': their database needs the Internet"
+
+# Where the database cannot be reached, that is said and no failure, unless they are `required`.
+ADVISORIES ?= wanted
+advisories: $(TOOLS)/bin/cargo-deny ## Check dependencies for known vulnerabilities, where their database can be reached
+	@if PATH="$(TOOLS)/bin:$$PATH" cargo deny fetch db 2>/dev/null; then \
+	  PATH="$(TOOLS)/bin:$$PATH" cargo deny --all-features check advisories; \
+	elif [[ $(ADVISORIES) == required ]]; then \
+	  echo "advisories: FAILED: their database cannot be reached" >&2; exit 1; \
+	else \
+	  echo "advisories: SKIPPED: their database cannot be reached from here"; \
+	fi
+
+sbom: $(TOOLS)/bin/cargo-cyclonedx ## Write the SBOM of the operator's binary (CycloneDX) to target/sbom
+	@tests/image/sbom "$(TOOLS)/bin/cargo-cyclonedx"
+
+$(TOOLS)/bin/cargo-cyclonedx:
+	@echo "sbom: building cargo-cyclonedx $(CYCLONEDX_VERSION), once (minutes)"
+	@cargo install cargo-cyclonedx --version $(CYCLONEDX_VERSION) --locked --quiet --root "$(TOOLS)"
+
+reproducible: ## Compile the operator twice, in two folders, and compare the bytes (PROFILE=quick for less)
+	@PROFILE=$(PROFILE) tests/image/reproducible
+
+mutations: ## Take each mitigation of docs/threat-model.md away, and see its test fail (ONLY=T7 for one)
+	@tests/mutations/run $(ONLY)
 
 $(TOOLS)/bin/cargo-deny:
 	@echo "deny: building cargo-deny $(DENY_VERSION), once (minutes)"

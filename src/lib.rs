@@ -6,6 +6,7 @@
 //! between them, and [`runtime`] is the process.
 
 pub mod api;
+mod buffer;
 pub mod check;
 pub mod cluster;
 pub mod controller;

@@ -1,5 +1,6 @@
 //! The command line: `run` is the operator, `check` tries a credential, `crds` prints the CRDs.
 
+use std::alloc::System;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,13 @@ use key_protect_operator::check::{self, CheckArgs};
 use key_protect_operator::controller::clock::now;
 use key_protect_operator::controller::context::{Context, Settings};
 use key_protect_operator::crds::{self, CrdsArgs, CrdsError};
+use key_protect_operator::domain::form::InvalidScope;
 use key_protect_operator::metrics::Metrics;
 use key_protect_operator::runtime::settings::{MetricsAddress, RunArgs};
-use key_protect_operator::runtime::{health, metrics, process, telemetry};
+use key_protect_operator::runtime::{audit, health, metrics, process, telemetry};
 use key_protect_operator::{cluster, controller};
 use tokio_util::sync::CancellationToken;
+use zeroizing_alloc::ZeroAlloc;
 
 /// Keeps Kubernetes Secrets equal to keys held in IBM Key Protect.
 #[derive(Parser)]
@@ -33,6 +36,11 @@ enum Command {
     Crds(CrdsArgs),
 }
 
+/// Wipes whatever is let go of. The operator's own types wipe themselves; this is for the buffers in
+/// which TLS and HTTP libraries hold what they send and receive, which they do not wipe.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
 /// Threads that do the work, whatever the node has: it is waiting, nearly all of it, and each more
 /// costs memory.
 const WORKERS: usize = 2;
@@ -46,6 +54,8 @@ enum StartError {
     Crds(#[from] CrdsError),
     #[error("--allowed-key-hosts, --allowed-iam-hosts: {0:?} is no HOST or HOST:PORT")]
     Host(String),
+    #[error(transparent)]
+    Namespaces(#[from] InvalidScope),
     #[error(transparent)]
     Filter(#[from] telemetry::InvalidFilter),
     #[error("no TLS provider could be set up: another one is installed already")]
@@ -95,7 +105,7 @@ fn install_tls() -> Result<(), StartError> {
 }
 
 fn run(args: &RunArgs) -> Result<(), StartError> {
-    let settings = args.controller();
+    let settings = args.controller()?;
     if let Some(host) = settings.allowed_hosts.malformed() {
         return Err(StartError::Host(host.to_owned()));
     }
@@ -120,7 +130,8 @@ async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
     let stop = CancellationToken::new();
     let recorded = Metrics::default();
     let client = cluster::client::connect(&recorded.api).await?;
-    let context = Arc::new(Context::new(client, recorded, settings, now()));
+    let audit = Arc::new(audit::Stream::stdout(recorded.clone()));
+    let context = Arc::new(Context::new(client, recorded, audit, settings, now()));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         "key-protect-operator starts"

@@ -16,8 +16,12 @@ pub enum ConditionType {
     ExpiringSoon,
     /// IAM took the instance's credential.
     Authenticated,
+    /// More Secrets would be deleted by revocations than are by accident: they wait for an admin.
+    MassRevocationHeld,
     /// The admission policies that bound the operator do not hold.
     FenceInactive,
+    /// An access rule grants nothing in the form in which the operator was installed.
+    RuleNotSupported,
 }
 
 impl ConditionType {
@@ -31,7 +35,9 @@ impl ConditionType {
             Self::Stale => "Stale",
             Self::ExpiringSoon => "ExpiringSoon",
             Self::Authenticated => "Authenticated",
+            Self::MassRevocationHeld => "MassRevocationHeld",
             Self::FenceInactive => "FenceInactive",
+            Self::RuleNotSupported => "RuleNotSupported",
         }
     }
 }
@@ -107,11 +113,11 @@ reasons! {
         cause: "Key Protect or IAM answered with an error or with something that is no answer.",
         remedy: "Wait; the operator tries again. Give IBM's support the correlation ID if it lasts." }
     CredentialMissing { stalls: true,
-        cause: "There is no usable API key file for the instance.",
-        remedy: "Mount a Secret with the entry apikey under the operator's credentials folder." }
+        cause: "There is no usable API key for the instance: no file, no Secret, no entry, or no right to read it.",
+        remedy: "Mount a Secret with the entry apikey under the operator's credentials folder; or, with apiKeySecretRef, make the Secret and the Role that the instance's message names; for a trusted profile, project a ServiceAccount token." }
     CredentialRejected { stalls: true,
         cause: "IAM refused the API key.",
-        remedy: "Make a new API key for the service ID and replace the mounted Secret; it is taken without a restart." }
+        remedy: "Make a new API key for the service ID and put it into the Secret; it is taken without a restart. Of a trusted profile: see to its trust in the operator's ServiceAccount." }
     AccessDenied { stalls: true,
         cause: "The service refused to show the key's metadata (401 or 403), though it was readable before.",
         remedy: "Check the service ID's roles on instance, ring and key, the instance's region, and allowed-IP and context-based rules." }
@@ -122,16 +128,16 @@ reasons! {
         cause: "No such instance, no such key, or not for this namespace; which of them, only the operator's log says.",
         remedy: "Check instanceRef and key, and ask the instance's owner whether its access rules allow this namespace to use the key." }
     AccessWithdrawn { stalls: true,
-        cause: "The instance's access rules no longer allow this namespace to use the key. The Secret keeps its last value and is no longer refreshed.",
+        cause: "The instance's access rules no longer allow this namespace to use the key. The Secret is no longer refreshed; whether it goes, the instance's onAccessWithdrawn says.",
         remedy: "Ask the instance's owner, or delete the object." }
     KeyDeleted { stalls: true,
-        cause: "The key was deleted in Key Protect. The Secret keeps its last value.",
+        cause: "The key was deleted in Key Protect. The Secret keeps its last value, unless revocationPolicy is Delete.",
         remedy: "Restore the key (within 30 days), or point the alias, name or spec.key at another one." }
     KeyExpired { stalls: true,
-        cause: "The key's expiration date has passed. The Secret keeps its last value.",
+        cause: "The key's expiration date has passed. The Secret keeps its last value, unless revocationPolicy is Delete.",
         remedy: "Create a new key and move the alias to it, or point spec.key at another one." }
     KeyDisabled { stalls: true,
-        cause: "The key is not active: suspended, or deactivated without an expiration date.",
+        cause: "The key is not active: suspended, or deactivated without an expiration date. The Secret keeps its last value.",
         remedy: "Enable the key, or point spec.key at another one." }
     NotExtractable { stalls: true,
         cause: "The key is a root key, which never leaves the service.",
@@ -140,11 +146,14 @@ reasons! {
         cause: "The payload cannot be written as target.data asks: encoding, JSON path, template or size.",
         remedy: "The message names the entry and what is wrong with it; change the entry or the key." }
     SecretNotOwned { stalls: true,
-        cause: "A Secret of the target's name exists and is not the operator's. It is not touched.",
-        remedy: "Choose another target.name, or delete that Secret if nobody needs it." }
+        cause: "A Secret of the target's name exists and is not the operator's, or (creationPolicy Merge) its owner does not share it, does not offer an entry, or gives no right to write it. It is not touched.",
+        remedy: "Choose another target.name, or let the Secret's owner hand it over (label keyprotect.dev/target=adopt) or share it (keyprotect.dev/target=shared); the message says how." }
     TargetConflict { stalls: true,
         cause: "An older KeyProtectKey has the same target.",
         remedy: "Give one of the two another target.name, or delete one." }
+    EntryConflict { stalls: true,
+        cause: "An older KeyProtectKey puts the same entry into the same shared Secret.",
+        remedy: "Name the entry differently in one of the two, or delete one." }
     SecretImmutable { stalls: true,
         cause: "The Secret was made immutable by someone, so its content cannot follow the key.",
         remedy: "Delete the Secret; it is made anew." }

@@ -11,6 +11,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::key::RevocationPolicy;
 use super::schema;
 
 /// Where keys come from and who may use them: a Key Protect instance, its endpoint, the
@@ -96,6 +97,10 @@ pub struct KeyProtectInstanceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub access: Option<Vec<AccessRule>>,
+    /// What happens to Secrets whose right to a key was withdrawn by a change of access, after the
+    /// grace. Default: Retain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_access_withdrawn: Option<RevocationPolicy>,
 }
 
 /// Which host is called.
@@ -165,12 +170,45 @@ pub enum Network {
 
 /// The credential used at IAM.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[x_kube(
+    validation = Rule::new("[has(self.mountedAPIKey), has(self.apiKeySecretRef), has(self.trustedProfile)].filter(given, given).size() <= 1")
+        .message("spec.credentials: give one of mountedAPIKey, apiKeySecretRef and trustedProfile, and remove the others")
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Credentials {
     /// A service ID's API key that is mounted into the operator's Pod. Only for instances in
     /// the operator's own namespace.
     #[serde(rename = "mountedAPIKey", skip_serializing_if = "Option::is_none")]
     pub mounted_api_key: Option<MountedApiKey>,
+    /// A service ID's API key in a Secret in the instance's own namespace. The Secret's owner lets
+    /// the operator read it by a Role with the verb get on that Secret; the instance's status says
+    /// which one is missing.
+    #[serde(rename = "apiKeySecretRef", skip_serializing_if = "Option::is_none")]
+    pub api_key_secret_ref: Option<ApiKeySecretRef>,
+    /// A trusted profile that trusts the operator's ServiceAccount: no API key is needed, on
+    /// clusters that IBM Cloud knows. Only for instances in the operator's own namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_profile: Option<TrustedProfile>,
+}
+
+/// A trusted profile in IAM, by name or ID.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[x_kube(
+    validation = Rule::new("has(self.name) != has(self.id)")
+        .message("spec.credentials.trustedProfile: give either name or id, as 'ibmcloud iam trusted-profiles' shows them")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct TrustedProfile {
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("!self.matches('[[:cntrl:]]')").message("spec.credentials.trustedProfile.name: must be the profile's name, on one line"))]
+    pub name: Option<String>,
+    /// Its ID, like Profile-9fd84246-7df4-4667-94e4-8ecde51d5ac5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9-]{1,64}$')").message("spec.credentials.trustedProfile.id: must be the profile's ID, like Profile-9fd84246-7df4-4667-94e4-8ecde51d5ac5; a name goes into name"))]
+    pub id: Option<String>,
 }
 
 /// An API key file in the operator's Pod.
@@ -181,6 +219,30 @@ pub struct MountedApiKey {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new(schema::DNS_LABEL).message("spec.credentials.mountedAPIKey.name: must be a DNS label like default or team-a"))]
     pub name: String,
+}
+
+/// An entry of a Secret in the instance's own namespace.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeySecretRef {
+    /// The Secret's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(schema::OBJECT_NAME).message("spec.credentials.apiKeySecretRef.name: must be a Secret's name, like key-protect"))]
+    pub name: String,
+    /// The entry that holds the API key, alone or as the JSON that IBM's CLI writes. Default:
+    /// apikey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("spec.credentials.apiKeySecretRef.key: must be an entry's name of letters, digits, '-', '_' and '.'"))]
+    pub key: Option<String>,
+}
+
+impl ApiKeySecretRef {
+    /// The entry that holds the API key.
+    #[must_use]
+    pub fn entry(&self) -> &str {
+        self.key.as_deref().unwrap_or("apikey")
+    }
 }
 
 /// A Cloud Foundry org and space.
@@ -318,6 +380,9 @@ pub struct KeyProtectInstanceStatus {
     /// How many KeyProtectKeys name this instance and may use it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keys_in_use: Option<i64>,
+    /// The form in which the operator found itself installed: what its rights let it do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install_form: Option<InstallForm>,
     /// The value of `keyprotect.dev/sync-requested-at` that was last answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_request: Option<String>,
@@ -333,4 +398,45 @@ pub enum CatalogueMode {
     List,
     /// Key by key.
     Single,
+}
+
+/// The form in which the operator was installed: Standard (it watches Secrets' metadata), NoRead (it
+/// reads no Secret), and each for named namespaces only.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema, PartialEq, Eq, Hash)]
+pub enum InstallForm {
+    /// Secrets' metadata is watched in every namespace.
+    Standard,
+    /// No Secret is read.
+    NoRead,
+    /// Secrets' metadata is watched in the namespaces of `--namespaces`.
+    StandardNamespaces,
+    /// No Secret is read, and only the namespaces of `--namespaces` are served.
+    NoReadNamespaces,
+}
+
+impl InstallForm {
+    /// Every form.
+    pub const ALL: [Self; 4] = [
+        Self::Standard,
+        Self::NoRead,
+        Self::StandardNamespaces,
+        Self::NoReadNamespaces,
+    ];
+
+    /// Whether it is for named namespaces only.
+    #[must_use]
+    pub const fn is_for_namespaces(self) -> bool {
+        matches!(self, Self::StandardNamespaces | Self::NoReadNamespaces)
+    }
+
+    /// Names the form as status shows it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "Standard",
+            Self::NoRead => "NoRead",
+            Self::StandardNamespaces => "StandardNamespaces",
+            Self::NoReadNamespaces => "NoReadNamespaces",
+        }
+    }
 }

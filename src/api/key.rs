@@ -43,7 +43,9 @@ use super::schema;
 )]
 #[x_kube(
     validation = Rule::new("(has(self.target) && has(self.target.type) ? self.target.type : 'Opaque') == (has(oldSelf.target) && has(oldSelf.target.type) ? oldSelf.target.type : 'Opaque')")
-        .message("spec.target.type: cannot be changed, since a Secret's type is immutable; make a new KeyProtectKey with another target.name").field_path(".target.type")
+        .message("spec.target.type: cannot be changed, since a Secret's type is immutable; make a new KeyProtectKey with another target.name").field_path(".target.type"),
+    validation = Rule::new("(has(self.target) && has(self.target.creationPolicy) ? self.target.creationPolicy : 'Owner') == (has(oldSelf.target) && has(oldSelf.target.creationPolicy) ? oldSelf.target.creationPolicy : 'Owner')")
+        .message("spec.target.creationPolicy: cannot be changed; make a new KeyProtectKey").field_path(".target.creationPolicy")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct KeyProtectKeySpec {
@@ -60,7 +62,12 @@ pub struct KeyProtectKeySpec {
     #[x_kube(validation = Rule::new(format!("{} && (duration(self) >= duration('1m') || duration(self) == duration('0s'))", schema::DURATION))
         .message("spec.refreshInterval: must be a duration of hours, minutes and seconds like 10m or 24h: at least 1m, or 0s to take a new key only when this object changes"))]
     pub refresh_interval: Option<String>,
-    /// Nothing is fetched or written for this object while true.
+    /// What happens to the Secret when the key can no longer be used: it was deleted, it expired,
+    /// or its alias or name is gone for longer than the grace. Default: Retain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation_policy: Option<RevocationPolicy>,
+    /// Nothing is fetched or written for this object while true. Whether the key may still be
+    /// used is looked at all the same: a policy that says Delete still acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
     /// The Secret to make. Default: this object's name, type Opaque, one entry `key`.
@@ -118,6 +125,10 @@ pub struct KeySelector {
 /// The Secret to make.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[x_kube(
+    validation = Rule::new("!has(self.creationPolicy) || self.creationPolicy != 'Merge' || !has(self.type)")
+        .message("spec.target.type: the Secret is its owner's with creationPolicy Merge, and so is its type; remove it").field_path(".type"),
+    validation = Rule::new("!has(self.creationPolicy) || self.creationPolicy != 'Merge' || !has(self.metadata)")
+        .message("spec.target.metadata: the Secret is its owner's with creationPolicy Merge, and so are its labels and annotations; remove it").field_path(".metadata"),
     validation = Rule::new("!has(self.expand) || !has(self.data)")
         .message("spec.target.expand: takes the place of data; remove one of them").field_path(".expand"),
     validation = Rule::new("!has(self.type) || self.type != 'kubernetes.io/tls' || has(self.expand) || (has(self.data) && ['tls.crt', 'tls.key'].all(n, self.data.exists(e, e.name == n)))")
@@ -139,6 +150,9 @@ pub struct Target {
     /// The Secret's type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<SecretType>,
+    /// Whose the Secret is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub creation_policy: Option<CreationPolicy>,
     /// What happens to the Secret when this object is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
@@ -189,7 +203,19 @@ impl SecretType {
     }
 }
 
-/// What happens to the Secret when this object is deleted: Delete (it goes too) or Retain (it
+/// Whose the Secret is: Owner (the operator makes it, whole) or Merge (it is there, its own owner
+/// shares it, and the operator puts entries in that the owner offers). Cannot be changed. Default:
+/// Owner.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+pub enum CreationPolicy {
+    /// The operator makes it, whole.
+    #[default]
+    Owner,
+    /// It is somebody else's, who offers entries of it.
+    Merge,
+}
+
+/// What happens to the Secret (Merge: to its entries) when this object is deleted: Delete (it goes too) or Retain (it
 /// stays, and an object with the same target takes it up again). Default: Delete.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
 pub enum DeletionPolicy {
@@ -198,6 +224,17 @@ pub enum DeletionPolicy {
     Delete,
     /// It stays; an object with the same target takes it up again.
     Retain,
+}
+
+/// What happens to a Secret whose key, or the right to it, is gone: Retain (it keeps its last
+/// value) or Delete (it is deleted, and made anew when the key or the right is back).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, JsonSchema, PartialEq, Eq)]
+pub enum RevocationPolicy {
+    /// It keeps its last value.
+    #[default]
+    Retain,
+    /// It is deleted, and made anew when the key or the right is back.
+    Delete,
 }
 
 /// In place of data. JSON: the payload is a JSON object, and each of its fields becomes an entry
@@ -301,7 +338,8 @@ pub enum Encoding {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("default" = {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "Pending", "message": "Waiting for the operator.", "lastTransitionTime": "1970-01-01T00:00:00Z"}]}))]
 pub struct KeyProtectKeyStatus {
-    /// Ready; Reconciling and Stalled (kstatus); Stale and ExpiringSoon where they hold.
+    /// Ready; Reconciling and Stalled (kstatus); Stale, ExpiringSoon and MassRevocationHeld where
+    /// they hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"], "maxItems" = 16))]
     pub conditions: Vec<Condition>,
@@ -324,6 +362,9 @@ pub struct KeyProtectKeyStatus {
     /// When the Secret's content last changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_change_time: Option<Time>,
+    /// When the Secret was last deleted because its key, or the right to it, was gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_revocation_time: Option<Time>,
     /// The value of `keyprotect.dev/sync-requested-at` that was last answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_sync_request: Option<String>,
@@ -379,9 +420,12 @@ pub struct SecretStatus {
     /// Its resourceVersion after the operator's last write.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
-    /// The names of its entries.
+    /// The names of its entries that the operator wrote.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub entries: Vec<String>,
+    /// The record of the inputs that it was made from, where it cannot stand on the Secret itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
 }
 
 /// What a grace is counted from; it survives a restart.
@@ -390,6 +434,10 @@ pub struct SecretStatus {
 pub struct PendingStatus {
     /// The reason that would hold after the grace.
     pub reason: String,
+    /// The key that it is counted for, as the object names it; absent where it is counted for
+    /// all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// When it was first seen.
     pub since: Time,
 }

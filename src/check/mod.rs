@@ -20,7 +20,7 @@ use crate::domain::service::hosts::is_local;
 use crate::domain::service::ids::{Alias, KeyId, KeyRing};
 use crate::domain::service::metadata::{KeyMetadata, KeyState};
 use crate::domain::service::reference::KeyName;
-use crate::keyprotect::{Client, ClientOptions, CredentialFile};
+use crate::keyprotect::{Client, ClientOptions, CredentialSource};
 
 /// Largest token or key read from a file or from standard input.
 const LARGEST_INPUT: u64 = 64 * 1024;
@@ -157,8 +157,8 @@ async fn client(args: &CheckArgs, endpoint: &Endpoint) -> Result<Client, String>
     } else {
         let credential = match &args.api_key_file {
             None => return Err("give --api-key-file or --token-file".to_owned()),
-            Some(file) if is_stdin(file) => CredentialFile::given(read_secret(file).await?),
-            Some(file) => CredentialFile::at(file.clone()),
+            Some(file) if is_stdin(file) => CredentialSource::given(read_secret(file).await?),
+            Some(file) => CredentialSource::at(file.clone()),
         };
         Client::new(endpoint, credential, &options)
     };

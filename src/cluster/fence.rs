@@ -5,7 +5,6 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PostParams;
@@ -47,7 +46,7 @@ pub async fn attempt(client: &Client, namespace: &str) -> Answers {
         account: None,
     };
     if answers.passed() {
-        answers.account = who_am_i(client).await;
+        answers.account = super::reviews::who_am_i(client).await;
     }
     answers
 }
@@ -78,11 +77,4 @@ where
         }
         Ok(Err(_)) | Err(_) => Answer::Silence,
     }
-}
-
-async fn who_am_i(client: &Client) -> Option<String> {
-    let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
-    let (params, review) = (PostParams::default(), SelfSubjectReview::default());
-    let asked = tokio::time::timeout(DEADLINE, reviews.create(&params, &review)).await;
-    asked.ok()?.ok()?.status?.user_info?.username
 }

@@ -1,6 +1,8 @@
 //! Writes of Secrets: POST, PUT and DELETE with preconditions, never a patch (`patch` on Secrets
 //! is `get`). Bodies are wiped after the write, answers carry metadata only.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use http::Method;
 use k8s_openapi::api::core::v1::Secret;
@@ -8,14 +10,16 @@ use kube::core::Status;
 use kube::{Client, Resource};
 use serde_json::json;
 
+use super::apply;
 use super::protobuf;
 use super::request::{Content, Identity, RequestError, send};
-use crate::api;
-use crate::domain::fence;
+use crate::api::{self, key::SecretType};
+use crate::domain::fence::{self, Refusal};
 use crate::domain::look::observed::Probe;
 use crate::domain::look::plan::{SecretBody, WriteFailure};
 use crate::domain::secret::SecretView;
 use crate::domain::secret::metadata::SecretMetadata;
+use crate::domain::service::material::KeyMaterial;
 
 /// What a replacement or deletion was decided on.
 #[derive(Clone, Copy)]
@@ -67,7 +71,28 @@ pub async fn replace(
     view(answer.map_err(|error| refused(&error, false))?)
 }
 
-/// Deletes what was seen, and nothing else.
+/// Replaces whatever is there, as far as the fence takes it for the operator's.
+///
+/// # Errors
+/// Says why it was not replaced.
+pub async fn overwrite(
+    client: &Client,
+    namespace: &str,
+    body: &SecretBody,
+) -> Result<SecretView, WriteFailure> {
+    let uri = format!("{}/{}", collection(namespace), body.name);
+    let answer = send(
+        client,
+        Method::PUT,
+        &managed(&uri, ""),
+        content(namespace, body, None),
+    )
+    .await;
+    view(answer.map_err(|error| refused(&error, false))?)
+}
+
+/// Deletes what was seen, and nothing else. Without a resourceVersion, what is gone, another one or
+/// somebody else's by now counts as deleted.
 ///
 /// # Errors
 /// Says why it was not deleted.
@@ -75,18 +100,117 @@ pub async fn delete(
     client: &Client,
     namespace: &str,
     name: &str,
-    seen: Seen<'_>,
+    uid: &str,
+    resource_version: Option<&str>,
 ) -> Result<(), WriteFailure> {
-    let uri = format!("{}/{name}", collection(namespace));
-    let body = json!({
-        "apiVersion": "v1",
-        "kind": "DeleteOptions",
+    let preconditions = match resource_version {
+        Some(version) => json!({"uid": uid, "resourceVersion": version}),
+        None => json!({"uid": uid}),
+    };
+    match send_delete(
+        client,
+        namespace,
+        name,
+        json!({"preconditions": preconditions}),
+    )
+    .await
+    {
+        Ok(()) => Ok(()),
+        Err(error) => match refused(&error, false) {
+            WriteFailure::Conflict | WriteFailure::NotOurs if resource_version.is_none() => Ok(()),
+            failure => Err(failure),
+        },
+    }
+}
+
+/// Asks whether a Secret is as it was seen, by a deletion that is not carried out. The dry run is
+/// asked for in the body: beside a body, the API server does not look for it in the address.
+///
+/// # Errors
+/// Says why that is not known.
+pub async fn probe_drift(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    seen: Seen<'_>,
+) -> Result<Probe, WriteFailure> {
+    let options = json!({
+        "dryRun": ["All"],
         "preconditions": {"uid": seen.uid, "resourceVersion": seen.resource_version},
     });
-    let body = body.to_string().into_bytes();
-    match send::<Identity>(client, Method::DELETE, &uri, body).await {
-        Ok(_) => Ok(()),
+    match send_delete(client, namespace, name, options).await {
+        Ok(()) => Ok(Probe::Same),
+        Err(RequestError::Refused(status)) if status.code == 404 => Ok(Probe::Gone),
+        Err(RequestError::Refused(status)) if status.code == 409 => Ok(Probe::Changed),
         Err(error) => Err(refused(&error, false)),
+    }
+}
+
+async fn send_delete(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    mut options: serde_json::Value,
+) -> Result<(), RequestError> {
+    let uri = format!("{}/{name}", collection(namespace));
+    options["apiVersion"] = json!("v1");
+    options["kind"] = json!("DeleteOptions");
+    let body = options.to_string().into_bytes();
+    send::<Identity>(client, Method::DELETE, &uri, body).await?;
+    Ok(())
+}
+
+/// Writes a manager's entries of a shared Secret that was seen, and nothing else of it; none gives
+/// back what the manager has there. By force: the owner offers them, whoever wrote them last.
+///
+/// # Errors
+/// Says why they were not written.
+pub async fn merge(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    seen: Seen<'_>,
+    manager: &str,
+    entries: &BTreeMap<String, KeyMaterial>,
+) -> Result<SecretView, WriteFailure> {
+    let manager = manager.replace('/', "%2F");
+    let uri = format!(
+        "{}/{name}?fieldManager={manager}&force=true",
+        collection(namespace)
+    );
+    let content = Content {
+        media_type: apply::MEDIA_TYPE,
+        body: Bytes::from_owner(apply::entries(name, seen, entries)),
+    };
+    let answer = send(client, Method::PATCH, &uri, content).await;
+    view(answer.map_err(|error| refused(&error, false))?)
+}
+
+/// Asks whether there is a Secret of a name and the fence takes it for the operator's, by a PUT that
+/// is not carried out: for an operator that sees no Secrets.
+///
+/// # Errors
+/// Says why that is not known.
+pub async fn probe_unseen(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    secret_type: SecretType,
+) -> Result<Probe, WriteFailure> {
+    let uri = managed(&format!("{}/{name}", collection(namespace)), "&dryRun=All");
+    let body = marked(namespace, name, secret_type);
+    match send::<Identity>(client, Method::PUT, &uri, body).await {
+        // Types that need entries refuse an empty Secret, after the fence has let it pass or not:
+        // the write itself will tell.
+        Ok(_) => Ok(Probe::Ours),
+        Err(RequestError::Refused(status)) if status.code == 422 => Ok(Probe::Ours),
+        Err(RequestError::Refused(status)) if status.code == 404 => Ok(Probe::Free),
+        Err(error) => match refused(&error, false) {
+            WriteFailure::NotOurs => Ok(Probe::Taken),
+            // What the fence minds is that the probe says nothing of them.
+            WriteFailure::Finalizers | WriteFailure::Immutable => Ok(Probe::Ours),
+            failure => Err(failure),
+        },
     }
 }
 
@@ -96,18 +220,7 @@ pub async fn delete(
 /// Says why that is not known.
 pub async fn probe(client: &Client, namespace: &str, name: &str) -> Result<Probe, WriteFailure> {
     let uri = managed(&collection(namespace), "&dryRun=All");
-    let body = json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        // Marked as one that the fence lets in, so that it is the name that matters.
-        "metadata": {
-            "name": name,
-            "namespace": namespace,
-            "labels": {api::TARGET_LABEL: api::TARGET_OWNED},
-            "annotations": {api::RETAIN_ANNOTATION: "true"},
-        },
-    });
-    let body = body.to_string().into_bytes();
+    let body = marked(namespace, name, SecretType::Opaque);
     match send::<Identity>(client, Method::POST, &uri, body).await {
         Ok(_) => Ok(Probe::Free),
         Err(error) => match refused(&error, true) {
@@ -115,6 +228,22 @@ pub async fn probe(client: &Client, namespace: &str, name: &str) -> Result<Probe
             failure => Err(failure),
         },
     }
+}
+
+/// An empty Secret, marked as one that the fence lets in, so that it is what is there that matters.
+fn marked(namespace: &str, name: &str, secret_type: SecretType) -> Vec<u8> {
+    let body = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": secret_type.as_str(),
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": {api::TARGET_LABEL: api::TARGET_OWNED},
+            "annotations": {api::RETAIN_ANNOTATION: "true"},
+        },
+    });
+    body.to_string().into_bytes()
 }
 
 fn collection(namespace: &str) -> String {
@@ -165,9 +294,12 @@ fn refused(error: &RequestError, creating: bool) -> WriteFailure {
         403 if status.message.contains("exceeded quota") => WriteFailure::Rejected(
             "a ResourceQuota of the namespace is used up; raise it or delete what is not needed",
         ),
-        403 if let Some(meaning) = fence::refusal(&status.message) => {
-            WriteFailure::Rejected(meaning)
-        }
+        403 if let Some(refusal) = fence::refusal(&status.message) => match refusal {
+            Refusal::NotOurs => WriteFailure::NotOurs,
+            Refusal::Finalizers => WriteFailure::Finalizers,
+            Refusal::Immutable => WriteFailure::Immutable,
+            Refusal::Rule(meaning) => WriteFailure::Rejected(meaning),
+        },
         422 | 403 if status.message.contains("ValidatingAdmissionPolicy") => {
             WriteFailure::Rejected(
                 "an admission policy of the cluster does not let it in; ask the cluster's admin which",

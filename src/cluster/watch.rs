@@ -2,15 +2,18 @@
 //! object cannot stop a watch; Secrets and namespaces are watched as metadata.
 
 use futures::{Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::{PartialObjectMeta, Status};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
 
 use super::received::{Assembled, Received, ReceivedSecret};
-use crate::api::{KeyProtectInstance, KeyProtectKey, TARGET_LABEL, TARGET_OWNED};
+use crate::api::{
+    KeyProtectInstance, KeyProtectKey, TARGET_ADOPT, TARGET_LABEL, TARGET_OWNED, TARGET_SHARED,
+};
 use crate::domain::secret::metadata::SecretMetadata;
 
 /// Objects on a page of an opening listing: a page is held whole, as text and as values.
@@ -80,28 +83,42 @@ impl<T> From<Event<T>> for Happened<T> {
     }
 }
 
-/// Watches KeyProtectKeys.
-pub fn keys(client: &Client) -> impl Stream<Item = Happened<KeyProtectKey>> + Send + 'static {
-    guarded(
-        "KeyProtectKey",
-        Api::<Received<KeyProtectKey>>::all(client.clone()),
-    )
+/// A kind's API in a namespace, or in all of them.
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
 }
 
-/// Watches KeyProtectInstances.
+/// Watches KeyProtectKeys, in a namespace or in all of them.
+pub fn keys(
+    client: &Client,
+    namespace: Option<&str>,
+) -> impl Stream<Item = Happened<KeyProtectKey>> + Send + 'static {
+    guarded::<KeyProtectKey>("KeyProtectKey", api(client, namespace))
+}
+
+/// Watches KeyProtectInstances, in a namespace or in all of them.
 pub fn instances(
     client: &Client,
+    namespace: Option<&str>,
 ) -> impl Stream<Item = Happened<KeyProtectInstance>> + Send + 'static {
-    guarded(
-        "KeyProtectInstance",
-        Api::<Received<KeyProtectInstance>>::all(client.clone()),
-    )
+    guarded::<KeyProtectInstance>("KeyProtectInstance", api(client, namespace))
 }
 
-/// Watches the metadata of Secrets that carry the operator's mark.
-pub fn secrets(client: &Client) -> impl Stream<Item = Happened<SecretMetadata>> + Send + 'static {
-    let config = config().labels(&format!("{TARGET_LABEL}={TARGET_OWNED}"));
-    let secrets = Api::<ReceivedSecret>::all(client.clone());
+/// Watches the metadata of Secrets that carry one of the operator's marks, in a namespace or in all
+/// of them.
+pub fn secrets(
+    client: &Client,
+    namespace: Option<&str>,
+) -> impl Stream<Item = Happened<SecretMetadata>> + Send + 'static {
+    let marks = [TARGET_OWNED, TARGET_SHARED, TARGET_ADOPT].join(", ");
+    let config = config().labels(&format!("{TARGET_LABEL} in ({marks})"));
+    let secrets: Api<ReceivedSecret> = api(client, namespace);
     plain("Secret", watcher(secrets, config))
         .map(|happened| happened.map(|secret: ReceivedSecret| Ok(secret.metadata)))
 }

@@ -16,6 +16,7 @@ use super::lock;
 use super::reads::{Flights, Lingering};
 use crate::api::{KeyProtectInstance, Reason};
 use crate::domain::access::Question;
+use crate::domain::credentials::CredentialPlace;
 use crate::domain::pace::listing::{self, Burst, Manner, Missing};
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Catalogue, Changes, Listing};
@@ -24,7 +25,7 @@ use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::material::Payload;
 use crate::domain::service::metadata::KeyMetadata;
-use crate::keyprotect::{Client, CredentialFile, Listed};
+use crate::keyprotect::{Client, CredentialSource, Listed, Mark};
 
 /// How long a single read is kept: beyond that it serves nobody.
 const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -63,6 +64,14 @@ struct Pace {
     credential: Option<u64>,
 }
 
+/// What an attempt at a listing brought.
+enum Brought {
+    /// Its rows, and by what it is recognised.
+    Rows(Vec<KeyMetadata>, Option<Mark>),
+    /// What the last one that succeeded did.
+    TheSame(Arc<Catalogue>),
+}
+
 /// What a usable spec makes.
 #[derive(Debug)]
 pub struct Usable {
@@ -71,7 +80,9 @@ pub struct Usable {
     /// The client.
     pub client: Client,
     /// The credential.
-    pub credential: CredentialFile,
+    pub credential: CredentialSource,
+    /// Where that is.
+    pub place: CredentialPlace,
 }
 
 /// One instance's connection.
@@ -89,7 +100,11 @@ pub struct Connection {
     pub limiter: Limiter,
     listing: Mutex<Listing>,
     pub(super) answers: Mutex<HashMap<Question, Answer>>,
+    /// The key that a single read found last, and when it was asked for.
+    pub(super) found: Mutex<Option<(KeyId, Timestamp)>>,
     turn: tokio::sync::Mutex<Pace>,
+    /// By what the newest listing is recognised.
+    mark: Mutex<Option<Mark>>,
     pub(super) payloads: Flights<(KeyId, Option<KeyRing>), Arc<Payload>>,
     pub(super) questions: Flights<Question, KeyMetadata>,
     pub(super) lingering: Lingering,
@@ -112,7 +127,9 @@ impl Connection {
             poke: Notify::new(),
             listing: Mutex::default(),
             answers: Mutex::default(),
+            found: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            mark: Mutex::default(),
             payloads: Mutex::default(),
             questions: Mutex::default(),
             lingering: Lingering::default(),
@@ -157,6 +174,12 @@ impl Connection {
             .collect()
     }
 
+    /// The key that a single read found last, whoever asked for it, and when it was asked for.
+    #[must_use]
+    pub fn last_found(&self) -> Option<(KeyId, Timestamp)> {
+        lock(&self.found).clone()
+    }
+
     /// Makes sure that a listing was attempted at this time or later, unless keys are read one by
     /// one. Whoever comes while one is under way waits for it; after a failure, the next is not
     /// sent before its time, unless it is `forced` by a person's word: that overrides the
@@ -174,7 +197,7 @@ impl Connection {
             return None;
         }
         let begun = now();
-        let credential = usable.credential.version();
+        let credential = self.credential_version(usable).await;
         let renewed = pace.credential.is_some_and(|then| then != credential);
         let held_back = pace.not_before.is_some_and(|due| begun < due);
         let overridden = renewed || forced && !pace.bidden;
@@ -197,7 +220,9 @@ impl Connection {
             return Some(self.read_singly(rows, begun, forced || renewed));
         }
         let most = listing::rows_worth_reading(watched.objects, watched.by_name);
-        match usable.client.list_keys_up_to(most).await {
+        let last = listing.newest().zip(lock(&self.mark).clone());
+        let mark = last.as_ref().map(|(_, mark)| mark);
+        match usable.client.list_keys_up_to(most, mark).await {
             Ok(Listed::More(rows)) => {
                 self.limiter.settle_listing(Ok(()));
                 *pace = Pace {
@@ -206,9 +231,14 @@ impl Connection {
                 };
                 Some(self.read_singly(rows, begun, true))
             }
-            Ok(Listed::All(rows)) => {
+            Ok(Listed::All(rows, mark)) => {
                 self.limiter.settle_listing(Ok(()));
-                Some(self.take_listing(Ok(rows), begun, &mut pace))
+                Some(self.take_listing(Ok(Brought::Rows(rows, mark)), begun, &mut pace))
+            }
+            Ok(Listed::Unchanged) => {
+                self.limiter.settle_listing(Ok(()));
+                let (last, _) = last?;
+                Some(self.take_listing(Ok(Brought::TheSame(last)), begun, &mut pace))
             }
             Err(failure) => {
                 self.limiter.settle_listing(Err(&failure));
@@ -263,7 +293,7 @@ impl Connection {
 
     fn take_listing(
         &self,
-        result: Result<Vec<KeyMetadata>, FetchFailure>,
+        result: Result<Brought, FetchFailure>,
         begun: Timestamp,
         pace: &mut Pace,
     ) -> News {
@@ -271,18 +301,21 @@ impl Connection {
         self.forget_answers(begun);
         self.reads.store(0, Ordering::Relaxed);
         let mut listing = lock(&self.listing);
-        let last = match &*listing {
-            Listing::None | Listing::Singly { .. } => None,
-            Listing::Failed { last, .. } => last.clone(),
-            Listing::Fresh(catalogue) => Some(Arc::clone(catalogue)),
-        };
+        let last = listing.newest();
         match result {
-            Ok(rows) => {
+            Ok(brought) => {
                 let recovered =
                     matches!(&*listing, Listing::Failed { .. } | Listing::Singly { .. });
-                let catalogue = Arc::new(Catalogue::new(rows, begun));
-                let changes = last.map(|last| last.changes(&catalogue));
-                *listing = Listing::Fresh(catalogue);
+                let (catalogue, changes) = match brought {
+                    Brought::TheSame(last) => (last.confirmed(begun), Some(Changes::default())),
+                    Brought::Rows(rows, mark) => {
+                        *lock(&self.mark) = mark;
+                        let catalogue = Catalogue::new(rows, begun);
+                        let changes = last.map(|last| last.changes(&catalogue));
+                        (catalogue, changes)
+                    }
+                };
+                *listing = Listing::Fresh(Arc::new(catalogue));
                 *pace = Pace {
                     credential: pace.credential,
                     ..Pace::default()
@@ -330,12 +363,22 @@ impl Connection {
             .ok()
     }
 
+    /// The version of the credential, looked at the sooner where the last listing failed for it.
+    async fn credential_version(&self, usable: &Usable) -> u64 {
+        let in_doubt = matches!(&*lock(&self.listing), Listing::Failed { failure, .. } if failure.is_credential());
+        if in_doubt {
+            usable.credential.version_in_doubt().await
+        } else {
+            usable.credential.version().await
+        }
+    }
+
     /// Whether the credential is another than at the last listing.
     pub async fn credential_renewed(&self) -> bool {
         let Ok(usable) = &self.usable else {
             return false;
         };
-        let version = usable.credential.version();
+        let version = self.credential_version(usable).await;
         self.turn
             .lock()
             .await

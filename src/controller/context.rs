@@ -5,40 +5,54 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::sync::{Notify, watch};
 
+use super::audit;
 use super::clock::Heartbeat;
 use super::connection::Connection;
 use super::fence::Fence;
 use super::forced::Forced;
+use super::installed::Installed;
 use super::leadership::{Leadership, NotLeading, Term};
 use super::lock;
 use super::queue::{ObjectKey, Queue};
+use super::turns::Standing;
 use super::world::{Concerned, World};
 use super::writes::{Permit, Writes};
 use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::events::Announcer;
+use crate::domain::account::Account;
+use crate::domain::form::{Form, Scope};
 use crate::domain::look::observed::Policy;
 use crate::domain::service::endpoint::AllowedHosts;
 use crate::domain::status;
 use crate::metrics::Metrics;
 
 /// Writes towards the API server in flight at once: more make each of them slower, and none faster.
-const WRITES: usize = 12;
+const WRITES: usize = 8;
 
 /// Settings of the controller.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// What decisions depend on.
     pub policy: Policy,
+    /// How many KeyProtectKeys of a namespace are served.
+    pub max_keys_per_namespace: usize,
+    /// The namespaces that are served.
+    pub scope: Scope,
     /// How often it is tried whether the fence holds; nothing where there need not be one.
     pub fence: Option<Duration>,
+    /// How often it is asked whether a Secret is as it was written, in the form without the right to
+    /// read Secrets.
+    pub drift_interval: SignedDuration,
     /// The operator's own namespace: only instances there may use mounted API keys.
     pub namespace: String,
     /// Folder of the mounted API keys.
     pub credentials_dir: PathBuf,
+    /// File of the ServiceAccount token that trusted profiles are had for.
+    pub service_account_token_file: PathBuf,
     /// The mounted API key of instances that name none.
     pub default_credential: String,
     /// Hosts that an admin allows beside IBM Cloud's own.
@@ -57,6 +71,8 @@ pub struct Context {
     pub client: Client,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where it is written down what was read and written, for whom and why.
+    pub audit: Arc<dyn audit::Sink>,
     /// When the operator was started.
     pub started: Timestamp,
     /// Settings.
@@ -65,6 +81,8 @@ pub struct Context {
     pub announcer: Announcer,
     /// Whether the fence holds.
     pub fence: Fence,
+    /// Who the operator is, and what it may do.
+    pub(super) installed: Installed,
     /// Who leads.
     pub leadership: Leadership,
     writes: Writes,
@@ -102,14 +120,23 @@ impl WritePermit<'_> {
 impl Context {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(client: Client, metrics: Metrics, settings: Settings, started: Timestamp) -> Self {
+    pub fn new(
+        client: Client,
+        metrics: Metrics,
+        audit: Arc<dyn audit::Sink>,
+        settings: Settings,
+        started: Timestamp,
+    ) -> Self {
         Self {
             metrics,
+            audit,
             started,
             announcer: Announcer::new(client.clone(), settings.instance_name.clone()),
             fence: Fence::new(settings.fence.is_some()),
+            installed: Installed::default(),
             world: Mutex::new(World::new(
                 settings.policy.default_instance.clone(),
+                settings.max_keys_per_namespace,
                 started,
             )),
             queue: Mutex::default(),
@@ -123,6 +150,21 @@ impl Context {
             client,
             settings,
         }
+    }
+
+    /// The form in which the operator was installed: whether it reads Secrets, and where it works.
+    pub fn form(&self) -> &Form {
+        self.installed.form()
+    }
+
+    /// Whom the API server takes the operator for; nothing before that is known.
+    pub fn account(&self) -> Option<&Account> {
+        self.installed.account()
+    }
+
+    /// Why the operator cannot begin yet, where that is so.
+    pub fn problem(&self) -> Option<String> {
+        self.fence.problem().or_else(|| self.installed.problem())
     }
 
     /// The world. Held for short, never across an await.
@@ -154,8 +196,9 @@ impl Context {
         &'a self,
         term: &'a Term,
         namespace: &str,
+        standing: Standing,
     ) -> Result<WritePermit<'a>, NotLeading> {
-        let permit = self.writes.acquire(namespace).await;
+        let permit = self.writes.acquire(namespace, standing).await;
         term.settled().await?;
         Ok(WritePermit {
             term,
@@ -246,6 +289,16 @@ fn is_blocked_by_its_secret(object: &KeyProtectKey) -> bool {
     )
 }
 
+/// An audit stream that nobody reads.
+#[cfg(test)]
+#[derive(Debug)]
+struct Unwritten;
+
+#[cfg(test)]
+impl audit::Sink for Unwritten {
+    fn write(&self, _: &crate::domain::audit::Line<'_>) {}
+}
+
 #[cfg(test)]
 impl Context {
     /// A context whose API server is nowhere.
@@ -257,9 +310,13 @@ impl Context {
                 default_instance: ("n".to_owned(), "default".to_owned()),
                 metadata_prefixes: Vec::new(),
             },
+            max_keys_per_namespace: 1000,
+            scope: Scope::Cluster,
             fence: None,
+            drift_interval: SignedDuration::from_mins(10),
             namespace: "elsewhere".to_owned(),
             credentials_dir: PathBuf::new(),
+            service_account_token_file: PathBuf::new(),
             default_credential: "default".to_owned(),
             allowed_hosts: AllowedHosts::default(),
             instance_name: "test".to_owned(),
@@ -269,6 +326,7 @@ impl Context {
         Self::new(
             Client::try_from(config).unwrap(),
             Metrics::default(),
+            Arc::new(Unwritten),
             settings,
             super::clock::now(),
         )
@@ -318,7 +376,7 @@ mod tests {
                     .queue()
                     .pop(now(), |_| ObjectKey::new("n", "default"))
             };
-            while let Some(key) = pop() {
+            while let Some((key, _)) = pop() {
                 waiting.push(key.name);
             }
             waiting.sort();
@@ -335,13 +393,18 @@ mod tests {
     #[tokio::test]
     async fn what_was_decided_in_a_term_that_is_over_is_not_written_in_the_next() {
         let context = Context::nowhere();
+        let permit = async |term| {
+            let permit = context.permit_to_write(term, "n", Standing::InCrowd).await;
+            permit.map(|permit| permit.still_good())
+        };
         let old = context.leadership.win();
-        let permit = context.permit_to_write(&old, "n").await.ok().unwrap();
-        assert_eq!(permit.still_good(), Ok(()));
+        let held = context.permit_to_write(&old, "n", Standing::Alone).await;
+        let held = held.ok().unwrap();
+        assert_eq!(held.still_good(), Ok(()));
         context.leadership.lose();
-        assert_eq!(permit.still_good(), Err(NotLeading));
+        assert_eq!(held.still_good(), Err(NotLeading));
         let new = context.leadership.win();
-        assert!(context.permit_to_write(&old, "n").await.is_err());
-        assert!(context.permit_to_write(&new, "n").await.is_ok());
+        assert!(permit(&old).await.is_err());
+        assert!(permit(&new).await.is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Everything known about one object, as a look gathers it.
+//! Everything known about one object, as a look gathers it out of the world.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::held::Held;
+use super::queue::ObjectKey;
+use super::world::World;
 use crate::api::{KeyProtectInstance, KeyProtectKey};
-use crate::domain::access::Question;
+use crate::domain::access::{Labels, Question};
+use crate::domain::claim::{self, Rival};
+use crate::domain::form::Scope;
 use crate::domain::look::observed::Memory;
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{self, SecretView};
 
 /// A namespace, as far as decisions need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +22,17 @@ pub struct NamespaceFacts {
     pub labels: BTreeMap<String, String>,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Its UID.
+    pub uid: Option<Box<str>>,
+}
+
+/// What is known of the labels of a namespace, which may not be in view.
+pub(super) fn labels<'a>(facts: Option<&'a NamespaceFacts>, scope: &Scope) -> Labels<'a> {
+    match facts {
+        _ if !scope.is_cluster() => Labels::NotWatched,
+        Some(facts) => Labels::Known(&facts.labels),
+        None => Labels::NotInView,
+    }
 }
 
 /// What is remembered of an object between looks.
@@ -52,10 +67,12 @@ impl Remembered {
 pub struct Gathered {
     /// The object.
     pub object: KeyProtectKey,
-    /// The name of an older object with the same target.
-    pub rival: Option<String>,
-    /// Its namespace.
-    pub namespace: Arc<NamespaceFacts>,
+    /// How many objects of its namespace are served, where it is not one of them.
+    pub surplus: Option<usize>,
+    /// An older object that wants the same target, or the same entry of it.
+    pub rival: Option<Rival>,
+    /// Its namespace, if in view.
+    pub namespace: Option<Arc<NamespaceFacts>>,
     /// The instance that it names.
     pub instance: Option<Arc<KeyProtectInstance>>,
     /// Its target, if in view.
@@ -64,6 +81,8 @@ pub struct Gathered {
     pub owners_live: bool,
     /// Other Secrets that it owns.
     pub superseded: Vec<SecretView>,
+    /// Shared Secrets that have entries of it.
+    pub merged: Vec<SecretView>,
     /// What is remembered.
     pub remembered: Remembered,
 }
@@ -75,4 +94,93 @@ pub struct Known {
     pub held: Held,
     /// What is remembered; nothing, before its first look has ended.
     pub remembered: Option<Box<Remembered>>,
+}
+
+impl World {
+    /// Gathers everything about an object; nothing, if it is gone.
+    #[must_use]
+    pub fn gather(&mut self, key: &ObjectKey) -> Option<Gathered> {
+        let surplus = self.surplus(key);
+        let known = self.known(key)?;
+        let held = &known.held;
+        let target = held.target_key(key);
+        let object = held.object(key)?;
+        let superseded = self
+            .secrets()
+            .owned_by(key, &held.uid)
+            .filter(|(secret, view)| *secret != target && view.is_owned() && !view.deleting)
+            .map(|(_, view)| view)
+            .collect();
+        let secret = self.secrets().get(&target);
+        Some(Gathered {
+            surplus,
+            rival: self.rival(&object, held, &target),
+            namespace: self.namespace(&key.namespace),
+            instance: self.instance(&held.instance),
+            owners_live: secret
+                .as_ref()
+                .is_some_and(|secret| self.owners_live(secret, key, &held.uid)),
+            secret,
+            superseded,
+            merged: self.secrets().merged_for(key),
+            remembered: self.remembered(known),
+            object,
+        })
+    }
+
+    /// The oldest object that is older than this one and wants what it wants.
+    fn rival(&self, object: &KeyProtectKey, held: &Held, target: &ObjectKey) -> Option<Rival> {
+        let mut older: Vec<_> = self
+            .wanting(target)
+            .filter(|(_, known)| known.held.age() < held.age())
+            .collect();
+        older.sort_by(|(_, a), (_, b)| a.held.age().cmp(&b.held.age()));
+        let claim = claim::of(object);
+        older.into_iter().find_map(|(key, known)| {
+            let over = claim.conflict(&claim::of(&known.held.object(key)?))?;
+            let name = key.name.clone();
+            Some(Rival { name, over })
+        })
+    }
+
+    /// Whether the object, its namespace and its instance are what they were when they were
+    /// gathered: everything by which it was authorised.
+    #[must_use]
+    pub fn is_as_gathered(&self, key: &ObjectKey, then: &Gathered) -> bool {
+        let object = self.known(key).is_some_and(|known| {
+            let metadata = &then.object.metadata;
+            Some(&*known.held.uid) == metadata.uid.as_deref()
+                && known.held.generation() == metadata.generation
+                && !known.held.is_leaving()
+        });
+        let spec = |instance: &Arc<KeyProtectInstance>| {
+            let metadata = &instance.metadata;
+            (metadata.uid.clone(), metadata.generation)
+        };
+        let instance = self.instance(&self.instance_of(key));
+        object
+            && instance.as_ref().map(spec) == then.instance.as_ref().map(spec)
+            && self.namespace(&key.namespace) == then.namespace
+    }
+
+    /// What an object that is gone has in shared Secrets.
+    #[must_use]
+    pub fn left_by(&self, key: &ObjectKey) -> Vec<SecretView> {
+        if self.known(key).is_some() {
+            return Vec::new();
+        }
+        self.secrets().merged_for(key)
+    }
+
+    /// Whether every other KeyProtectKey that a Secret names as owner is alive and not being
+    /// deleted.
+    fn owners_live(&self, secret: &SecretView, object: &ObjectKey, uid: &str) -> bool {
+        let owners = secret.owner_references.iter();
+        let mut others = owners.filter(|owner| secret::is_key(owner) && owner.uid != uid);
+        others.all(|owner| {
+            let key = ObjectKey::new(&object.namespace, &owner.name);
+            self.known(&key)
+                .is_some_and(|known| *known.held.uid == *owner.uid && !known.held.is_leaving())
+        })
+    }
 }

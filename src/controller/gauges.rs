@@ -53,6 +53,8 @@ pub struct InstanceGauges {
     pub ready: (bool, &'static str),
     /// KeyProtectKeys that use it.
     pub keys_in_use: i64,
+    /// Revocations of Secrets that wait.
+    pub held_revocations: usize,
     /// Its keys, by state; nothing, where they were not listed yet.
     pub keys: Vec<(&'static str, usize)>,
     /// Seconds since the last listing that succeeded.
@@ -158,6 +160,7 @@ fn of_instance(
         name: instance.name_any(),
         ready,
         keys_in_use: status.and_then(|status| status.keys_in_use).unwrap_or(0),
+        held_revocations: used.iter().filter(|said| said.held).count(),
         next_key_expiry: next_expiry(used, now).map(|at| seconds(now, at)),
         ..InstanceGauges::default()
     }

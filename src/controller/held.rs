@@ -99,6 +99,12 @@ impl Held {
         })
     }
 
+    /// The generation of its spec.
+    #[must_use]
+    pub const fn generation(&self) -> Option<i64> {
+        self.generation
+    }
+
     /// Its target.
     #[must_use]
     pub fn target_key(&self, key: &ObjectKey) -> ObjectKey {

@@ -14,8 +14,12 @@ use tokio_util::sync::CancellationToken;
 use super::clock::{now, sleep_until};
 use super::connection::{Connection, News, Usable, Watched};
 use super::context::Context;
+use super::credential;
+use super::gathered::labels;
 use super::leadership::Term;
 use super::queue::ObjectKey;
+use super::revocations;
+use super::turns::Standing;
 use super::world::{Concerned, Gathered, Known};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
 use crate::cluster::status;
@@ -25,9 +29,9 @@ use crate::domain::instance_status::{self, EndpointFacts, Seen};
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Catalogue, Changes, Listing};
 use crate::domain::service::endpoint;
-use crate::keyprotect::{Client, ClientOptions, CredentialFile};
+use crate::keyprotect::{Client, ClientOptions};
 
-/// How often the key file of an instance that IAM refused is looked at.
+/// How often the credential of an instance that IAM refused is looked at.
 const CREDENTIAL_WATCH: Duration = Duration::from_secs(2);
 /// How long after a status could not be written it is tried again, at first and at most.
 const WRITE_AGAIN: Duration = Duration::from_millis(500);
@@ -64,16 +68,7 @@ pub(super) fn connection(
 
 fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (Reason, String)> {
     let settings = &context.settings;
-    if instance.namespace().as_deref() != Some(settings.namespace.as_str()) {
-        return Err((
-            Reason::CredentialMissing,
-            format!(
-                "The operator's mounted API keys are only for instances in its own namespace, {}. \
-                 Make the KeyProtectInstance there, with an access rule for this namespace.",
-                settings.namespace
-            ),
-        ));
-    }
+    let (place, credential) = credential::of(context, instance)?;
     let unreachable = |message: String| {
         (
             Reason::Unreachable,
@@ -82,15 +77,6 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
     };
     let endpoint = endpoint::resolve(&instance.spec, &settings.allowed_hosts)
         .map_err(|error| unreachable(error.to_string()))?;
-    let named = instance
-        .spec
-        .credentials
-        .as_ref()
-        .and_then(|c| c.mounted_api_key.as_ref());
-    let name = named.map_or(settings.default_credential.as_str(), |mounted| {
-        mounted.name.as_str()
-    });
-    let credential = CredentialFile::mounted(&settings.credentials_dir, name);
     let options = ClientOptions {
         metrics: context.metrics.upstream.clone(),
         paced: true,
@@ -102,6 +88,7 @@ fn usable(context: &Context, instance: &KeyProtectInstance) -> Result<Usable, (R
         endpoint,
         client,
         credential,
+        place,
     })
 }
 
@@ -148,7 +135,7 @@ async fn look_after(context: &Context, term: &Term, key: &ObjectKey, gone: &Canc
             Some(_) if in_use == 0 && is_well(&connection.listing()) => None,
             Some(due) => Some(due),
         };
-        let credential = matches!(&connection.listing(), Listing::Failed { failure, .. } if is_credential(failure.kind));
+        let credential = matches!(&connection.listing(), Listing::Failed { failure, .. } if failure.is_credential());
         let is_forced = asked.is_some() && asked != forced;
         let not_before = if is_forced || connection.credential_renewed().await {
             Some(now())
@@ -213,14 +200,6 @@ async fn due_again(
     Some(due.max(now().checked_add(Duration::from_secs(1)).unwrap_or(due)))
 }
 
-const fn is_credential(kind: crate::domain::service::failure::FailureKind) -> bool {
-    use crate::domain::service::failure::FailureKind;
-    matches!(
-        kind,
-        FailureKind::CredentialMissing | FailureKind::CredentialRejected
-    )
-}
-
 fn open_sync_request(instance: &KeyProtectInstance) -> Option<String> {
     let asked = instance.annotations().get(SYNC_REQUESTED_ANNOTATION)?;
     let answered = instance
@@ -269,7 +248,8 @@ fn keys_in_use(context: &Context, instance: &KeyProtectInstance) -> i64 {
     let granted = counts.into_iter().filter(|(namespace, _)| {
         let facts = world.namespace(namespace);
         let access = instance.spec.access.as_deref();
-        access::grant(&own, access, namespace, &facts.labels).is_some()
+        let labels = labels(facts.as_deref(), &context.form().scope);
+        access::grant(&own, access, namespace, labels).is_some()
     });
     granted.map(|(_, count)| count).sum()
 }
@@ -418,21 +398,39 @@ async fn write_status(
             .ok()
             .and_then(|usable| usable.client.token_source().authenticated()),
         keys_in_use: keys_in_use(context, &instance),
+        held: revocations::held(context, key),
         shut: connection.limiter.shut(),
+        form: context.form().name(),
+        credential: connection.usable.as_ref().ok().map(|usable| &usable.place),
+        account: context.account(),
         answered: asked.filter(|_| is_well(&listing)),
     };
     let Some(new) = instance_status::status(&instance, &seen) else {
         return StatusWrite::Done;
     };
     let written = {
-        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+        let Ok(_permit) = context
+            .permit_to_write(term, &key.namespace, Standing::Alone)
+            .await
+        else {
             // The term is over, and so is this task until the next.
             return StatusWrite::Failed;
         };
         status::replace(&context.client, instance.as_ref(), &new).await
     };
     match written {
-        Ok(_) => StatusWrite::Done,
+        Ok(_) => {
+            let told = instance_status::announcement(instance.status.as_ref(), &new);
+            if let Some(told) = told
+                && let Ok(_permit) = context
+                    .permit_to_write(term, &key.namespace, Standing::Alone)
+                    .await
+            {
+                let announcer = &context.announcer;
+                announcer.announce(instance.as_ref(), &told, now()).await;
+            }
+            StatusWrite::Done
+        }
         Err(failure) => {
             if failure == status::StatusFailure::Conflict {
                 term.doubt();

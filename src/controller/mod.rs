@@ -2,21 +2,27 @@
 //! concern goes through the [`queue`]; each look is one task of [`reconcile`]. Of several replicas
 //! every one watches, and one looks and writes: [`leadership`].
 
+pub mod audit;
 pub mod clock;
 pub mod connection;
 pub mod context;
+mod credential;
+pub mod crowds;
 mod execute;
 pub mod fence;
 pub mod forced;
 pub mod gathered;
 pub mod gauges;
 pub mod held;
+pub mod installed;
 mod instance;
 pub mod leadership;
 pub mod limiter;
+pub mod listed;
 pub mod queue;
 pub mod reads;
 mod reconcile;
+mod revocations;
 pub mod said;
 pub mod secrets;
 pub mod turns;
@@ -72,6 +78,7 @@ pub enum Ended {
 /// Something ended that never does.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) -> Result<(), Ended> {
     fence::until_it_holds(&context, &stop).await;
+    installed::until_known(&context, &stop).await;
     let (mut watches, mut leading) = (JoinSet::new(), JoinSet::new());
     watches.spawn(fence::keep_trying(Arc::clone(&context)));
     watching::start(&context, &stop, &mut watches);
@@ -153,7 +160,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
             let next = context
                 .queue()
                 .pop(now(), |key| context.world().instance_of(key));
-            let Some(key) = next else {
+            let Some((key, standing)) = next else {
                 break;
             };
             let (context, term) = (Arc::clone(context), term.clone());
@@ -164,7 +171,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
                     key: key.clone(),
                 };
                 let _measured = context.metrics.look();
-                reconcile::look_at(&context, &term, &key).await;
+                reconcile::look_at(&context, &term, &key, standing).await;
             });
         }
         let_go(context);

@@ -20,7 +20,7 @@ use crate::domain::service::catalogue::Answer;
 use crate::domain::service::failure::{FetchFailure, Operation};
 use crate::domain::service::ids::KeyRing;
 use crate::domain::service::material::Payload;
-use crate::keyprotect::Client;
+use crate::keyprotect::{Attempts, Client};
 
 /// How long an answer that others wait for may be shared.
 const SHARED_FOR: SignedDuration = SignedDuration::from_secs(10);
@@ -78,6 +78,9 @@ impl Connection {
             Err(refusal) => (Err(refusal), false),
         };
         let answer = Answer { result, asked_at };
+        if let Ok(found) = &answer.result {
+            *lock(&self.found) = Some((found.id.clone(), asked_at));
+        }
         if keep {
             lock(&self.answers).insert(question.clone(), answer.clone());
         }
@@ -85,7 +88,13 @@ impl Connection {
     }
 
     /// Reads a payload, together with whoever needs it just now.
-    pub async fn payload(&self, need: &PayloadNeed, asker: Asker<'_>) -> Option<Reading> {
+    /// The requests that this wish sends, if any, are written down.
+    pub async fn payload(
+        &self,
+        need: &PayloadNeed,
+        asker: Asker<'_>,
+        attempts: &Attempts,
+    ) -> Option<Reading> {
         let client = &self.usable.as_ref().ok()?.client;
         let ring = need.key_ring.clone();
         let errand = asker.errand(Operation::GetKey, ring, need.id.to_string());
@@ -93,8 +102,10 @@ impl Connection {
         let mut sent_here = false;
         let result = flight
             .get_or_try_init(|| async {
-                let request =
-                    || async { client.key(&need.id, need.ring.as_ref()).await.map(Arc::new) };
+                let request = || async {
+                    let read = client.read_key(&need.id, need.ring.as_ref(), attempts);
+                    read.await.map(Arc::new)
+                };
                 let request = counted(client, &errand, request);
                 let outcome = self.limiter.run(&errand, request).await;
                 sent_here = matches!(outcome, Outcome::Answered(_));

@@ -5,34 +5,46 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::audit;
 use super::clock::now;
 use super::connection::{Connection, Watched};
 use super::context::Context;
-use super::execute::{self, FailedWrite, Unwritten};
+use super::execute::{self, FailedWrite, Unwritten, Writer};
+use super::fence;
+use super::gathered::labels;
 use super::instance;
 use super::leadership::Term;
 use super::queue::{Lane, ObjectKey};
 use super::reads::{Asker, Reading};
+use super::revocations;
 use super::said::lane_of;
+use super::turns::Standing;
 use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
-use crate::cluster::secrets;
+use crate::cluster::{reviews, secrets};
 use crate::domain::access::Question;
 use crate::domain::concern;
 use crate::domain::look::decide::{self, Step};
-use crate::domain::look::hindrance::{Need, PayloadNeed};
-use crate::domain::look::observed::{self, InstanceView, NamespaceView, Observed, Payloads, Probe};
+use crate::domain::look::hindrance::Need;
+use crate::domain::look::observed::{
+    self, FenceProof, InstanceView, NamespaceView, Observed, Payloads, Probe, Sight,
+};
 use crate::domain::look::plan::{Plan, WriteFailure};
 use crate::domain::look::request;
+use crate::domain::look::unread::PROOF_AGE;
 use crate::domain::pace::listing::Missing;
+use crate::domain::revocation::Leave;
 use crate::domain::schedule;
 use crate::domain::service::catalogue::{Answer, Knowledge};
 use crate::domain::service::reference::KeyName;
 
 /// Rounds after which a look gives up: more needs than any object has.
 const ROUNDS: usize = 16;
+
+/// When it is tried again to give back what an object that is gone left behind.
+const GIVE_BACK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Single reads remembered for one object: every source of a Secret in every ring of a few rules.
 const QUESTIONS: usize = 256;
@@ -45,6 +57,9 @@ struct Learnt {
     /// Keeps shared payloads alive until this look's write.
     held: Vec<Reading>,
     probe: Option<Probe>,
+    leave: Option<Leave>,
+    /// Whether the fence was tried for it.
+    fence_tried: bool,
     /// Whether a listing was made for it.
     listed: bool,
     /// The connection that it was learnt on.
@@ -53,27 +68,35 @@ struct Learnt {
 
 /// Looks at an object and does what is to be done for it, as long as this process leads. A look
 /// that the end of the term cuts off leaves no status: the next leader looks at everything.
-pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey) {
+pub(super) async fn look_at(
+    context: &Arc<Context>,
+    term: &Term,
+    key: &ObjectKey,
+    standing: Standing,
+) {
+    let writer = Writer { term, standing };
     let mut learnt = Learnt::default();
     for _ in 0..ROUNDS {
         let Some(gathered) = gather(context, key) else {
-            return;
+            return give_back(context, term, key).await;
         };
         let connection = connection_of(context, &gathered);
         learnt.stay_on(connection.as_ref());
         let failed = match decide_on(context, &gathered, &learnt) {
             Step::Do(plan) => {
                 let gathered = learnt.note_questions(gathered);
-                let plan = match execute::write(context, term, key, &gathered, *plan).await {
+                let plan = match execute::write(context, writer, key, &gathered, *plan).await {
                     Ok(plan) => plan,
                     Err(Unwritten::Failed(failed)) => {
                         after_failed_write(context, key, &gathered, &learnt, &failed)
                     }
+                    // Whatever was learnt is looked at anew, by what is allowed now.
+                    Err(Unwritten::Outdated) => continue,
                     Err(Unwritten::NotLeading) => return,
                 };
                 // Payloads are let go of before the status is written, not after.
                 drop(learnt);
-                return execute::settle(context, term, key, &gathered, plan).await;
+                return execute::settle(context, writer, key, &gathered, plan).await;
             }
             Step::Ask(need) => match learn(context, &gathered, &mut learnt, need).await {
                 Ok(Learned::Something) => Ok(()),
@@ -82,13 +105,23 @@ pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey
             },
         };
         if let Err(failure) = failed {
-            return give_up(context, term, key, &gathered, &learnt, failure).await;
+            return give_up(context, writer, key, &gathered, &learnt, failure).await;
         }
     }
     tracing::error!(object = %key, "a look did not come to an end; it is tried again");
     let failure = WriteFailure::Failed("the operator could not decide; please report this");
     if let Some(gathered) = gather(context, key) {
-        give_up(context, term, key, &gathered, &learnt, failure).await;
+        give_up(context, writer, key, &gathered, &learnt, failure).await;
+    }
+}
+
+/// Ends the look at an object that is gone.
+async fn give_back(context: &Context, term: &Term, key: &ObjectKey) {
+    if let Ok(true) = execute::give_back_for(context, term, key).await
+        && let Ok(at) = now().checked_add(GIVE_BACK_AGAIN)
+    {
+        context.queue().schedule(key, at, Lane::Routine);
+        context.wake.notify_one();
     }
 }
 
@@ -105,7 +138,7 @@ fn wait_for_listing(context: &Context, key: &ObjectKey, mut gathered: Gathered, 
 /// Ends a look that did not get as far as a write.
 async fn give_up(
     context: &Arc<Context>,
-    term: &Term,
+    writer: Writer<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
     learnt: &Learnt,
@@ -114,7 +147,7 @@ async fn give_up(
     let secret = request::target_name(&gathered.object).to_owned();
     let failed = FailedWrite { secret, failure };
     let plan = after_failed_write(context, key, gathered, learnt, &failed);
-    execute::settle(context, term, key, gathered, plan).await;
+    execute::settle(context, writer, key, gathered, plan).await;
 }
 
 impl Learnt {
@@ -214,6 +247,7 @@ fn observe<T>(
             .map(|connection| connection.listing())
             .unwrap_or_default(),
         answers,
+        last_found: connection.and_then(|connection| connection.last_found()),
     };
     let instance_id = connection
         .map(|connection| connection.instance_id())
@@ -232,20 +266,46 @@ fn observe<T>(
                 .namespace
                 .as_deref()
                 .unwrap_or_default(),
-            labels: &gathered.namespace.labels,
-            terminating: gathered.namespace.terminating,
+            labels: labels(gathered.namespace.as_deref(), &context.form().scope),
+            terminating: gathered
+                .namespace
+                .as_ref()
+                .is_some_and(|facts| facts.terminating),
         },
-        rival: gathered.rival.as_deref(),
+        surplus: gathered.surplus,
+        rival: gathered.rival.as_ref(),
         instance,
+        sight: sight(context, learnt),
         secret: gathered.secret.as_ref(),
         owners_live: gathered.owners_live,
         superseded: &gathered.superseded,
+        merged: &gathered.merged,
         knowledge: &knowledge,
         payloads: &learnt.payloads,
         probe: learnt.probe,
+        leave: learnt.leave,
         memory: &gathered.remembered.memory,
         policy: &context.settings.policy,
+        account: context.account(),
     })
+}
+
+fn sight(context: &Context, learnt: &Learnt) -> Sight {
+    if context.form().reads_secrets {
+        return Sight::Watched;
+    }
+    let since = now().checked_sub(PROOF_AGE).unwrap_or(Timestamp::MIN);
+    let fence = if context.settings.fence.is_none() {
+        FenceProof::Off
+    } else if context.fence.has_held_since(since) {
+        FenceProof::Proven
+    } else if learnt.fence_tried {
+        FenceProof::Missing
+    } else {
+        FenceProof::Old
+    };
+    let interval = context.settings.drift_interval;
+    Sight::Unread { interval, fence }
 }
 
 fn instance_view<'a>(
@@ -259,6 +319,7 @@ fn instance_view<'a>(
         access: instance.spec.access.as_deref(),
         instance_id,
         refresh_interval: schedule::refresh_interval(instance),
+        on_access_withdrawn: instance.spec.on_access_withdrawn.unwrap_or_default(),
         unusable: unusable.map(|(reason, message)| (*reason, message.as_str())),
     }
 }
@@ -278,15 +339,17 @@ async fn learn(
     learnt: &mut Learnt,
     need: Need,
 ) -> Result<Learned, WriteFailure> {
-    if need == Need::TargetFree {
-        let namespace = gathered
-            .object
-            .metadata
-            .namespace
-            .as_deref()
-            .unwrap_or_default();
-        let name = request::target_name(&gathered.object);
-        learnt.probe = Some(secrets::probe(&context.client, namespace, name).await?);
+    if need == Need::FenceProof {
+        fence::try_it(context).await;
+        learnt.fence_tried = true;
+        return Ok(Learned::Something);
+    }
+    if let Some(probe) = probe(context, gathered, &need).await? {
+        learnt.probe = Some(probe);
+        return Ok(Learned::Something);
+    }
+    if let Need::Leave(since) = need {
+        learnt.leave = Some(revocations::leave(context, gathered, since));
         return Ok(Learned::Something);
     }
     let Some(connection) = learnt.connection.clone() else {
@@ -298,7 +361,11 @@ async fn learn(
         read_before: concern::used_before(object, key),
     };
     match need {
-        Need::TargetFree => {}
+        Need::TargetFree
+        | Need::MayMerge
+        | Need::Drift { .. }
+        | Need::FenceProof
+        | Need::Leave(_) => {}
         Need::Listing(not_before) => {
             list(context, gathered, &connection, not_before).await;
         }
@@ -326,18 +393,17 @@ async fn learn(
             }
         }
         Need::Payloads(needs) => {
-            let read = needs.iter().map(|need| {
+            let instance_id = connection.instance_id();
+            let read = needs.iter().map(async |need| {
                 let asker = asker(&KeyName::Id(need.id.clone()));
-                connection.payload(need, asker)
+                let audited = audit::Reading::new(context, gathered, &instance_id, need);
+                connection.payload(need, asker, &audited.attempts).await
             });
             let read = join_all(read).await;
             for (need, reading) in needs.into_iter().zip(read) {
                 let Some(reading) = reading else {
                     continue;
                 };
-                if reading.sent_here {
-                    audit(gathered, &need, &reading.result);
-                }
                 if context.world().shares_a_key(object) {
                     connection.linger(&reading);
                 }
@@ -348,6 +414,60 @@ async fn learn(
     }
     instance::note_recovery(context, gathered, &connection);
     Ok(Learned::Something)
+}
+
+/// Asks the API server about the target, where that is what is needed.
+async fn probe(
+    context: &Context,
+    gathered: &Gathered,
+    need: &Need,
+) -> Result<Option<Probe>, WriteFailure> {
+    let object = &gathered.object;
+    let (client, name) = (&context.client, request::target_name(object));
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    Ok(Some(match need {
+        Need::TargetFree if context.form().reads_secrets => {
+            secrets::probe(client, namespace, name).await?
+        }
+        Need::TargetFree => {
+            let target = object.spec.target.as_ref();
+            let secret_type = target.and_then(|target| target.type_).unwrap_or_default();
+            secrets::probe_unseen(client, namespace, name, secret_type).await?
+        }
+        Need::MayMerge => may_merge(context, namespace, name).await?,
+        Need::Drift {
+            name,
+            uid,
+            resource_version,
+        } => {
+            let seen = secrets::Seen {
+                uid,
+                resource_version,
+            };
+            secrets::probe_drift(client, namespace, name, seen).await?
+        }
+        Need::Listing(_)
+        | Need::Answers(_)
+        | Need::Payloads(_)
+        | Need::FenceProof
+        | Need::Leave(_) => {
+            return Ok(None);
+        }
+    }))
+}
+
+async fn may_merge(
+    context: &Context,
+    namespace: &str,
+    secret: &str,
+) -> Result<Probe, WriteFailure> {
+    match reviews::may_patch(&context.client, namespace, secret).await {
+        Some(true) => Ok(Probe::MayMerge),
+        Some(false) => Ok(Probe::MayNotMerge),
+        None => Err(WriteFailure::Failed(
+            "the API server did not say whether the operator may write it",
+        )),
+    }
 }
 
 async fn list(
@@ -363,39 +483,6 @@ async fn list(
     if let Some(news) = connection.ensure_listing(not_before, false, watched).await {
         instance::take_news(context, gathered, connection, &news);
     }
-}
-
-/// One line per payload read, in a stream of its own, to be joined with Activity Tracker.
-fn audit(
-    gathered: &Gathered,
-    need: &PayloadNeed,
-    result: &Result<
-        Arc<crate::domain::service::material::Payload>,
-        crate::domain::service::failure::FetchFailure,
-    >,
-) {
-    let metadata = &gathered.object.metadata;
-    let (outcome, correlation_id, crn) = match result {
-        Ok(payload) => (
-            "read",
-            Some(payload.correlation_id.as_str()),
-            payload.metadata.crn.as_deref(),
-        ),
-        Err(failure) => ("failed", failure.request_id.as_deref(), None),
-    };
-    tracing::info!(
-        target: "audit",
-        namespace = metadata.namespace,
-        name = metadata.name,
-        uid = metadata.uid,
-        key_id = %need.id,
-        key_crn = crn,
-        key_ring = need.ring.as_ref().map(tracing::field::display),
-        why = need.why,
-        correlation_id,
-        outcome,
-        "payload"
-    );
 }
 
 #[cfg(test)]

@@ -18,6 +18,12 @@ pub struct Said {
     pub ready: (&'static str, &'static str),
     /// Whether it is Stale.
     pub stale: bool,
+    /// Whether the deletion of its Secret by a revocation waits for leave.
+    pub held: bool,
+    /// When its Secret was last deleted by a revocation.
+    pub revoked_at: Option<Timestamp>,
+    /// Whether it has a Secret.
+    pub has_secret: bool,
     /// When the keys expire that its Secret was made from.
     pub expirations: Box<[Timestamp]>,
     synced: bool,
@@ -40,7 +46,14 @@ impl Said {
             expirations: keys
                 .filter_map(|key| key.expiration_date.as_deref()?.parse().ok())
                 .collect(),
-            synced: status.is_some_and(|status| status.secret.is_some()),
+            held: status::holds(conditions, ConditionType::MassRevocationHeld),
+            revoked_at: status
+                .and_then(|status| status.last_revocation_time.as_ref())
+                .map(|time| time.0),
+            has_secret: status.is_some_and(|status| status.secret.is_some()),
+            synced: status.is_some_and(|status| {
+                status.secret.is_some() || status.last_revocation_time.is_some()
+            }),
         }
     }
 

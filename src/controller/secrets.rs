@@ -6,8 +6,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
 use super::held::{HeldSecret, is_newer};
+use super::listed::{self, Listed, Place};
 use super::queue::ObjectKey;
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{SecretView, shared};
 
 /// A Secret that came, went or changed.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Touched {
     pub key: ObjectKey,
     /// Names of the objects that own it or owned it, by its owner references.
     pub owners: BTreeSet<String>,
+    /// Names of the objects that have entries in it, by its field managers.
+    pub merging: BTreeSet<String>,
 }
 
 /// The Secrets in view.
@@ -24,9 +27,11 @@ pub struct Secrets {
     held: HashMap<ObjectKey, Box<HeldSecret>>,
     /// Those that have another name than an object that owns them, by its UID.
     by_owner: HashMap<String, BTreeSet<ObjectKey>>,
-    /// Those that the operator wrote while a listing is under way, which may lack them; nothing
+    /// Shared Secrets that have entries of an object, which may be gone.
+    by_merging: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// Those that the operator wrote while a listing is under way there, which may lack them; nothing
     /// between listings.
-    written_meanwhile: Option<HashSet<ObjectKey>>,
+    written_meanwhile: HashMap<Place, HashSet<ObjectKey>>,
 }
 
 impl Secrets {
@@ -34,6 +39,12 @@ impl Secrets {
     #[must_use]
     pub fn get(&self, key: &ObjectKey) -> Option<SecretView> {
         self.held.get(key)?.view(key)
+    }
+
+    /// Whether a Secret is in view.
+    #[must_use]
+    pub fn has(&self, key: &ObjectKey) -> bool {
+        self.held.contains_key(key)
     }
 
     /// The Secrets that an object owns.
@@ -48,6 +59,24 @@ impl Secrets {
         let others = others.filter_map(|key| Some((key.clone(), self.get(key)?)));
         let namesake = namesake.map(|view| (object.clone(), view));
         namesake.into_iter().chain(others)
+    }
+
+    /// The shared Secrets that have entries of an object.
+    #[must_use]
+    pub fn merged_for(&self, object: &ObjectKey) -> Vec<SecretView> {
+        let merged = self.by_merging.get(object).into_iter().flatten();
+        merged.filter_map(|key| self.get(key)).collect()
+    }
+
+    /// Whether shared Secrets have entries of an object.
+    #[must_use]
+    pub fn has_merged(&self, object: &ObjectKey) -> bool {
+        self.by_merging.contains_key(object)
+    }
+
+    /// The objects that have entries in shared Secrets.
+    pub fn merging(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.by_merging.keys()
     }
 
     /// Takes in a Secret that a watch shows, or that the operator wrote itself; nothing, if what
@@ -66,7 +95,8 @@ impl Secrets {
         }) {
             return None;
         }
-        if own_write && let Some(written) = &mut self.written_meanwhile {
+        let listings = self.written_meanwhile.iter_mut().filter(|_| own_write);
+        for (_, written) in listings.filter(|(place, _)| listed::covers(place, &key)) {
             written.insert(key.clone());
         }
         let old = old.and_then(|old| old.view(&key));
@@ -80,9 +110,19 @@ impl Secrets {
         let owners = owner_names(&view)
             .chain(old.iter().flat_map(owner_names))
             .collect();
+        let merging: BTreeSet<String> = shared::objects(&view).map(str::to_owned).collect();
+        for object in &merging {
+            let object = ObjectKey::new(namespace, object);
+            let merged = self.by_merging.entry(object).or_default();
+            merged.insert(key.clone());
+        }
         self.held
             .insert(key.clone(), Box::new(HeldSecret::new(view)));
-        Some(Touched { key, owners })
+        Some(Touched {
+            key,
+            owners,
+            merging,
+        })
     }
 
     /// Takes in that a Secret is gone, or has lost the operator's mark; nothing, if the operator
@@ -99,22 +139,25 @@ impl Secrets {
         Some(Touched {
             key: key.clone(),
             owners: old.iter().flat_map(owner_names).collect(),
+            merging: BTreeSet::new(),
         })
     }
 
     /// Takes in that a listing begins.
-    pub fn listing(&mut self) {
-        self.written_meanwhile = Some(HashSet::new());
+    pub fn listing(&mut self, place: &Place) {
+        let written = self.written_meanwhile.entry(place.clone());
+        written.or_default().clear();
     }
 
     /// Takes in that a listing is complete: the others are gone, but for those that the operator
     /// wrote meanwhile.
-    pub fn listed(&mut self, listed: &HashSet<ObjectKey>) -> Vec<Touched> {
-        let written = self.written_meanwhile.take().unwrap_or_default();
+    pub fn listed(&mut self, listed: &Listed) -> Vec<Touched> {
+        let written = self.written_meanwhile.remove(&listed.place);
+        let written = written.unwrap_or_default();
         let gone: Vec<ObjectKey> = self
             .held
             .keys()
-            .filter(|key| !listed.contains(*key) && !written.contains(*key))
+            .filter(|key| listed.lacks(key) && !written.contains(*key))
             .cloned()
             .collect();
         gone.iter()
@@ -128,6 +171,15 @@ impl Secrets {
                 owned.remove(key);
                 if owned.is_empty() {
                     self.by_owner.remove(&owner.uid);
+                }
+            }
+        }
+        for object in shared::objects(view) {
+            let object = ObjectKey::new(&key.namespace, object);
+            if let Some(merged) = self.by_merging.get_mut(&object) {
+                merged.remove(key);
+                if merged.is_empty() {
+                    self.by_merging.remove(&object);
                 }
             }
         }
@@ -183,14 +235,32 @@ mod tests {
     fn a_listing_takes_what_it_lacks_but_not_what_was_written_meanwhile() {
         let mut secrets = Secrets::default();
         secrets.applied("n", view("u", "1"), false);
-        secrets.listing();
-        assert_eq!(secrets.listed(&HashSet::new()).len(), 1);
-        secrets.listing();
+        secrets.listing(&None);
+        assert_eq!(secrets.listed(&Listed::default()).len(), 1);
+        secrets.listing(&None);
         secrets.applied("n", view("u", "2"), true);
-        assert!(secrets.listed(&HashSet::new()).is_empty());
+        assert!(secrets.listed(&Listed::default()).is_empty());
         assert!(secrets.get(&key()).is_some());
         // Between listings nothing is noted, so that nothing grows.
         secrets.applied("n", view("u", "3"), true);
-        assert!(secrets.written_meanwhile.is_none());
+        assert!(secrets.written_meanwhile.is_empty());
+    }
+
+    #[test]
+    fn listings_of_two_namespaces_do_not_take_what_the_other_shows() {
+        let mut secrets = Secrets::default();
+        let nothing_in = |namespace: &str| Listed {
+            place: Some(namespace.to_owned()),
+            ..Listed::default()
+        };
+        let (n, m) = (Some("n".to_owned()), Some("m".to_owned()));
+        secrets.listing(&n);
+        secrets.listing(&m);
+        secrets.applied("n", view("u", "1"), true);
+        secrets.applied("m", view("v", "1"), false);
+        // The other one ends first: what was written here meanwhile is noted still.
+        assert_eq!(secrets.listed(&nothing_in("m")).len(), 1);
+        assert!(secrets.listed(&nothing_in("n")).is_empty());
+        assert!(secrets.get(&key()).is_some());
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::now;
 use super::context::Context;
 use super::instance;
+use super::listed::{Listed, Place};
 use super::queue::ObjectKey;
 use super::world::NamespaceFacts;
 use crate::api::{KeyProtectInstance, KeyProtectKey};
@@ -21,16 +22,13 @@ use crate::cluster::watch::{self, Happened, Named};
 use crate::domain::secret::SecretView;
 use crate::domain::secret::metadata::SecretMetadata;
 
-/// Watches that must have shown their first listing before anything is decided.
-const WATCHES: usize = 4;
+/// Counts the watches that have not shown their first listing.
+#[derive(Clone)]
+struct Unsynced(Arc<AtomicUsize>);
 
-/// Counts the watches that have shown their first listing.
-#[derive(Clone, Default)]
-struct Synced(Arc<AtomicUsize>);
-
-impl Synced {
+impl Unsynced {
     fn note(&self, context: &Context, first: &mut bool) {
-        if std::mem::take(first) && self.0.fetch_add(1, Ordering::AcqRel) + 1 == WATCHES {
+        if std::mem::take(first) && self.0.fetch_sub(1, Ordering::AcqRel) == 1 {
             tracing::info!("every watch has shown its first listing");
             context.set_ready();
         }
@@ -39,22 +37,31 @@ impl Synced {
 
 /// The names in a listing that is under way. Between listings nothing is noted: a watch may go on
 /// for weeks without another one.
-#[derive(Default)]
-struct Names(Option<HashSet<ObjectKey>>);
+struct Names {
+    place: Place,
+    names: Option<HashSet<ObjectKey>>,
+}
 
 impl Names {
+    const fn of(place: Place) -> Self {
+        Self { place, names: None }
+    }
+
     fn begin(&mut self) {
-        self.0 = Some(HashSet::new());
+        self.names = Some(HashSet::new());
     }
 
     fn note(&mut self, key: &ObjectKey) {
-        if let Some(names) = &mut self.0 {
+        if let Some(names) = &mut self.names {
             names.insert(key.clone());
         }
     }
 
-    fn end(&mut self) -> HashSet<ObjectKey> {
-        self.0.take().unwrap_or_default()
+    fn end(&mut self) -> Listed {
+        Listed {
+            place: self.place.clone(),
+            names: self.names.take().unwrap_or_default(),
+        }
     }
 }
 
@@ -62,40 +69,64 @@ fn key_named(named: &Named) -> ObjectKey {
     ObjectKey::new(&named.namespace, &named.name)
 }
 
-/// Starts a task for each kind.
+/// Starts a task for each kind, and for each namespace where only some are served. What the form
+/// does not let be watched is not: Secrets where none is read, namespaces where some are named.
 pub(super) fn start(context: &Arc<Context>, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
-    let synced = Synced::default();
+    let form = context.form();
+    let own = context.settings.namespace.as_str();
+    let places = form.scope.places();
+    let of_instances = form.scope.places_of_instances(own);
+    let of_secrets = if form.reads_secrets {
+        places.clone()
+    } else {
+        Vec::new()
+    };
+    let of_namespaces = usize::from(form.scope.is_cluster());
+    let all = places.len() + of_instances.len() + of_secrets.len() + of_namespaces;
+    let unsynced = Unsynced(Arc::new(AtomicUsize::new(all)));
     let client = &context.client;
-    tasks.spawn(keys(
-        Arc::clone(context),
-        watch::keys(client),
-        synced.clone(),
-    ));
-    tasks.spawn(secrets(
-        Arc::clone(context),
-        watch::secrets(client),
-        synced.clone(),
-    ));
-    tasks.spawn(namespaces(
-        Arc::clone(context),
-        watch::namespaces(client),
-        synced.clone(),
-    ));
-    tasks.spawn(instances(
-        Arc::clone(context),
-        watch::instances(client),
-        synced,
-        stop.clone(),
-    ));
+    for place in places {
+        let (stream, names) = (watch::keys(client, place), Names::of(place_of(place)));
+        tasks.spawn(keys(Arc::clone(context), stream, names, unsynced.clone()));
+    }
+    for place in of_secrets {
+        let (stream, names) = (watch::secrets(client, place), Names::of(place_of(place)));
+        tasks.spawn(secrets(
+            Arc::clone(context),
+            stream,
+            names,
+            unsynced.clone(),
+        ));
+    }
+    if form.scope.is_cluster() {
+        let stream = watch::namespaces(client);
+        tasks.spawn(namespaces(Arc::clone(context), stream, unsynced.clone()));
+    }
+    for place in of_instances {
+        let (stream, names) = (watch::instances(client, place), Names::of(place_of(place)));
+        let stop = stop.clone();
+        tasks.spawn(instances(
+            Arc::clone(context),
+            stream,
+            names,
+            unsynced.clone(),
+            stop,
+        ));
+    }
+}
+
+fn place_of(namespace: Option<&str>) -> Place {
+    namespace.map(str::to_owned)
 }
 
 async fn keys(
     context: Arc<Context>,
     stream: impl Stream<Item = Happened<KeyProtectKey>>,
-    synced: Synced,
+    mut listed: Names,
+    unsynced: Unsynced,
 ) {
     let mut stream = std::pin::pin!(stream);
-    let (mut listed, mut first) = (Names::default(), true);
+    let mut first = true;
     while let Some(happened) = stream.next().await {
         let mut used = None;
         let concerned = match happened {
@@ -121,7 +152,7 @@ async fn keys(
             Happened::MalformedDeleted(named) => context.world().key_deleted(&key_named(&named)),
             Happened::ListEnds => {
                 let concerned = context.world().keys_listed(&listed.end());
-                synced.note(&context, &mut first);
+                unsynced.note(&context, &mut first);
                 concerned
             }
         };
@@ -135,15 +166,16 @@ async fn keys(
 async fn secrets(
     context: Arc<Context>,
     stream: impl Stream<Item = Happened<SecretMetadata>>,
-    synced: Synced,
+    mut listed: Names,
+    unsynced: Unsynced,
 ) {
     let mut stream = std::pin::pin!(stream);
-    let (mut listed, mut first) = (Names::default(), true);
+    let mut first = true;
     while let Some(happened) = stream.next().await {
         let concerned = match happened {
             Happened::ListBegins => {
                 listed.begin();
-                context.world().secrets_listing();
+                context.world().secrets_listing(&listed.place);
                 continue;
             }
             Happened::Listed(secret) | Happened::Applied(secret) => {
@@ -166,7 +198,7 @@ async fn secrets(
             Happened::Malformed(_) | Happened::MalformedDeleted(_) => continue,
             Happened::ListEnds => {
                 let concerned = context.world().secrets_listed(&listed.end());
-                synced.note(&context, &mut first);
+                unsynced.note(&context, &mut first);
                 concerned
             }
         };
@@ -177,10 +209,10 @@ async fn secrets(
 async fn namespaces(
     context: Arc<Context>,
     stream: impl Stream<Item = Happened<PartialObjectMeta<Namespace>>>,
-    synced: Synced,
+    unsynced: Unsynced,
 ) {
     let mut stream = std::pin::pin!(stream);
-    let (mut listed, mut first) = (Names::default(), true);
+    let (mut listed, mut first) = (Names::of(None), true);
     while let Some(happened) = stream.next().await {
         let concerned = match happened {
             Happened::ListBegins => {
@@ -192,6 +224,7 @@ async fn namespaces(
                 let facts = NamespaceFacts {
                     terminating: namespace.metadata.deletion_timestamp.is_some(),
                     labels: namespace.metadata.labels.clone().unwrap_or_default(),
+                    uid: namespace.metadata.uid.as_deref().map(Box::from),
                 };
                 context
                     .world()
@@ -203,8 +236,8 @@ async fn namespaces(
             }
             Happened::Malformed(_) | Happened::MalformedDeleted(_) => continue,
             Happened::ListEnds => {
-                context.world().namespaces_listed(&listed.end());
-                synced.note(&context, &mut first);
+                context.world().namespaces_listed(&listed.end().names);
+                unsynced.note(&context, &mut first);
                 continue;
             }
         };
@@ -215,11 +248,12 @@ async fn namespaces(
 async fn instances(
     context: Arc<Context>,
     stream: impl Stream<Item = Happened<KeyProtectInstance>>,
-    synced: Synced,
+    mut listed: Names,
+    unsynced: Unsynced,
     stop: CancellationToken,
 ) {
     let mut stream = std::pin::pin!(stream);
-    let (mut listed, mut first) = (Names::default(), true);
+    let mut first = true;
     let mut tasks: HashMap<ObjectKey, CancellationToken> = HashMap::new();
     let mut running = JoinSet::new();
     loop {
@@ -263,7 +297,7 @@ async fn instances(
                     .iter()
                     .flat_map(|key| forget(&context, &mut tasks, key))
                     .collect();
-                synced.note(&context, &mut first);
+                unsynced.note(&context, &mut first);
                 concerned
             }
         };
@@ -289,14 +323,14 @@ mod tests {
 
     #[test]
     fn names_are_noted_in_a_listing_and_never_between_two() {
-        let mut names = Names::default();
+        let mut names = Names::of(None);
         let key = |name| ObjectKey::new("n", name);
         names.begin();
         names.note(&key("a"));
-        assert_eq!(names.end(), HashSet::from([key("a")]));
+        assert_eq!(names.end().names, HashSet::from([key("a")]));
         names.note(&key("b"));
-        assert!(names.0.is_none());
+        assert!(names.names.is_none());
         names.begin();
-        assert_eq!(names.end(), HashSet::new());
+        assert_eq!(names.end().names, HashSet::new());
     }
 }

@@ -10,15 +10,18 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::value::RawValue;
 
+use super::crowds::{Crowds, age_of};
 pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
 use super::held::{Held, is_newer};
+use super::listed::{Listed, Place};
 use super::queue::{Lane, ObjectKey};
+use super::revocations::release;
 use super::said::Said;
 use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey};
 use crate::domain::concern;
 use crate::domain::look::request;
-use crate::domain::secret::{self, SecretView};
+use crate::domain::secret::SecretView;
 
 /// An object that is to be looked at, and in which lane.
 pub type Concerned = Vec<(ObjectKey, Lane)>;
@@ -41,13 +44,21 @@ pub struct World {
     instances: HashMap<ObjectKey, Arc<KeyProtectInstance>>,
     namespaces: HashMap<String, Arc<NamespaceFacts>>,
     secrets: Secrets,
+    pub(super) crowds: Crowds,
+    /// When which object was given leave to delete its Secret by a revocation.
+    pub(super) leaves: HashMap<ObjectKey, Timestamp>,
 }
 
 impl World {
     /// Knows nothing yet.
     #[must_use]
-    pub fn new(default_instance: (String, String), started: Timestamp) -> Self {
+    pub fn new(
+        default_instance: (String, String),
+        max_keys_per_namespace: usize,
+        started: Timestamp,
+    ) -> Self {
         Self {
+            crowds: Crowds::new(max_keys_per_namespace),
             default_instance,
             started,
             keys: HashMap::new(),
@@ -59,53 +70,23 @@ impl World {
             instances: HashMap::new(),
             namespaces: HashMap::new(),
             secrets: Secrets::default(),
+            leaves: HashMap::new(),
         }
     }
 
-    /// Gathers everything about an object; nothing, if it is gone.
+    /// The Secrets in view.
     #[must_use]
-    pub fn gather(&self, key: &ObjectKey) -> Option<Gathered> {
-        let known = self.keys.get(key)?;
-        let held = &known.held;
-        let target = held.target_key(key);
-        let oldest = self
-            .wanting(&target)
-            .min_by(|(_, a), (_, b)| a.held.age().cmp(&b.held.age()));
-        let rival = oldest
-            .filter(|(_, oldest)| oldest.held.uid != held.uid)
-            .map(|(oldest, _)| oldest.name.clone());
-        let superseded = self
-            .secrets
-            .owned_by(key, &held.uid)
-            .filter(|(secret, view)| *secret != target && !view.deleting)
-            .map(|(_, view)| view)
-            .collect();
-        let secret = self.secrets.get(&target);
-        Some(Gathered {
-            rival,
-            namespace: self.namespace(&key.namespace),
-            instance: self.instances.get(&*held.instance).cloned(),
-            owners_live: secret
-                .as_ref()
-                .is_some_and(|secret| self.owners_live(secret, key, &held.uid)),
-            secret,
-            superseded,
-            remembered: self.remembered(known),
-            object: held.object(key)?,
-        })
+    pub(super) const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
-    /// Whether every other KeyProtectKey that a Secret names as owner is alive and not being
-    /// deleted.
-    fn owners_live(&self, secret: &SecretView, object: &ObjectKey, uid: &str) -> bool {
-        let owners = secret.owner_references.iter();
-        let mut others = owners.filter(|owner| secret::is_key(owner) && owner.uid != uid);
-        others.all(|owner| {
-            let key = ObjectKey::new(&object.namespace, &owner.name);
-            self.keys
-                .get(&key)
-                .is_some_and(|known| *known.held.uid == *owner.uid && !known.held.is_leaving())
-        })
+    /// The objects of a namespace.
+    pub(super) fn in_namespace(&self, name: &str) -> impl Iterator<Item = (&ObjectKey, &Known)> {
+        let keys = self
+            .keys
+            .iter()
+            .filter(move |(key, _)| key.namespace == name);
+        keys.map(|(key, known)| (key, &**known))
     }
 
     /// What is remembered of an object.
@@ -135,11 +116,14 @@ impl World {
         self.in_writing.clear();
     }
 
-    /// Every object.
+    /// Every object, and every one that is gone and left something behind.
     #[must_use]
     pub fn everything(&self) -> Concerned {
         let keys = self.keys.iter();
-        keys.map(|(key, known)| (key.clone(), known.held.lane))
+        let keys = keys.map(|(key, known)| (key.clone(), known.held.lane));
+        let gone = self.secrets.merging();
+        let gone = gone.filter(|key| !self.keys.contains_key(*key));
+        keys.chain(gone.map(|key| (key.clone(), Lane::Routine)))
             .collect()
     }
 
@@ -194,10 +178,10 @@ impl World {
             .collect()
     }
 
-    /// A namespace's facts.
+    /// A namespace's facts, if it is in view.
     #[must_use]
-    pub fn namespace(&self, name: &str) -> Arc<NamespaceFacts> {
-        self.namespaces.get(name).cloned().unwrap_or_default()
+    pub fn namespace(&self, name: &str) -> Option<Arc<NamespaceFacts>> {
+        self.namespaces.get(name).cloned()
     }
 
     /// An instance.
@@ -237,11 +221,17 @@ impl World {
             concerned.push((key.clone(), held.lane));
         }
         let mut remembered = None;
+        let known_before = same.is_some();
         if let Some(old) = old {
             concerned.extend(self.unlink(&key, &old.held));
-            if old.held.uid == held.uid {
+            if known_before {
                 remembered = old.remembered;
+            } else {
+                concerned.extend(self.went(&key, &old.held));
             }
+        }
+        if !known_before {
+            self.crowds.came(&key.namespace, age_of(&held));
         }
         if let Some(remembered) = remembered.as_mut().filter(|_| news) {
             remembered.not_before = Timestamp::MIN;
@@ -256,15 +246,20 @@ impl World {
         let Some(old) = self.keys.remove(key) else {
             return Vec::new();
         };
-        self.unlink(key, &old.held)
+        let mut concerned = self.unlink(key, &old.held);
+        concerned.extend(self.went(key, &old.held));
+        if self.secrets.has_merged(key) {
+            concerned.push((key.clone(), Lane::Routine));
+        }
+        concerned
     }
 
     /// Takes in that a listing of objects is complete: the others are gone.
-    pub fn keys_listed(&mut self, listed: &HashSet<ObjectKey>) -> Concerned {
+    pub fn keys_listed(&mut self, listed: &Listed) -> Concerned {
         let gone: Vec<ObjectKey> = self
             .keys
             .keys()
-            .filter(|key| !listed.contains(*key))
+            .filter(|key| listed.lacks(key))
             .cloned()
             .collect();
         gone.iter().flat_map(|key| self.key_deleted(key)).collect()
@@ -356,7 +351,7 @@ impl World {
     }
 
     /// The objects that want a target.
-    fn wanting(&self, target: &ObjectKey) -> impl Iterator<Item = (&ObjectKey, &Known)> {
+    pub(super) fn wanting(&self, target: &ObjectKey) -> impl Iterator<Item = (&ObjectKey, &Known)> {
         let namesake = self.keys.get_key_value(target);
         let others = self.by_target.get(target).into_iter().flatten();
         let others = others.filter_map(|name| {
@@ -387,6 +382,12 @@ impl World {
         self.secrets.applied(namespace, view, true);
     }
 
+    /// Whether a Secret is in view.
+    #[must_use]
+    pub fn has_secret(&self, key: &ObjectKey) -> bool {
+        self.secrets.has(key)
+    }
+
     /// Takes in that a Secret is gone, or has lost the operator's mark.
     pub fn secret_deleted(&mut self, key: &ObjectKey, version: Option<&str>) -> Concerned {
         let touched = self.secrets.deleted(key, version);
@@ -394,12 +395,12 @@ impl World {
     }
 
     /// Takes in that a listing of Secrets begins.
-    pub fn secrets_listing(&mut self) {
-        self.secrets.listing();
+    pub fn secrets_listing(&mut self, place: &Place) {
+        self.secrets.listing(place);
     }
 
     /// Takes in that a listing of Secrets is complete.
-    pub fn secrets_listed(&mut self, listed: &HashSet<ObjectKey>) -> Concerned {
+    pub fn secrets_listed(&mut self, listed: &Listed) -> Concerned {
         let touched = self.secrets.listed(listed);
         self.concerned_by(touched)
     }
@@ -407,7 +408,12 @@ impl World {
     /// Objects whose target a Secret is, and objects that own it.
     fn concerned_by(&self, touched: impl IntoIterator<Item = Touched>) -> Concerned {
         let mut concerned = BTreeMap::new();
-        for Touched { key, owners } in touched {
+        for Touched {
+            key,
+            owners,
+            merging,
+        } in touched
+        {
             concerned.extend(self.concern(&key));
             let owners = owners
                 .iter()
@@ -415,6 +421,14 @@ impl World {
             concerned.extend(
                 owners.filter_map(|key| self.keys.get(&key).map(|known| (key, known.held.lane))),
             );
+            let merging = merging
+                .iter()
+                .map(|name| ObjectKey::new(&key.namespace, name));
+            concerned.extend(merging.map(|key| {
+                let known = self.keys.get(&key);
+                let lane = known.map_or(Lane::Routine, |known| known.held.lane);
+                (key, lane)
+            }));
         }
         concerned.into_iter().collect()
     }
@@ -428,11 +442,20 @@ impl World {
         );
         let old = self.instances.insert(key.clone(), Arc::new(instance));
         let new = self.instances.get(&key);
-        let same = old.as_ref().zip(new).is_some_and(|(old, new)| {
+        let pair = old.as_ref().zip(new);
+        let same = pair.is_some_and(|(old, new)| {
             old.metadata.uid == new.metadata.uid
                 && old.metadata.generation == new.metadata.generation
         });
-        if same { Vec::new() } else { self.meaning(&key) }
+        if !same {
+            return self.meaning(&key);
+        }
+        let released = pair.is_some_and(|(old, new)| release(old) != release(new));
+        if released {
+            self.held_revocations(&key)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Takes in that an instance is gone.
@@ -445,10 +468,10 @@ impl World {
 
     /// The instances that a listing did not show.
     #[must_use]
-    pub fn instances_but(&self, listed: &HashSet<ObjectKey>) -> Vec<ObjectKey> {
+    pub fn instances_but(&self, listed: &Listed) -> Vec<ObjectKey> {
         self.instances
             .keys()
-            .filter(|key| !listed.contains(*key))
+            .filter(|key| listed.lacks(key))
             .cloned()
             .collect()
     }
@@ -481,7 +504,7 @@ impl World {
         let facts = Arc::new(facts);
         let old = self.namespaces.insert(name.to_owned(), Arc::clone(&facts));
         // An object may come into view before its namespace, and was judged without labels then.
-        if old.unwrap_or_default() == facts {
+        if old.is_some_and(|old| old == facts) {
             return Vec::new();
         }
         let keys = self.keys.iter().filter(|(key, _)| key.namespace == name);

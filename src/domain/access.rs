@@ -48,13 +48,41 @@ pub struct Question {
     pub ring: Option<KeyRing>,
 }
 
-/// Cuts an instance's rules down to what they grant a namespace; `None` if nothing.
+/// What is known of a namespace's labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Labels<'a> {
+    /// These are they.
+    Known(&'a BTreeMap<String, String>),
+    /// Nothing yet: the namespace has not come into view.
+    NotInView,
+    /// Nothing ever: the operator serves named namespaces, and watches none.
+    NotWatched,
+}
+
+impl Labels<'_> {
+    /// Whether what rules grant by them is not known, so that a right which they seem to take away
+    /// may be there all the same.
+    #[must_use]
+    pub fn leave_open(self, rules: Option<&[AccessRule]>) -> bool {
+        let unclear = |from| match self {
+            Labels::Known(_) => false,
+            Labels::NotInView => from == NamespacesFrom::Selector,
+            Labels::NotWatched => matches!(from, NamespacesFrom::Selector | NamespacesFrom::All),
+        };
+        let mut rules = rules.into_iter().flatten();
+        rules.any(|rule| unclear(rule.namespaces.from))
+    }
+}
+
+/// Cuts an instance's rules down to what they grant a namespace; `None` if nothing. Where labels are
+/// not known, no selector selects; where namespaces are not watched, rules that mean every namespace
+/// grant nothing either ([`unsupported`]).
 #[must_use]
 pub fn grant(
     instance_namespace: &str,
     rules: Option<&[AccessRule]>,
     namespace: &str,
-    labels: &BTreeMap<String, String>,
+    labels: Labels<'_>,
 ) -> Option<Grant> {
     let Some(rules) = rules else {
         let whole = KeyRule {
@@ -73,25 +101,31 @@ pub fn grant(
     (!rules.is_empty()).then_some(Grant { rules })
 }
 
-fn selects(
-    selection: &NamespaceSelection,
-    own: &str,
-    namespace: &str,
-    labels: &BTreeMap<String, String>,
-) -> bool {
+fn selects(selection: &NamespaceSelection, own: &str, namespace: &str, labels: Labels<'_>) -> bool {
     match selection.from {
         NamespacesFrom::Same => own == namespace,
-        NamespacesFrom::All => true,
+        NamespacesFrom::All => labels != Labels::NotWatched,
         NamespacesFrom::Names => selection
             .names
             .iter()
             .flatten()
             .any(|name| name == namespace),
-        NamespacesFrom::Selector => selection
-            .selector
-            .as_ref()
-            .is_some_and(|selector| matches_labels(selector, labels)),
+        NamespacesFrom::Selector => match (&selection.selector, labels) {
+            (Some(selector), Labels::Known(labels)) => matches_labels(selector, labels),
+            _ => false,
+        },
     }
+}
+
+/// The rules that grant nothing where namespaces are not watched: their places in `spec.access`, and
+/// what they say.
+#[must_use]
+pub fn unsupported(rules: Option<&[AccessRule]>) -> Vec<(usize, NamespacesFrom)> {
+    let rules = rules.unwrap_or_default().iter().enumerate();
+    rules
+        .map(|(at, rule)| (at, rule.namespaces.from))
+        .filter(|(_, from)| matches!(from, NamespacesFrom::All | NamespacesFrom::Selector))
+        .collect()
 }
 
 /// Matches as Kubernetes does, but an empty selector selects nothing: an omission must not
@@ -278,6 +312,13 @@ impl Grant {
         } else {
             Verdict::Denied
         }
+    }
+
+    /// Whether the rules alone, whatever the instance holds, leave room for the key that a
+    /// reference names.
+    #[must_use]
+    pub fn permits(&self, reference: &KeyReference) -> bool {
+        self.rules.iter().any(|rule| rule.permits(reference))
     }
 
     /// Lists the single reads that may be sent to find the key that a reference names: one per

@@ -9,7 +9,7 @@ use crate::domain::testing::{
 const OWN: &str = "key-protect-system";
 
 fn granted(rules: &[AccessRule], namespace: &str, labels: &[(&str, &str)]) -> Option<Grant> {
-    grant(OWN, Some(rules), namespace, &map(labels))
+    grant(OWN, Some(rules), namespace, Labels::Known(&map(labels)))
 }
 
 fn reference(selector: &crate::api::key::KeySelector) -> KeyReference {
@@ -30,12 +30,62 @@ fn selector(value: serde_json::Value) -> AccessRule {
 
 #[test]
 fn without_rules_only_the_instances_own_namespace_may_use_it() {
-    assert!(grant(OWN, None, OWN, &map(&[])).is_some());
-    assert!(grant(OWN, None, "payments", &map(&[])).is_none());
+    for labels in [
+        Labels::Known(&map(&[])),
+        Labels::NotInView,
+        Labels::NotWatched,
+    ] {
+        assert!(grant(OWN, None, OWN, labels).is_some());
+        assert!(grant(OWN, None, "payments", labels).is_none());
+    }
     assert!(
         granted(&[], OWN, &[]).is_none(),
         "an empty list is no absent one"
     );
+}
+
+/// An operator that serves named namespaces sees no other, and no labels: a rule that needs them must
+/// not grant by what it does not know, least of all by `NotIn`.
+#[test]
+fn where_namespaces_are_not_watched_only_rules_that_name_them_grant() {
+    let mut names = from(NamespacesFrom::Names);
+    names.namespaces.names = strings(&["payments"]);
+    let label = "access.keyprotect.dev/a";
+    let absent = |operator: &str| {
+        selector(serde_json::json!({"matchExpressions": [{"key": label, "operator": operator}]}))
+    };
+    let not_in = serde_json::json!([{"key": label, "operator": "NotIn", "values": ["1"]}]);
+    let not_in = selector(serde_json::json!({"matchExpressions": not_in}));
+    let rules = [
+        names,
+        from(NamespacesFrom::Same),
+        from(NamespacesFrom::All),
+        absent("DoesNotExist"),
+        not_in,
+    ];
+    let grants = |rule: &AccessRule, namespace: &str| {
+        grant(
+            OWN,
+            Some(std::slice::from_ref(rule)),
+            namespace,
+            Labels::NotWatched,
+        )
+        .is_some()
+    };
+    assert!(grants(&rules[0], "payments") && !grants(&rules[0], "orders"));
+    assert!(grants(&rules[1], OWN) && !grants(&rules[1], "payments"));
+    for rule in &rules[2..] {
+        assert!(!grants(rule, "payments") && !grants(rule, OWN), "{rule:?}");
+        assert!(
+            granted(std::slice::from_ref(rule), "payments", &[]).is_some(),
+            "{rule:?}"
+        );
+    }
+    let unsupported: Vec<usize> = unsupported(Some(&rules))
+        .iter()
+        .map(|(at, _)| *at)
+        .collect();
+    assert_eq!(unsupported, [2, 3, 4]);
 }
 
 #[test]
@@ -401,5 +451,26 @@ proptest! {
             let by_id = grant.questions(&id_reference(&key.id));
             prop_assert!(by_id.iter().any(|question| question.ring.as_ref().is_none_or(|ring| key.key_ring.as_deref() == Some(ring.as_str()))));
         }
+    }
+}
+
+#[test]
+fn rules_whose_labels_are_not_known_take_nothing_away() {
+    let from = |from: &str| {
+        let rule = serde_json::json!({"namespaces": {"from": from}});
+        serde_json::from_value::<AccessRule>(rule).unwrap()
+    };
+    let known = map(&[]);
+    for (rule, in_view, watched) in [
+        ("Same", false, false),
+        ("Names", false, false),
+        ("All", false, true),
+        ("Selector", true, true),
+    ] {
+        let rules = [from(rule)];
+        let open = |labels: Labels<'_>| labels.leave_open(Some(&rules));
+        assert!(!open(Labels::Known(&known)), "{rule}");
+        assert_eq!(open(Labels::NotInView), in_view, "{rule}");
+        assert_eq!(open(Labels::NotWatched), watched, "{rule}");
     }
 }

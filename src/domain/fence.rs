@@ -15,11 +15,45 @@ pub const SECRET_WORDS: &str =
 pub const LEASE_WORDS: &str =
     "fence: key-protect-operator writes no Lease but its own, key-protect-operator";
 
-/// What the fence's refusal of a Secret means to the team whose it would have been; nothing where
-/// it was not the fence. Its own words go no further: they are recognised.
+/// What the fence's refusal of a Secret means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not the operator's.
+    NotOurs,
+    /// It has finalizers, which the write would take off.
+    Finalizers,
+    /// It is immutable, which the write would end.
+    Immutable,
+    /// Another rule, in words for the team whose Secret it would have been.
+    Rule(&'static str),
+}
+
+/// What the fence's refusal of a Secret means; nothing where it was not the fence. Its own words go
+/// no further: they are recognised.
 #[must_use]
-pub fn refusal(message: &str) -> Option<&'static str> {
+pub fn refusal(message: &str) -> Option<Refusal> {
     let words = message.split_once("fence: ")?.1;
+    let kinds = [
+        (
+            "this Secret is not key-protect-operator's",
+            Refusal::NotOurs,
+        ),
+        (
+            "key-protect-operator changes the label keyprotect.dev/target in one way only",
+            Refusal::NotOurs,
+        ),
+        (
+            "key-protect-operator leaves finalizers alone",
+            Refusal::Finalizers,
+        ),
+        (
+            "key-protect-operator leaves immutable alone",
+            Refusal::Immutable,
+        ),
+    ];
+    if let Some((_, kind)) = kinds.iter().find(|(begin, _)| words.starts_with(begin)) {
+        return Some(*kind);
+    }
     let known = [
         (
             "no Secrets of key-protect-operator in",
@@ -35,10 +69,10 @@ pub fn refusal(message: &str) -> Option<&'static str> {
         ),
     ];
     let found = known.iter().find(|(begin, _)| words.starts_with(begin));
-    Some(found.map_or(
+    Some(Refusal::Rule(found.map_or(
         "the fence does not let it in, perhaps since a mutating webhook changes it; the API server's audit log says by which rule",
         |(_, meaning)| meaning,
-    ))
+    )))
 }
 
 /// What the API server answered to an attempt.

@@ -204,7 +204,17 @@ fn a_refusal_by_the_fence_is_told_in_words_of_the_operators_own() {
             "key-protect-operator sets no annotations under",
             "target.metadata.annotations",
         ),
-        ("key-protect-operator leaves finalizers alone", "webhook"),
+        ("key-protect-operator leaves finalizers alone", "Finalizers"),
+        ("key-protect-operator leaves immutable alone", "Immutable"),
+        ("this Secret is not key-protect-operator's", "NotOurs"),
+        (
+            "key-protect-operator changes the label keyprotect.dev/target in one way only",
+            "NotOurs",
+        ),
+        (
+            "key-protect-operator writes no Secrets of this type",
+            "webhook",
+        ),
     ];
     for (words, expected) in cases {
         let found = policies
@@ -214,7 +224,7 @@ fn a_refusal_by_the_fence_is_told_in_words_of_the_operators_own() {
         let Answer::Refused { message, .. } = by_policy(&format!("fence: {words} canary")) else {
             panic!("a refusal");
         };
-        let told = refusal(&message).unwrap();
+        let told = format!("{:?}", refusal(&message).unwrap());
         assert!(
             told.contains(expected) && !told.contains("canary"),
             "{told}"

@@ -10,6 +10,9 @@ pub const DEFAULT_REFRESH: SignedDuration = SignedDuration::from_hours(1);
 /// How often a vanished alias or name is looked up during its grace.
 pub const MOVING_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
+/// How often a revocation that waits for leave is looked at, where only rules say that it is one.
+pub const HELD_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+
 /// Longest Retry-After that is obeyed: a server that asks for more is mistaken, and an object
 /// must not sleep for ever.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
@@ -111,7 +114,8 @@ pub const fn retry(reason: Reason) -> Retry {
         | Reason::AccessWithdrawn
         | Reason::NotExtractable
         | Reason::RenderFailed
-        | Reason::TargetConflict => Retry::OnChange,
+        | Reason::TargetConflict
+        | Reason::EntryConflict => Retry::OnChange,
     }
 }
 
@@ -185,6 +189,20 @@ pub fn spread_of(uid: &str, round: u32) -> u32 {
         })
 }
 
+/// The first turn of an object after a time, where each has one turn in every interval: its own
+/// place in it, the same on every run.
+#[must_use]
+pub fn next_turn(after: Timestamp, interval: SignedDuration, uid: &str) -> Option<Timestamp> {
+    let interval = i64::try_from(interval.as_millis())
+        .ok()
+        .filter(|i| *i > 0)?;
+    let place = i64::from(spread_of(uid, 0)) % interval;
+    let since = (after.as_millisecond() - place).rem_euclid(interval);
+    after
+        .checked_add(SignedDuration::from_millis(interval - since))
+        .ok()
+}
+
 /// How long what is known may be unconfirmed before `Stale` says so: three intervals, at least
 /// an hour.
 #[must_use]
@@ -247,6 +265,31 @@ mod tests {
             Some(std::time::Duration::from_secs(700)),
         );
         assert!(at.is_some_and(|at| at.as_second() >= 700));
+    }
+
+    #[test]
+    fn each_object_has_one_turn_in_every_interval_and_not_all_the_same() {
+        let interval = SignedDuration::from_mins(10);
+        let mut places = std::collections::BTreeSet::new();
+        for object in 0..100 {
+            let uid = format!("uid-{object}");
+            let mut turn = Timestamp::UNIX_EPOCH;
+            for _ in 0..3 {
+                let next = next_turn(turn, interval, &uid).unwrap();
+                assert!(next > turn && next.duration_since(turn) <= interval);
+                assert_eq!(
+                    next_turn(next, interval, &uid),
+                    next.checked_add(interval).ok()
+                );
+                turn = next;
+            }
+            places.insert(turn.as_second() / 60);
+        }
+        assert!(places.len() >= 8, "{places:?}");
+        assert_eq!(
+            next_turn(Timestamp::UNIX_EPOCH, SignedDuration::ZERO, "u"),
+            None
+        );
     }
 
     #[test]

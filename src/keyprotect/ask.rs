@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::attempts::Attempts;
 use super::wire;
 use crate::domain::service::endpoint::Tenant;
 use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
@@ -23,6 +24,8 @@ pub(super) struct Ask<'a> {
     pub(super) is_divisible: bool,
     /// Whether one took too long.
     pub(super) was_slow: AtomicBool,
+    /// Where each request is written down.
+    pub(super) attempts: Option<&'a Attempts>,
 }
 
 impl<'a> Ask<'a> {
@@ -35,6 +38,7 @@ impl<'a> Ask<'a> {
             largest: LARGEST_ANSWER,
             is_divisible: false,
             was_slow: AtomicBool::new(false),
+            attempts: None,
         }
     }
 
@@ -69,14 +73,14 @@ pub(super) fn tenant_headers(tenant: &Tenant) -> HeaderMap {
 }
 
 pub(super) fn unreadable(
-    ask: &Ask<'_>,
+    operation: Operation,
     error: wire::WireError,
     correlation_id: String,
 ) -> FetchFailure {
     FetchFailure {
         status: Some(200),
         request_id: Some(correlation_id),
-        ..FetchFailure::new(ask.operation, FailureKind::ServiceError, error.to_string())
+        ..FetchFailure::new(operation, FailureKind::ServiceError, error.to_string())
     }
 }
 

@@ -7,11 +7,12 @@ use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap};
 use secrecy::SecretString;
 
 use super::ask::{Ask, LARGEST_ANSWER, other_key, tenant_headers, unreadable};
-use super::credential::CredentialFile;
+use super::attempts::Attempts;
+use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
-use super::listing::{self, Listed};
+use super::listing::{self, Listed, Mark, RawPage};
 use super::options::{ClientError, ClientOptions};
 use super::token::Token;
 use super::verdict;
@@ -45,13 +46,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// Makes a client that gets its tokens from IAM for an API key.
+    /// Makes a client that gets its tokens from IAM for a credential.
     ///
     /// # Errors
     /// The CA bundle or the TLS set-up cannot be used.
     pub fn new(
         endpoint: &Endpoint,
-        credential: CredentialFile,
+        credential: CredentialSource,
         options: &ClientOptions,
     ) -> Result<Self, ClientError> {
         let transport = Transport::new(endpoint, options)?;
@@ -147,18 +148,23 @@ impl Client {
         &self,
         extractable: Option<bool>,
     ) -> Result<Vec<KeyMetadata>, FetchFailure> {
-        match listing::all_keys(self, extractable, usize::MAX).await? {
-            Listed::All(rows) => Ok(rows),
-            Listed::More(_) => Ok(Vec::new()),
+        match listing::all_keys(self, extractable, usize::MAX, None).await? {
+            Listed::All(rows, _) => Ok(rows),
+            Listed::Unchanged | Listed::More(_) => Ok(Vec::new()),
         }
     }
 
-    /// Lists every standard key that the caller may see, or finds that they are more than `most`.
+    /// Lists every standard key that the caller may see, or finds that they are more than `most`,
+    /// or that the listing is the one that `known` marks.
     ///
     /// # Errors
     /// Says why there is no list.
-    pub async fn list_keys_up_to(&self, most: usize) -> Result<Listed, FetchFailure> {
-        listing::all_keys(self, Some(true), most).await
+    pub async fn list_keys_up_to(
+        &self,
+        most: usize,
+        known: Option<&Mark>,
+    ) -> Result<Listed, FetchFailure> {
+        listing::all_keys(self, Some(true), most, known).await
     }
 
     /// Reads one page of the listing, and tells where it failed whether it was too slow.
@@ -167,7 +173,7 @@ impl Client {
         extractable: Option<bool>,
         offset: usize,
         limit: usize,
-    ) -> Result<wire::KeyPage, (FetchFailure, bool)> {
+    ) -> Result<RawPage, (FetchFailure, bool)> {
         let filter = match extractable {
             Some(true) => "&extractable=true",
             Some(false) => "&extractable=false",
@@ -181,7 +187,10 @@ impl Client {
             .call(&ask)
             .await
             .map_err(|failure| (failure, ask.was_slow.load(Ordering::Relaxed)))?;
-        wire::key_page(&answer.body).map_err(|error| (unreadable(&ask, error, id), false))
+        Ok(RawPage {
+            body: answer.body,
+            correlation_id: id,
+        })
     }
 
     /// Reads a key's metadata, by ID or alias.
@@ -205,7 +214,7 @@ impl Client {
         let ask = Ask::new(operation, path, KEY_TYPE).in_ring(ring);
         let (answer, correlation) = self.call(&ask).await?;
         let metadata = wire::key_metadata(&answer.body)
-            .map_err(|error| unreadable(&ask, error, correlation.clone()))?;
+            .map_err(|error| unreadable(ask.operation, error, correlation.clone()))?;
         match id {
             Some(id) if metadata.id != *id => Err(other_key(operation, correlation)),
             _ => Ok(metadata),
@@ -217,14 +226,33 @@ impl Client {
     /// # Errors
     /// Says why it could not be read.
     pub async fn key(&self, id: &KeyId, ring: Option<&KeyRing>) -> Result<Payload, FetchFailure> {
+        self.read_key(id, ring, &Attempts::default()).await
+    }
+
+    /// The same, and writes every request down that it takes.
+    ///
+    /// # Errors
+    /// Says why it could not be read.
+    pub async fn read_key(
+        &self,
+        id: &KeyId,
+        ring: Option<&KeyRing>,
+        attempts: &Attempts,
+    ) -> Result<Payload, FetchFailure> {
         let operation = Operation::GetKey;
-        let ask = Ask::new(operation, format!("keys/{id}"), KEY_TYPE).in_ring(ring);
+        let mut ask = Ask::new(operation, format!("keys/{id}"), KEY_TYPE).in_ring(ring);
+        ask.attempts = Some(attempts);
         let (answer, correlation_id) = self.call(&ask).await?;
-        let (metadata, material) = wire::key(&answer.body)
-            .map_err(|error| unreadable(&ask, error, correlation_id.clone()))?;
-        if metadata.id != *id {
-            return Err(other_key(operation, correlation_id));
-        }
+        let read = wire::key(&answer.body)
+            .map_err(|error| unreadable(ask.operation, error, correlation_id.clone()))
+            .and_then(|(metadata, material)| {
+                if metadata.id == *id {
+                    Ok((metadata, material))
+                } else {
+                    Err(other_key(operation, correlation_id.clone()))
+                }
+            });
+        let (metadata, material) = read.inspect_err(|failure| attempts.spoil(failure))?;
         Ok(Payload {
             metadata,
             material,
@@ -239,7 +267,7 @@ impl Client {
     pub async fn key_rings(&self) -> Result<Vec<String>, FetchFailure> {
         let ask = Ask::new(Operation::ListKeyRings, "key_rings".to_owned(), RING_TYPE);
         let (answer, id) = self.call(&ask).await?;
-        wire::key_rings(&answer.body).map_err(|error| unreadable(&ask, error, id))
+        wire::key_rings(&answer.body).map_err(|error| unreadable(ask.operation, error, id))
     }
 
     /// Makes a call within its deadline. Should that pass, the last failure within it says more
@@ -326,14 +354,35 @@ impl Client {
             .await
     }
 
+    /// Sends a request once, and notes that where it is to be noted.
     async fn once(&self, ask: &Ask<'_>, token: &Token) -> Result<(Answer, String), FetchFailure> {
+        // A fresh one for each try, so that each is found by itself in IBM's logs.
+        let correlation_id = uuid::Uuid::new_v4().to_string();
+        let Some(attempts) = ask.attempts else {
+            return self.send(ask, token, correlation_id).await;
+        };
+        let number = attempts.begin(&correlation_id);
+        let result = self.send(ask, token, correlation_id).await;
+        let id = match &result {
+            Ok((_, id)) => Some(id.as_str()),
+            Err(failure) => failure.request_id.as_deref(),
+        };
+        let end = result.as_ref().map(|_| ()).map_err(Clone::clone);
+        attempts.end(number, id, end);
+        result
+    }
+
+    async fn send(
+        &self,
+        ask: &Ask<'_>,
+        token: &Token,
+        correlation_id: String,
+    ) -> Result<(Answer, String), FetchFailure> {
         let operation = ask.operation;
         let invalid = || {
             let detail = "the request could not be built";
             FetchFailure::new(operation, FailureKind::Invalid, detail)
         };
-        // A fresh one for each try, so that each is found by itself in IBM's logs.
-        let correlation_id = uuid::Uuid::new_v4().to_string();
         let mut request = self
             .transport
             .client()

@@ -1,19 +1,21 @@
-//! One exchange at IAM: an API key for a token.
+//! One exchange at IAM: an API key, or a ServiceAccount token, for an access token.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{ACCEPT, CONTENT_TYPE};
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::credential::Proof;
 use super::http::{Answer, Transport};
 use super::options::ClientOptions;
 use super::retry::RetryPolicy;
 use super::token::Token;
 use super::wire;
+use crate::domain::credentials::Profile;
 use crate::domain::service::endpoint::TokenUrl;
 use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 use crate::metrics::Upstream;
@@ -62,13 +64,11 @@ impl Exchange {
     }
 
     /// Asks for a token, and again where a failure may pass.
-    pub(super) async fn token(
-        &self,
-        key: &SecretString,
-        serial: u64,
-    ) -> Result<Granted, FetchFailure> {
+    pub(super) async fn token(&self, proof: &Proof, serial: u64) -> Result<Granted, FetchFailure> {
         let retried = |_: &FetchFailure| self.metrics.retried(Operation::Token);
-        let tries = self.retry.run(|| self.once(key, serial), || false, retried);
+        let tries = self
+            .retry
+            .run(|| self.once(proof, serial), || false, retried);
         tokio::time::timeout(self.deadline, tries)
             .await
             .unwrap_or_else(|_| {
@@ -81,7 +81,7 @@ impl Exchange {
             })
     }
 
-    async fn once(&self, key: &SecretString, serial: u64) -> Result<Granted, FetchFailure> {
+    async fn once(&self, proof: &Proof, serial: u64) -> Result<Granted, FetchFailure> {
         let asked_at = Instant::now();
         let request = self
             .transport
@@ -89,7 +89,7 @@ impl Exchange {
             .post(self.url.to_string())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(ACCEPT, "application/json")
-            .body(bytes::Bytes::from_owner(form(key)));
+            .body(bytes::Bytes::from_owner(form(proof)));
         let counted = self.metrics.begin(Operation::Token);
         let answer = self
             .transport
@@ -101,7 +101,7 @@ impl Exchange {
             self.metrics.throttled(Operation::Token);
         }
         if answer.status != 200 {
-            return Err(refusal(&answer));
+            return Err(refusal(&answer, proof));
         }
         let granted = wire::token(&answer.body).map_err(|error| FetchFailure {
             status: Some(200),
@@ -164,13 +164,36 @@ fn lifetime(expires_in: Option<f64>) -> Duration {
 }
 
 /// Writes the form by hand, into a buffer that is wiped once it is sent.
-fn form(key: &SecretString) -> Zeroizing<Vec<u8>> {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let head = "grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&response_type=cloud_iam&apikey=";
-    let key = key.expose_secret().as_bytes();
-    let mut form = Zeroizing::new(Vec::with_capacity(head.len() + 3 * key.len()));
+fn form(proof: &Proof) -> Zeroizing<Vec<u8>> {
+    let (grant, fields): (_, &[(&str, &str)]) = match proof {
+        Proof::ApiKey(key) => ("apikey", &[("apikey", key.expose_secret())]),
+        Proof::ServiceAccountToken { token, profile } => {
+            let profile = match profile {
+                Profile::Name(name) => ("profile_name", name.as_str()),
+                Profile::Id(id) => ("profile_id", id.as_str()),
+            };
+            ("cr-token", &[("cr_token", token.expose_secret()), profile])
+        }
+    };
+    let head = format!(
+        "grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3A{grant}&response_type=cloud_iam"
+    );
+    let size = |(name, value): &(&str, &str)| name.len() + 3 * value.len() + 2;
+    let size = head.len() + fields.iter().map(size).sum::<usize>();
+    let mut form = Zeroizing::new(Vec::with_capacity(size));
     form.extend_from_slice(head.as_bytes());
-    for byte in key {
+    for (name, value) in fields {
+        form.push(b'&');
+        form.extend_from_slice(name.as_bytes());
+        form.push(b'=');
+        append_encoded(&mut form, value.as_bytes());
+    }
+    form
+}
+
+fn append_encoded(form: &mut Vec<u8>, value: &[u8]) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in value {
         if byte.is_ascii_alphanumeric() || b"-_.*".contains(byte) {
             form.push(*byte);
         } else {
@@ -178,19 +201,18 @@ fn form(key: &SecretString) -> Zeroizing<Vec<u8>> {
             form.extend_from_slice(&[b'%', HEX[high], HEX[low]]);
         }
     }
-    form
 }
 
-/// Judges an answer other than 200. That the *key* is refused is believed only of IAM itself: a
-/// gateway's or proxy's page says nothing about a key.
-fn refusal(answer: &Answer) -> FetchFailure {
+/// Judges an answer other than 200. That the *credential* is refused is believed only of IAM itself:
+/// a gateway's or proxy's page says nothing about it.
+fn refusal(answer: &Answer, proof: &Proof) -> FetchFailure {
     let error = wire::iam_error(&answer.body);
     let status = answer.status;
     let (kind, detail) = match status {
         429 => (FailureKind::Throttled, "IAM asks for fewer requests"),
         400 | 401 | 403 if error.is_own => (
             FailureKind::CredentialRejected,
-            meaning(error.codes.first().map(String::as_str)),
+            meaning(error.codes.first().map(String::as_str), proof),
         ),
         300..400 => (
             FailureKind::ServiceError,
@@ -215,22 +237,31 @@ fn refusal(answer: &Answer) -> FetchFailure {
     }
 }
 
-/// Says what IAM's codes mean (IBM's Go client; the last two are unverified).
-fn meaning(code: Option<&str>) -> &'static str {
-    match code {
-        Some("BXNIM0415E") => {
+/// Says what IAM's codes mean (IBM's Go client; all but the first are unverified).
+fn meaning(code: Option<&str>, proof: &Proof) -> &'static str {
+    match (code, proof) {
+        (Some("BXNIM0415E"), _) => {
             "IAM knows no such API key: it was deleted or mistyped, or belongs to another environment"
         }
-        Some("BXNIM0513E") => {
-            "IAM refuses this API key: its account or service ID is locked, or may not sign in from this network"
+        (Some("BXNIM0439E"), _) => {
+            "IAM knows no trusted profile of this name or ID, or none that trusts this cluster, namespace and ServiceAccount"
         }
-        Some("BXNIM0109E") => "IAM misses a parameter of the request",
-        _ => "IAM refuses this API key",
+        (Some("BXNIM0137E"), _) => {
+            "IAM does not take the operator's ServiceAccount token: the trusted profile has to name this cluster, namespace and ServiceAccount"
+        }
+        (Some("BXNIM0513E"), _) => {
+            "IAM refuses this credential: its account, service ID or profile is locked, or may not sign in from this network"
+        }
+        (Some("BXNIM0109E"), _) => "IAM misses a parameter of the request",
+        (_, Proof::ApiKey(_)) => "IAM refuses this API key",
+        (_, Proof::ServiceAccountToken { .. }) => "IAM refuses the operator's ServiceAccount token",
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::SecretString;
+
     use super::*;
 
     #[test]
@@ -250,12 +281,29 @@ mod tests {
     }
 
     #[test]
-    fn no_character_of_a_key_can_leave_its_field() {
-        let form = form(&SecretString::from("a-_.b&c=d+e /~\u{e4}"));
-        let text = std::str::from_utf8(&form).unwrap();
-        assert!(
-            text.ends_with("&apikey=a-_.b%26c%3Dd%2Be%20%2F%7E%C3%A4"),
-            "{text}"
-        );
+    fn no_character_of_a_credential_can_leave_its_field() {
+        let written = |proof: &Proof| String::from_utf8(form(proof).to_vec()).unwrap();
+        let hostile = "a-_.b&c=d+e /~\u{e4}\r\n";
+        let encoded = "a-_.b%26c%3Dd%2Be%20%2F%7E%C3%A4%0D%0A";
+        let text = written(&Proof::ApiKey(SecretString::from(hostile)));
+        let head = "grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&response_type=cloud_iam&apikey=";
+        assert_eq!(text, format!("{head}{encoded}"));
+        for (profile, field) in [
+            (Profile::Name(hostile.to_owned()), "profile_name"),
+            (Profile::Id(hostile.to_owned()), "profile_id"),
+        ] {
+            let proof = Proof::ServiceAccountToken {
+                token: SecretString::from(hostile),
+                profile,
+            };
+            let form = form(&proof);
+            assert!(form.capacity() >= form.len());
+            let text = written(&proof);
+            let (head, fields) = text.split_once("&cr_token=").unwrap();
+            assert!(
+                head.starts_with("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Acr-token&")
+            );
+            assert_eq!(fields, format!("{encoded}&{field}={encoded}"));
+        }
     }
 }

@@ -11,11 +11,11 @@ use jiff::fmt::rfc2822;
 use reqwest::{Certificate, Request, Response, redirect};
 use zeroize::Zeroizing;
 
-use super::buffer::{append, wipe};
 use super::cause::{self, NoAnswer};
 use super::dns::GuardedResolver;
 use super::options::{ClientError, ClientOptions};
 use super::wire::tracing_id;
+use crate::buffer::{append, wipe};
 use crate::domain::service::endpoint::Endpoint;
 use crate::domain::service::failure::FailureKind;
 use crate::domain::service::hosts::Origin;
@@ -26,6 +26,8 @@ pub(super) const USER_AGENT: &str = concat!("key-protect-operator/", env!("CARGO
 pub(super) const CORRELATION_ID: &str = "correlation-id";
 /// A Retry-After beyond this is taken as this.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A whole answer.
 pub(super) struct Answer {
@@ -58,7 +60,8 @@ impl Transport {
             .https_only(origins.iter().all(Origin::is_secure))
             .connect_timeout(options.connect_timeout)
             // HTTP/2 where the server has it: one connection for all requests to a host.
-            .pool_idle_timeout(Duration::from_secs(90))
+            // Not for long: the buffers of a connection hold the last answer while it is open.
+            .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(8)
             .tcp_keepalive(Duration::from_secs(30))
             .http2_keep_alive_interval(Duration::from_secs(30))

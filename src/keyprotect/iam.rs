@@ -1,6 +1,6 @@
 //! Tokens. One is held per connection to an instance; it is renewed ahead of its end, by one
 //! task at a time, while the old one serves. An API key that IAM refused is not tried again
-//! before its back-off step is over or the key file has changed.
+//! before its back-off step is over or the key has changed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use futures::future::{BoxFuture, Shared};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use super::credential::CredentialFile;
+use super::credential::{CredentialError, CredentialSource};
 use super::exchange::{Exchange, Granted};
 use super::token::{self, Token};
 use crate::domain::service::backoff::FullJitter;
 use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 
-/// The key file is looked at when a token is asked for, at most this often.
+/// The key is looked at when a token is asked for, at most this often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// After Key Protect refused a token, another is forced from IAM at most this often: a missing
 /// role answers like a bad token, and must not make a storm at IAM.
@@ -40,7 +40,7 @@ pub struct TokenSource(Supply);
 
 #[derive(Clone, Debug)]
 enum Supply {
-    /// From IAM, for the API key in a file.
+    /// From IAM, for an API key.
     Exchanged(Arc<Inner>),
     /// One that a person brought; it cannot be renewed.
     Fixed(Arc<Token>),
@@ -49,7 +49,7 @@ enum Supply {
 #[derive(Debug)]
 struct Inner {
     exchange: Exchange,
-    credential: CredentialFile,
+    credential: CredentialSource,
     state: Mutex<State>,
 }
 
@@ -103,7 +103,7 @@ enum Next {
 }
 
 impl TokenSource {
-    pub(super) fn exchanged(exchange: Exchange, credential: CredentialFile) -> Self {
+    pub(super) fn exchanged(exchange: Exchange, credential: CredentialSource) -> Self {
         Self(Supply::Exchanged(Arc::new(Inner {
             exchange,
             credential,
@@ -226,7 +226,7 @@ impl Inner {
         }
     }
 
-    /// Looks at the key file, if the last look is too old.
+    /// Looks at the key, if the last look is too old.
     async fn look(&self) {
         let is_due = {
             let mut state = self.lock();
@@ -240,15 +240,15 @@ impl Inner {
             is_due
         };
         if is_due {
-            self.look_now().await;
+            let version = self.credential.version().await;
+            self.lock().version = version;
         }
     }
 
+    /// Looks at the key, which is in doubt.
     async fn look_now(&self) {
-        let credential = self.credential.clone();
-        if let Ok(version) = tokio::task::spawn_blocking(move || credential.version()).await {
-            self.lock().version = version;
-        }
+        let version = self.credential.version_in_doubt().await;
+        self.lock().version = version;
     }
 
     fn next(self: &Arc<Self>) -> Next {
@@ -328,23 +328,13 @@ impl Inner {
     }
 
     async fn try_once(&self, serial: u64) -> Result<(Granted, u64), (FetchFailure, u64)> {
-        let credential = self.credential.clone();
-        let read = tokio::task::spawn_blocking(move || (credential.read(), credential.version()));
-        let missing = |detail: String| {
-            FetchFailure::new(Operation::Token, FailureKind::CredentialMissing, detail)
-        };
-        let key = match read.await {
-            Ok((Ok(key), _)) => key,
-            Ok((Err(error), version)) => {
-                self.lock().version = version;
-                return Err((missing(error.to_string()), version));
-            }
-            Err(_) => return Err((missing("the API key file could not be read".into()), 0)),
-        };
-        self.lock().version = key.version;
-        match self.exchange.token(&key.secret, serial).await {
-            Ok(granted) => Ok((granted, key.version)),
-            Err(failure) => Err((failure, key.version)),
+        let reading = self.credential.read().await;
+        let version = reading.version;
+        self.lock().version = version;
+        let proof = reading.proof.map_err(|error| (not_read(&error), version))?;
+        match self.exchange.token(&proof, serial).await {
+            Ok(granted) => Ok((granted, version)),
+            Err(failure) => Err((failure, version)),
         }
     }
 
@@ -374,7 +364,11 @@ impl Inner {
             }
             _ => 0,
         };
-        let wait = back_off(&failure, count);
+        let wait = match failure.kind {
+            // No request is sent to IAM for it, and the key is looked at anyway.
+            FailureKind::CredentialMissing => self.credential.pause(),
+            _ => back_off(&failure, count),
+        };
         state.failed = Some(Failed {
             failure: failure.clone(),
             version,
@@ -404,12 +398,21 @@ impl Drop for Landing<'_> {
     }
 }
 
+/// Why IAM was not asked.
+fn not_read(error: &CredentialError) -> FetchFailure {
+    let kind = match error {
+        CredentialError::Unreadable { .. } | CredentialError::Flaw { .. } => {
+            FailureKind::CredentialMissing
+        }
+        CredentialError::NoAnswer { .. } => FailureKind::Unreachable,
+    };
+    FetchFailure::new(Operation::Token, kind, error.to_string())
+}
+
 fn back_off(failure: &FetchFailure, count: u32) -> Duration {
     let step = usize::try_from(count).unwrap_or(usize::MAX);
     match failure.kind {
         FailureKind::CredentialRejected => REFUSED_STEPS[step.min(REFUSED_STEPS.len() - 1)],
-        // No request is sent for it, and the file is looked at anyway.
-        FailureKind::CredentialMissing => LOOK_EVERY,
         _ => {
             let seed = super::retry::random_seed();
             let jitter = FullJitter::new(PASSING_FIRST, PASSING_CAP, step.min(16) + 1, seed)

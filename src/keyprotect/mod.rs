@@ -5,7 +5,7 @@
 //! [`FetchFailure`]: crate::domain::service::failure::FetchFailure
 
 mod ask;
-mod buffer;
+mod attempts;
 mod cause;
 pub mod client;
 pub mod credential;
@@ -20,10 +20,11 @@ pub mod token;
 mod verdict;
 pub mod wire;
 
+pub use attempts::Attempts;
 pub use client::Client;
-pub use credential::{CredentialError, CredentialFile};
+pub use credential::{CredentialError, CredentialSource, NotRead, ReadEntry};
 pub use iam::TokenSource;
-pub use listing::Listed;
+pub use listing::{Listed, Mark};
 pub use options::{ClientError, ClientOptions};
 pub(crate) use retry::random_seed;
 pub use token::Token;

@@ -13,7 +13,7 @@ use super::request::{Request, durations};
 use super::{Labels, names, register};
 
 /// Resources that the operator has to do with; others are counted as one.
-const RESOURCES: [&str; 9] = [
+const RESOURCES: [&str; 10] = [
     "secrets",
     "namespaces",
     "events",
@@ -23,6 +23,7 @@ const RESOURCES: [&str; 9] = [
     "keyprotectinstances",
     "keyprotectinstances/status",
     "selfsubjectaccessreviews",
+    "selfsubjectreviews",
 ];
 const OTHER: &str = "other";
 const WATCH: &str = "watch";

@@ -24,6 +24,7 @@ use request::durations;
 pub use upstream::Upstream;
 
 use crate::api::Reason;
+use crate::api::instance::InstallForm;
 
 /// Labels and their values.
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -64,6 +65,8 @@ pub struct Metrics {
     syncs: Family<Labels<2>, Counter>,
     sync_duration: Histogram,
     fence: Family<Labels<1>, Gauge>,
+    audit_lines_lost: Counter,
+    install_form: Family<Labels<1>, Gauge>,
 }
 
 impl Default for Metrics {
@@ -75,6 +78,8 @@ impl Default for Metrics {
             syncs: Family::default(),
             sync_duration: durations(),
             fence: Family::default(),
+            audit_lines_lost: Counter::default(),
+            install_form: Family::default(),
         }
     }
 }
@@ -103,6 +108,25 @@ impl Metrics {
         }
     }
 
+    /// Counts a line of the audit stream that could not be written.
+    pub fn audit_line_lost(&self) {
+        self.audit_lines_lost.inc();
+    }
+
+    /// How many lines of the audit stream could not be written.
+    #[must_use]
+    pub fn audit_lines_lost(&self) -> u64 {
+        self.audit_lines_lost.get()
+    }
+
+    /// Says in which form the operator was installed.
+    pub fn install_form(&self, form: InstallForm) {
+        for other in InstallForm::ALL {
+            let gauge = self.install_form.get_or_create(&[("form", other.as_str())]);
+            gauge.set(i64::from(other == form));
+        }
+    }
+
     /// Registers everything that is recorded.
     pub fn register(&self, registry: &mut Registry) {
         register(registry, &names::SYNCS, self.syncs.clone());
@@ -111,6 +135,10 @@ impl Metrics {
         self.upstream.register(registry);
         self.api.register(registry);
         register(registry, &names::FENCE, self.fence.clone());
+        let lost = self.audit_lines_lost.clone();
+        register(registry, &names::AUDIT_LINES_LOST, lost);
+        let form = self.install_form.clone();
+        register(registry, &names::INSTALL_FORM, form);
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         register(registry, &names::BUILD, Info::new(version));
     }

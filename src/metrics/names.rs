@@ -122,6 +122,8 @@ metrics! {
         "1 where the condition Ready of the KeyProtectInstance is True, else 0; reason is that condition's";
     KEYS_IN_USE: Gauge Number "keyprotect_keys_in_use" ["instance_namespace", "instance_name"]
         "KeyProtectKeys that name the instance and may use it, as its status says";
+    HELD_REVOCATIONS: Gauge Number "keyprotect_held_revocations" ["instance_namespace", "instance_name"]
+        "Secrets of the instance whose key, or the right to it, is gone, and whose deletion waits for an admin because there are too many of them";
     KEYS: Gauge Number "keyprotect_keys" ["instance_namespace", "instance_name", "state"]
         "Standard keys in the last listing of the instance, by state";
     CATALOGUE_AGE: Gauge Seconds "keyprotect_catalogue_age" ["instance_namespace", "instance_name"]
@@ -147,10 +149,14 @@ metrics! {
     API_REQUEST_DURATION: Histogram Seconds "keyprotect_api_request_duration" ["verb", "resource"]
         "How long those requests took, to the head of the answer; without watches";
 
+    AUDIT_LINES_LOST: Counter Number "keyprotect_audit_lines_lost" []
+        "Lines of the audit stream that could not be written to standard output";
     LEADER: Gauge Number "keyprotect_leader" []
         "1 where this replica is the one that writes, else 0";
     FENCE: Gauge Number "keyprotect_fence" ["state"]
         "1 for the state of the fence, 0 for the others: active, inactive (it should bound the operator and does not) or off (--fence=off)";
+    INSTALL_FORM: Gauge Number "keyprotect_install_form" ["form"]
+        "1 for the form in which the operator found itself installed, 0 for the others: Standard, NoRead, StandardNamespaces or NoReadNamespaces";
     BUILD: Info Number "keyprotect_build" ["version"]
         "The operator's version";
 

@@ -1,4 +1,5 @@
-//! `/livez` and `/readyz`. Ready means that the fence holds and that every watch has shown its
+//! `/livez` and `/readyz`. Ready means that the fence holds, that the
+//! operator's rights are known, and that every watch has shown its
 //! first listing, whatever IBM Cloud does: an operator that cannot reach it still guards Secrets
 //! and says why. Live means
 //! that the dispatcher comes round, whatever anybody else does: a restart heals nothing elsewhere.
@@ -51,7 +52,7 @@ fn answer_for(age: Duration) -> (StatusCode, &'static str) {
 }
 
 async fn readyz(State(context): State<Arc<Context>>) -> (StatusCode, String) {
-    let problem = context.fence.problem().or_else(|| {
+    let problem = context.problem().or_else(|| {
         let waits = "the watches have not shown their first listings yet";
         (!context.is_ready()).then(|| waits.to_owned())
     });

@@ -164,6 +164,9 @@ impl Page<'_> {
         });
         self.gauge(&names::INSTANCE_READY, ready)?;
         self.each(&names::KEYS_IN_USE, all, |of| Some(of.keys_in_use))?;
+        self.each(&names::HELD_REVOCATIONS, all, |of| {
+            Some(of.held_revocations)
+        })?;
         let keys = all.iter().flat_map(|of| {
             let states = of.keys.iter();
             states.map(|(state, count)| ([&*of.namespace, &*of.name, *state], *count))

@@ -1,5 +1,6 @@
-//! The process: settings, logs, health, metrics, shutdown.
+//! The process: settings, logs, the audit stream, health, metrics, shutdown.
 
+pub mod audit;
 pub mod health;
 pub mod metrics;
 pub mod process;

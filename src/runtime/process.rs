@@ -86,6 +86,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_memory_is_nobody_elses_and_leaves_no_core_dump() {
+        protect_memory().unwrap();
+        let dumpable = rustix::process::dumpable_behavior().unwrap();
+        assert_eq!(dumpable, DumpableBehavior::NotDumpable);
+        let core = getrlimit(Resource::Core);
+        assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
+    }
+
+    #[test]
     fn the_kernel_knows_what_this_process_uses() {
         let usage = usage();
         assert!(usage.cpu_seconds > 0.0, "{usage:?}");

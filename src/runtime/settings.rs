@@ -1,6 +1,7 @@
 //! Settings: read once from flags and environment, checked once, passed on as values.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::{Args, ValueEnum};
 use jiff::SignedDuration;
 
 use crate::controller::context::Settings;
+use crate::domain::form::{InvalidScope, Scope};
 use crate::domain::look::observed::Policy;
 use crate::domain::schedule::parse_duration;
 use crate::domain::service::endpoint::AllowedHosts;
@@ -23,6 +25,10 @@ pub struct RunArgs {
     /// KeyProtectInstance that objects without instanceRef mean, as NAMESPACE/NAME.
     #[arg(long, env = "DEFAULT_INSTANCE", default_value = "key-protect-system/default", value_parser = parse_instance)]
     pub default_instance: (String, String),
+    /// Namespaces to serve, by Roles there, as the overlays for namespaces ship them; none: all of
+    /// the cluster.
+    #[arg(long, env = "NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
     /// Folder of the mounted API keys: the file of credential NAME is FOLDER/NAME/apikey.
     #[arg(
         long,
@@ -30,6 +36,13 @@ pub struct RunArgs {
         default_value = "/var/run/secrets/keyprotect.dev/credentials"
     )]
     pub credentials_dir: PathBuf,
+    /// File of the ServiceAccount token, for the audience iam, that trusted profiles are had for.
+    #[arg(
+        long,
+        env = "SERVICE_ACCOUNT_TOKEN_FILE",
+        default_value = "/var/run/secrets/keyprotect.dev/iam/token"
+    )]
+    pub service_account_token_file: PathBuf,
     /// Mounted API key of instances that name none.
     #[arg(long, env = "DEFAULT_CREDENTIAL", default_value = "default")]
     pub default_credential: String,
@@ -39,12 +52,19 @@ pub struct RunArgs {
     /// How often it is tried whether they hold, like 1h; at least 1s.
     #[arg(long, env = "FENCE_INTERVAL", default_value = "1h", value_parser = parse_interval)]
     pub fence_interval: SignedDuration,
+    /// How often it is asked whether a Secret is as it was written, like 10m; at least 1s. Only
+    /// without the right to read Secrets: else their metadata is watched.
+    #[arg(long, env = "DRIFT_INTERVAL", default_value = "10m", value_parser = parse_interval)]
+    pub drift_interval: SignedDuration,
     /// How long the absence of a key, alias or name is no evidence, like 15m.
     #[arg(long, env = "GRACE", default_value = "15m", value_parser = parse_grace)]
     pub grace: SignedDuration,
     /// Prefixes of labels and annotations that targets may carry, beside app.kubernetes.io/.
     #[arg(long, env = "TARGET_METADATA_PREFIXES", value_delimiter = ',')]
     pub target_metadata_prefixes: Vec<String>,
+    /// How many KeyProtectKeys of a namespace are served: the oldest of them.
+    #[arg(long, env = "MAX_KEYS_PER_NAMESPACE", default_value = "1000")]
+    pub max_keys_per_namespace: NonZeroUsize,
     /// Hosts (HOST or HOST:PORT) that API keys may go to, beside IBM Cloud's own.
     #[arg(long, env = "ALLOWED_IAM_HOSTS", value_delimiter = ',')]
     pub allowed_iam_hosts: Vec<String>,
@@ -118,17 +138,23 @@ impl RunArgs {
     }
 
     /// The controller's settings.
-    #[must_use]
-    pub fn controller(&self) -> Settings {
-        Settings {
+    ///
+    /// # Errors
+    /// The namespaces to serve cannot be served.
+    pub fn controller(&self) -> Result<Settings, InvalidScope> {
+        Ok(Settings {
+            scope: Scope::parse(&self.namespaces)?,
             policy: Policy {
                 grace: self.grace,
                 default_instance: self.default_instance.clone(),
                 metadata_prefixes: self.target_metadata_prefixes.clone(),
             },
+            max_keys_per_namespace: self.max_keys_per_namespace.get(),
             fence: (self.fence == Fence::On).then_some(self.fence_interval.unsigned_abs()),
+            drift_interval: self.drift_interval,
             namespace: self.namespace.clone(),
             credentials_dir: self.credentials_dir.clone(),
+            service_account_token_file: self.service_account_token_file.clone(),
             default_credential: self.default_credential.clone(),
             allowed_hosts: AllowedHosts {
                 iam: self.allowed_iam_hosts.clone(),
@@ -138,7 +164,7 @@ impl RunArgs {
             instance_name: self.pod_name.clone(),
             identity: self.identity(),
             lease_duration: self.lease_duration,
-        }
+        })
     }
 }
 

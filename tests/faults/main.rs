@@ -20,6 +20,8 @@ mod chance;
 #[path = "../it/cluster.rs"]
 mod cluster;
 mod etcd;
+#[path = "../it/form.rs"]
+mod form;
 mod history;
 mod judge;
 mod leaks;

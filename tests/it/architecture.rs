@@ -127,10 +127,11 @@ fn what_decides_does_no_io_and_reads_no_clock() {
 #[test]
 fn key_bytes_are_opened_in_known_places_only() {
     let known = [
-        // Rendering, and the write of a Secret.
+        // Rendering, and the writes of a Secret and of entries.
         "src/domain/secret/render/mod.rs",
         "src/domain/secret/render/types.rs",
         "src/cluster/protobuf.rs",
+        "src/cluster/apply.rs",
         // The type itself.
         "src/domain/service/material.rs",
     ];

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use key_protect_emulator::{Emulator, Options, Served, Wanted};
 use key_protect_operator::api::KeyProtectInstanceSpec;
 use key_protect_operator::domain::service::endpoint::{AllowedHosts, Endpoint, resolve};
-use key_protect_operator::keyprotect::{Client, ClientOptions, CredentialFile};
+use key_protect_operator::keyprotect::{Client, ClientOptions, CredentialSource};
 use serde_json::{Value, json};
 
 pub(crate) const INSTANCE: &str = "12e8c9c2-a162-472d-b7d6-8b9a86b815a6";
@@ -73,8 +73,8 @@ impl Bed {
         self.folder.join(name).display().to_string()
     }
 
-    pub(crate) fn credential(&self) -> CredentialFile {
-        CredentialFile::at(self.folder.join("apikey"))
+    pub(crate) fn credential(&self) -> CredentialSource {
+        CredentialSource::at(self.folder.join("apikey"))
     }
 
     pub(crate) fn spec(&self, more: &Value) -> KeyProtectInstanceSpec {

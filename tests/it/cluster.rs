@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::json;
 
+use crate::form::Form;
+
 /// How long the API server may take for what it does by and by: CRDs, policies, accounts.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -131,6 +133,38 @@ impl Cluster {
         client_of(&self.kubeconfig).await
     }
 
+    /// Installs the RBAC of an overlay, and nothing else of it.
+    pub(crate) fn install_rbac(&self, overlay: &str) {
+        self.kubectl_ok(
+            &["apply", "-f", "-"],
+            &self.rbac_of(overlay).join("\n---\n"),
+        );
+    }
+
+    /// Takes the RBAC of an overlay away.
+    pub(crate) fn remove_rbac(&self, overlay: &str) {
+        let rbac = self.rbac_of(overlay).join("\n---\n");
+        self.kubectl_ok(&["delete", "--ignore-not-found", "-f", "-"], &rbac);
+    }
+
+    /// The roles of an overlay and their bindings, as YAML each.
+    pub(crate) fn rbac_of(&self, overlay: &str) -> Vec<String> {
+        let rendered = self.kubectl_ok(&["kustomize", overlay], "");
+        let is_rbac = |document: &&str| {
+            let mut lines = document.lines();
+            lines.any(|line| line == "apiVersion: rbac.authorization.k8s.io/v1")
+        };
+        let rbac = rendered.split("\n---\n").filter(is_rbac);
+        rbac.map(str::to_owned).collect()
+    }
+
+    /// Makes a namespace of this name, if it is not there.
+    pub(crate) fn namespace_named(&self, name: &str) {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.kubectl_ok(&["apply", "-f", "-"], &namespace.to_string());
+    }
+
     /// Makes a namespace whose name begins with `prefix`, and which no other test has.
     pub(crate) async fn namespace(&'static self, prefix: &str) -> String {
         let prefix = prefix.to_owned();
@@ -202,8 +236,25 @@ impl Cluster {
     /// Installs a form of the operator, once: all of it but the Deployment, since tests start
     /// the operator as a process of their own.
     pub(crate) fn install(&self, overlay: &str) {
+        self.install_once(overlay, || overlay.to_owned());
+    }
+
+    /// Installs the operator in the form of this run, once.
+    pub(crate) fn install_form(&self) {
+        let form = Form::current();
+        self.install_once(form.folder(), || {
+            let pool = form.pool();
+            for namespace in &pool {
+                self.namespace_named(namespace);
+            }
+            form.overlay(self, &pool)
+        });
+    }
+
+    fn install_once(&self, name: &str, overlay: impl FnOnce() -> String) {
         let mut installed = self.installed.lock().expect("what is installed");
-        if installed.insert(overlay.to_owned()) {
+        if installed.insert(name.to_owned()) {
+            let overlay = &*overlay();
             let rendered = self.kubectl_ok(&["kustomize", overlay], "");
             let documents: Vec<&str> = rendered
                 .split("\n---\n")

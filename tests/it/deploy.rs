@@ -6,10 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-    SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
 use key_protect_operator::api::{KeyProtectInstance, KeyProtectKey};
 use key_protect_operator::domain::secret::target::TargetSpec;
 use key_protect_operator::domain::service::endpoint::{self, AllowedHosts};
@@ -18,16 +15,17 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, client_of, eventually};
+use crate::cluster::{Cluster, eventually};
+use crate::form::Form;
 use crate::manifests::send;
 
 const NAMESPACE: &str = "key-protect-system";
-const ACCOUNT: &str = "key-protect-operator";
 
 /// The folders under `deploy/overlays`, as the repository names them.
 fn overlays() -> Vec<String> {
     files("deploy/overlays")
         .iter()
+        .filter(|path| path.is_dir())
         .map(|path| path.display().to_string())
         .collect()
 }
@@ -59,8 +57,12 @@ fn rendered(cluster: &Cluster, overlay: &str, kind: &str) -> Value {
 #[test]
 fn every_overlay_is_taken_as_it_is() {
     let cluster = Cluster::shared();
-    for overlay in overlays() {
-        cluster.install(&overlay);
+    cluster.install_form();
+    // The one that the overlays for namespaces ship with.
+    cluster.namespace_named("payments");
+    let overlays = overlays();
+    assert_eq!(overlays.len(), Form::ALL.len(), "{overlays:?}");
+    for overlay in overlays {
         let output = cluster.kubectl(
             &[
                 "apply",
@@ -85,8 +87,8 @@ fn every_overlay_is_taken_as_it_is() {
 #[test]
 fn the_pod_is_let_in_where_pod_security_is_enforced() {
     let cluster = Cluster::shared();
+    cluster.install_form();
     for overlay in overlays() {
-        cluster.install(&overlay);
         let namespace = cluster.kubectl_ok(&["get", "namespace", NAMESPACE, "-o", "json"], "");
         let namespace: Value = serde_json::from_str(&namespace).unwrap();
         let label = "pod-security.kubernetes.io/enforce";
@@ -109,6 +111,174 @@ fn the_pod_is_let_in_where_pod_security_is_enforced() {
             !refused.ok && refused.stderr.contains("PodSecurity"),
             "{refused:?}"
         );
+    }
+}
+
+/// The Pod of every form, beyond what Pod Security asks for.
+#[test]
+fn the_pod_has_nothing_that_it_does_not_need() {
+    let cluster = Cluster::shared();
+    let profile = "tests/it/deploy/trusted-profile".to_owned();
+    for overlay in overlays().into_iter().chain([profile]) {
+        let account = rendered(cluster, &overlay, "ServiceAccount");
+        assert_eq!(account["automountServiceAccountToken"], false, "{overlay}");
+        let deployment = rendered(cluster, &overlay, "Deployment");
+        let pod = &deployment["spec"]["template"]["spec"];
+        let containers = pod["containers"].as_array().unwrap();
+        assert_eq!(containers.len(), 1, "{overlay}");
+        assert_eq!(pod["initContainers"], Value::Null, "{overlay}");
+        for (what, is, wanted) in [
+            (
+                "a token of its own choice",
+                &pod["automountServiceAccountToken"],
+                json!(false),
+            ),
+            (
+                "names of services",
+                &pod["enableServiceLinks"],
+                json!(false),
+            ),
+            ("the node's network", &pod["hostNetwork"], Value::Null),
+            ("the node's processes", &pod["hostPID"], Value::Null),
+            // OpenShift gives each namespace numbers of its own.
+            (
+                "user and group",
+                &pod["securityContext"],
+                json!({
+                "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}),
+            ),
+            (
+                "its rights",
+                &containers[0]["securityContext"],
+                json!({
+                "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]}}),
+            ),
+            // A host is asked for by its full name first.
+            (
+                "names",
+                &pod["dnsConfig"],
+                json!({"options": [{"name": "ndots", "value": "1"}]}),
+            ),
+        ] {
+            assert_eq!(*is, wanted, "{overlay}: {what}");
+        }
+        for mount in containers[0]["volumeMounts"].as_array().unwrap() {
+            assert_eq!(mount["readOnly"], true, "{overlay}: {mount}");
+        }
+        assert!(
+            containers[0]["resources"]["limits"]["memory"].is_string(),
+            "{overlay}"
+        );
+        judge_volumes(&overlay, pod);
+    }
+    let dockerfile = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile"));
+    let dockerfile = dockerfile.unwrap();
+    assert!(dockerfile.contains("\nFROM scratch\n"));
+    assert!(dockerfile.contains("\nUSER 65532:65532\n"));
+}
+
+/// Readable to whatever user the Pod is given, and to no other Pod; tokens are short-lived, and one
+/// for IAM is none for the API server.
+fn judge_volumes(overlay: &str, pod: &Value) {
+    let mut audiences = Vec::new();
+    for volume in pod["volumes"].as_array().unwrap() {
+        let (mode, items) = if volume["secret"].is_object() {
+            let secret = &volume["secret"];
+            (&secret["defaultMode"], secret["items"].as_array())
+        } else {
+            (&volume["projected"]["defaultMode"], None)
+        };
+        assert_eq!(*mode, json!(0o444), "{overlay}: {volume}");
+        for item in items.into_iter().flatten() {
+            assert_eq!(item["mode"], json!(0o444), "{overlay}: {volume}");
+        }
+        let sources = volume["projected"]["sources"].as_array();
+        for source in sources.into_iter().flatten() {
+            let token = &source["serviceAccountToken"];
+            if token.is_object() {
+                let life = token["expirationSeconds"].as_u64().unwrap();
+                audiences.push((token["audience"].as_str().map(str::to_owned), life));
+            }
+        }
+    }
+    let mut expected = vec![(None, 600)];
+    if overlay.ends_with("trusted-profile") {
+        expected.push((Some("iam".to_owned()), 3600));
+        let text = pod.to_string();
+        assert!(
+            !text.contains("key-protect-operator-credentials"),
+            "an API key after all"
+        );
+    }
+    audiences.sort();
+    assert_eq!(audiences, expected, "{overlay}");
+}
+
+/// What is written there is all that can be judged here: the test cluster's network enforces no
+/// policy.
+#[test]
+fn the_network_policy_lets_through_what_the_operator_needs_and_no_more() {
+    let cluster = Cluster::shared();
+    for overlay in overlays() {
+        let policy = rendered(cluster, &overlay, "NetworkPolicy");
+        let deployment = rendered(cluster, &overlay, "Deployment");
+        let template = &deployment["spec"]["template"];
+        let selected = policy["spec"]["podSelector"]["matchLabels"]
+            .as_object()
+            .unwrap();
+        assert!(!selected.is_empty());
+        for (label, value) in selected {
+            assert_eq!(template["metadata"]["labels"][label], *value, "{overlay}");
+        }
+        assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
+
+        let open = |direction: &str, peers: &str| -> BTreeSet<(String, bool)> {
+            let rules = policy["spec"][direction].as_array().unwrap();
+            let ports = rules.iter().flat_map(|rule| {
+                let ports = rule["ports"]
+                    .as_array()
+                    .expect("a rule without ports opens all");
+                ports.iter().map(|port| {
+                    let protocol = port["protocol"].as_str().unwrap();
+                    let anybody = rule[peers].is_null();
+                    (format!("{}/{protocol}", port["port"]), anybody)
+                })
+            });
+            ports.collect()
+        };
+        let set = |ports: &[(&str, bool)]| -> BTreeSet<(String, bool)> {
+            let ports = ports.iter();
+            ports
+                .map(|(port, anybody)| ((*port).to_owned(), *anybody))
+                .collect()
+        };
+        assert_eq!(
+            open("ingress", "from"),
+            set(&[("8080/TCP", false), ("8081/TCP", true)])
+        );
+        let egress = [
+            "53/UDP", "53/TCP", "5353/UDP", "5353/TCP", "443/TCP", "6443/TCP",
+        ];
+        let egress: Vec<_> = egress.iter().map(|port| (*port, false)).collect();
+        assert_eq!(open("egress", "to"), set(&egress));
+        // The machine's own identity is nobody's business here.
+        for rule in policy["spec"]["egress"].as_array().unwrap() {
+            for peer in rule["to"].as_array().unwrap() {
+                let except = &peer["ipBlock"]["except"];
+                assert!(except.to_string().contains("254"), "{overlay}: {peer}");
+            }
+        }
+        // The ports that are let in are those that are served.
+        let served = template["spec"]["containers"][0]["ports"]
+            .as_array()
+            .unwrap();
+        let served: BTreeSet<String> = served
+            .iter()
+            .map(|port| format!("{}/TCP", port["containerPort"]))
+            .collect();
+        let let_in = open("ingress", "from").into_iter().map(|(port, _)| port);
+        assert_eq!(let_in.collect::<BTreeSet<_>>(), served, "{overlay}");
     }
 }
 
@@ -167,7 +337,10 @@ fn the_operator_understands_its_arguments() {
 }
 
 /// Every verb that an account has, by `group/resource`.
-async fn rights(client: &kube::Client, namespace: &str) -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) async fn rights(
+    client: &kube::Client,
+    namespace: &str,
+) -> BTreeMap<String, BTreeSet<String>> {
     let review = SelfSubjectRulesReview {
         spec: SelfSubjectRulesReviewSpec {
             namespace: Some(namespace.to_owned()),
@@ -199,62 +372,6 @@ async fn rights(client: &kube::Client, namespace: &str) -> BTreeMap<String, BTre
         }
     }
     rights
-}
-
-#[tokio::test]
-async fn the_operator_has_the_rights_that_its_code_needs_and_no_more() {
-    let cluster = Cluster::shared();
-    cluster.install("deploy/overlays/standard");
-    let client = client_of(&cluster.service_account_kubeconfig(NAMESPACE, ACCOUNT)).await;
-    let expected: BTreeMap<String, BTreeSet<String>> = [
-        ("/secrets", "create update delete list watch"),
-        ("/namespaces", "list watch"),
-        ("events.k8s.io/events", "create"),
-        ("keyprotect.dev/keyprotectkeys", "get list watch"),
-        ("keyprotect.dev/keyprotectinstances", "get list watch"),
-        ("keyprotect.dev/keyprotectkeys/status", "update"),
-        ("keyprotect.dev/keyprotectinstances/status", "update"),
-    ]
-    .into_iter()
-    .map(|(resource, verbs)| {
-        let verbs = verbs.split(' ').map(str::to_owned).collect();
-        (resource.to_owned(), verbs)
-    })
-    .collect();
-    let elsewhere = cluster.namespace("rights").await;
-    assert_eq!(rights(&client, &elsewhere).await, expected);
-    // In its own namespace, its Lease.
-    let mut at_home = expected;
-    for (what, verbs) in [
-        (
-            "coordination.k8s.io/leases key-protect-operator",
-            "get list watch update",
-        ),
-        ("coordination.k8s.io/leases", "create"),
-    ] {
-        let verbs = verbs.split(' ').map(str::to_owned).collect();
-        at_home.insert(what.to_owned(), verbs);
-    }
-    assert_eq!(rights(&client, NAMESPACE).await, at_home);
-
-    // The list is what RBAC says of itself; this is what the API server decides.
-    let api: Api<SelfSubjectAccessReview> = Api::all(client);
-    for verb in ["get", "patch", "deletecollection", "*"] {
-        let review = SelfSubjectAccessReview {
-            spec: SelfSubjectAccessReviewSpec {
-                resource_attributes: Some(ResourceAttributes {
-                    namespace: Some(elsewhere.clone()),
-                    resource: Some("secrets".to_owned()),
-                    verb: Some(verb.to_owned()),
-                    ..ResourceAttributes::default()
-                }),
-                ..SelfSubjectAccessReviewSpec::default()
-            },
-            ..SelfSubjectAccessReview::default()
-        };
-        let answer = api.create(&PostParams::default(), &review).await.unwrap();
-        assert!(!answer.status.unwrap().allowed, "may {verb} Secrets");
-    }
 }
 
 /// Gives a role to an account of its own, and tells what that may.
@@ -313,7 +430,7 @@ impl<'a> Bound<'a> {
 #[test]
 fn teams_that_may_edit_may_use_keys_and_those_that_may_view_may_not() {
     let cluster = Cluster::shared();
-    cluster.install("deploy/overlays/standard");
+    cluster.install_form();
     let namespace = cluster.namespace_blocking("roles");
     let bound = |role| Bound::to(cluster, &namespace, role);
 
@@ -338,6 +455,69 @@ fn teams_that_may_edit_may_use_keys_and_those_that_may_view_may_not() {
     assert!(!admin.may("create", "keyprotectkeys"));
 }
 
+/// Who lends credentials, who uses keys, and who may pass the fence are three people, unless somebody
+/// gives one of them two roles; none of the roles reads a Secret or writes a status.
+#[test]
+fn the_roles_for_people_keep_duties_apart() {
+    let cluster = Cluster::shared();
+    cluster.install_form();
+    let rendered = documents(&cluster.kubectl_ok(&["kustomize", "deploy/overlays/standard"], ""));
+    let role = |name: &str| -> &Value {
+        let mut roles = rendered
+            .iter()
+            .filter(|document| document["kind"] == "ClusterRole");
+        roles
+            .find(|role| role["metadata"]["name"] == name)
+            .expect(name)
+    };
+    let kinds = [
+        "get", "list", "watch", "create", "update", "patch", "delete",
+    ];
+    let mut seen = BTreeSet::new();
+    for (name, resource, verbs) in [
+        (
+            "key-protect-instance-admin",
+            "keyprotectinstances",
+            &kinds[..],
+        ),
+        ("key-protect-key-user", "keyprotectkeys", &kinds[..]),
+        ("key-protect-fence-admin", "keyprotectkeys", &["adopt"]),
+    ] {
+        let rules =
+            json!([{"apiGroups": ["keyprotect.dev"], "resources": [resource], "verbs": verbs}]);
+        assert_eq!(role(name)["rules"], rules, "{name}");
+        for verb in verbs {
+            assert!(
+                seen.insert((resource, *verb)),
+                "{name}: {verb} {resource} is another's too"
+            );
+        }
+        // Only who may use keys is part of what namespaces' owners have anyway, and never of view.
+        let aggregates = role(name)["metadata"]["labels"].as_object();
+        let aggregates: Vec<&String> = aggregates.into_iter().flatten().map(|(l, _)| l).collect();
+        let expected: &[&str] = if name == "key-protect-key-user" {
+            &[
+                "rbac.authorization.k8s.io/aggregate-to-admin",
+                "rbac.authorization.k8s.io/aggregate-to-edit",
+            ]
+        } else {
+            &[]
+        };
+        assert_eq!(aggregates, expected, "{name}");
+    }
+    let bindings = rendered.iter().filter(|document| {
+        let kind = document["kind"].as_str().unwrap_or_default();
+        kind.ends_with("RoleBinding")
+    });
+    for binding in bindings {
+        let bound = binding["roleRef"]["name"].as_str().unwrap();
+        assert!(
+            bound.starts_with("key-protect-operator"),
+            "{bound} is bound"
+        );
+    }
+}
+
 /// What the operator itself says to an object that the API server took.
 pub(crate) fn operator_takes(object: &Value) -> Result<(), String> {
     if object["kind"] == "KeyProtectInstance" {
@@ -358,7 +538,7 @@ pub(crate) fn operator_takes(object: &Value) -> Result<(), String> {
 #[tokio::test]
 async fn every_example_is_taken() {
     let cluster = Cluster::shared();
-    cluster.install("deploy/overlays/standard");
+    cluster.install_form();
     let client = cluster.client().await;
     let namespace = cluster.namespace("examples").await;
     let mut kinds = BTreeMap::<String, usize>::new();

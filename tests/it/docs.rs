@@ -11,6 +11,7 @@ use key_protect_operator::check::CheckArgs;
 use key_protect_operator::crds::CrdsArgs;
 use key_protect_operator::metrics::names;
 use key_protect_operator::runtime::settings::RunArgs;
+use serde_json::Value;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -196,14 +197,240 @@ fn every_flag_is_in_the_docs_and_no_other() {
     }
 }
 
+/// Every path of a value's leaves, as the page writes them.
+fn leaves(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let dot = if path.is_empty() { "" } else { "." };
+                leaves(value, &format!("{path}{dot}{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                leaves(item, &format!("{path}[]"), found);
+            }
+        }
+        _ => drop(found.insert(path.to_owned())),
+    }
+}
+
+#[test]
+fn the_audit_page_has_every_field_and_word_of_a_line_and_no_other() {
+    use key_protect_operator::domain::audit::{
+        Action, Instance, Key, Line, Object, Outcome, SCHEMA, Secret, Subject, Why,
+    };
+    let object = |namespace_uid| Object {
+        namespace: "n",
+        namespace_uid,
+        name: "x",
+        uid: Some("u"),
+    };
+    let line = Line {
+        schema: SCHEMA,
+        time: jiff::Timestamp::UNIX_EPOCH,
+        action: Action::ReplaceSecret,
+        outcome: Outcome::Failed,
+        reason: Some(Why::FirstSync),
+        subject: Subject {
+            object: object(Some("nu")),
+            instance: Some(Instance {
+                object: object(None),
+                instance_id: "guid",
+            }),
+        },
+        secret: Some(Secret {
+            name: "s",
+            uid: Some("u"),
+            resource_version: Some("7"),
+            entries: vec!["key"],
+        }),
+        keys: vec![Key {
+            id: "id".to_owned(),
+            crn: Some("crn".to_owned()),
+            key_ring: Some("ring".to_owned()),
+            correlation_id: Some("c".to_owned()),
+        }],
+        status: Some(401),
+        code: Some("CODE"),
+        detail: Some("detail"),
+    };
+    let mut fields = BTreeSet::new();
+    let line = serde_json::to_value(&line).expect("JSON");
+    leaves(&line, "", &mut fields);
+    let page = read(&root().join("docs/audit.md"));
+    let told = |section: &str| -> BTreeSet<String> {
+        between(&page, &format!("\n### {section}\n"), "\n#")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .filter_map(|line| line.split('`').next())
+            .map(str::to_owned)
+            .collect()
+    };
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    assert_eq!(told("Fields"), fields);
+    let actions: Vec<_> = Action::ALL.iter().map(|word| word.as_str()).collect();
+    assert_eq!(told("Actions"), words(&actions));
+    let outcomes: Vec<_> = Outcome::ALL.iter().map(|word| word.as_str()).collect();
+    assert_eq!(told("Outcomes"), words(&outcomes));
+    let reasons: Vec<_> = Why::ALL.iter().map(|word| word.as_str()).collect();
+    assert_eq!(told("Reasons"), words(&reasons));
+}
+
+/// Names in the tables of a manifest: its direct dependencies of one kind.
+fn dependencies(manifest: &str, kind: &str) -> BTreeSet<String> {
+    let manifest = read(&root().join(manifest));
+    let table = between(&manifest, &format!("\n[{kind}]\n"), "\n[");
+    let lines = table.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split(['=', '.', ' ']).next())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let page = read(&root().join("docs/dependencies.md"));
+    let told = |section: &str| -> BTreeSet<String> {
+        let rows = between(&page, &format!("\n## {section}\n"), "\n## ").lines();
+        let rows = rows.filter_map(|line| line.strip_prefix("| `"));
+        rows.map(|row| {
+            let (name, reason) = row.split_once("` | ").expect(row);
+            assert!(
+                reason.trim_end_matches(" |").len() > 10,
+                "{name} has no reason"
+            );
+            name.to_owned()
+        })
+        .collect()
+    };
+    let own = dependencies("Cargo.toml", "dependencies");
+    assert_eq!(told("In the operator"), own);
+    let mut others = dependencies("Cargo.toml", "dev-dependencies");
+    for member in ["tests/emulator/Cargo.toml", "tests/bench/Cargo.toml"] {
+        others.extend(dependencies(member, "dependencies"));
+    }
+    others.extend(dependencies(
+        "tests/emulator/Cargo.toml",
+        "dev-dependencies",
+    ));
+    let others: BTreeSet<_> = others.difference(&own).cloned().collect();
+    assert_eq!(
+        told("In tests, the emulator and the benchmark only"),
+        others
+    );
+}
+
+/// Every Rust file below a folder.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                rust_files(&path)
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                vec![path]
+            } else {
+                Vec::new()
+            }
+        })
+        .collect()
+}
+
+/// Names of all tests.
+fn tests() -> BTreeSet<String> {
+    let folders = ["src", "tests/it", "tests/faults"].map(|folder| root().join(folder));
+    let files = folders.iter().flat_map(|folder| rust_files(folder));
+    let mut names = BTreeSet::new();
+    for file in files {
+        let text = read(&file);
+        for rest in text.split("\n").collect::<Vec<_>>().windows(4) {
+            let marked = rest[0].trim().starts_with("#[test]")
+                || rest[0].trim().starts_with("#[tokio::test");
+            let name = rest[1..].iter().find_map(|line| {
+                let line = line.trim().trim_start_matches("async ");
+                line.strip_prefix("fn ")?.split('(').next()
+            });
+            names.extend(name.filter(|_| marked).map(str::to_owned));
+        }
+    }
+    names
+}
+
+/// Threats of the threat model, with the tests that each names.
+fn threats() -> Vec<(String, BTreeSet<String>)> {
+    let page = read(&root().join("docs/threat-model.md"));
+    let rows = between(&page, "\n## Threats\n", "\n## ");
+    let rows = rows.lines().filter(|line| line.starts_with("| T"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        let proof = cells[3].split('`').skip(1).step_by(2);
+        let number = cells[0].trim_start_matches("| ").to_owned();
+        (number, proof.map(str::to_owned).collect())
+    })
+    .collect()
+}
+
+#[test]
+fn every_threat_names_tests_that_there_are() {
+    let tests = tests();
+    assert!(tests.len() > 600, "{}", tests.len());
+    let threats = threats();
+    for (at, (number, proof)) in threats.iter().enumerate() {
+        assert_eq!(*number, format!("T{}", at + 1), "numbered without a gap");
+        assert!(!proof.is_empty(), "{number} has no proof");
+        for test in proof {
+            assert!(tests.contains(test), "{number}: there is no test {test}");
+        }
+    }
+}
+
+/// That they kill is seen by `make mutations`; here, that they are still about this code.
+#[test]
+fn every_threat_has_a_mutation_that_can_be_made() {
+    let list = read(&root().join("tests/mutations/list"));
+    let threats = threats();
+    let mut seen = BTreeSet::new();
+    for mutation in list.split("\n=== ").skip(1) {
+        let (head, rest) = mutation.split_once('\n').expect("a head");
+        let [threat, kind, test] = head.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{head}");
+        };
+        assert!(["lib", "it"].contains(&kind), "{head}");
+        let known = threats.iter().find(|(number, _)| number == threat);
+        let (_, proof) = known.expect(head);
+        assert!(
+            proof.contains(test),
+            "{head}: the threat names no such test"
+        );
+        let (_, change) = rest.split_once("\n--- ").expect("a file");
+        let (file, change) = change.split_once('\n').expect("its name");
+        let (old, new) = change.split_once("\n+++\n").expect("new lines");
+        let there = read(&root().join(file));
+        assert_eq!(there.matches(old).count(), 1, "{head}: {file}\n{old}");
+        assert_ne!(old, new.trim_end());
+        seen.insert(threat.to_owned());
+    }
+    let all: BTreeSet<String> = threats.into_iter().map(|(number, _)| number).collect();
+    assert_eq!(seen, all, "every threat has one");
+}
+
 fn pages() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).expect("docs");
     let docs = docs.map(|entry| entry.expect("an entry").path());
-    ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
-        .map(|name| root().join(name))
-        .into_iter()
-        .chain(docs.filter(|path| path.extension().is_some_and(|e| e == "md")))
-        .collect()
+    [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ]
+    .map(|name| root().join(name))
+    .into_iter()
+    .chain(docs.filter(|path| path.extension().is_some_and(|e| e == "md")))
+    .collect()
 }
 
 /// A page's lines outside of code blocks.

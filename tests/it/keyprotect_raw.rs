@@ -7,7 +7,7 @@ use std::time::Duration;
 use key_protect_operator::domain::service::endpoint::{Endpoint, resolve};
 use key_protect_operator::domain::service::failure::{FailureKind, FetchFailure};
 use key_protect_operator::domain::service::ids::KeyId;
-use key_protect_operator::keyprotect::{Client, ClientOptions};
+use key_protect_operator::keyprotect::{Client, ClientOptions, CredentialSource};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -156,6 +156,41 @@ const GZIPPED: &[u8] = b"\
     \x64\xd8\x9c\x60\xdc\xff\xb5\x95\x68\x5d\x10\x47\x40\x81\x32\x9f\xf1\x4b\x16\x04\
     \x41\xab\x82\x90\x9d\xd1\xa3\x81\x45\x69\xd8\x5f\xa0\x79\xb8\xb6\xe1\x37\xb6\xbd\
     \xb6\x1f\xa2\x4a\x72\xd9\xe3\x00\x00\x00";
+
+/// Whoever answers for a listed host must not be able to send what it was shown on to another.
+#[tokio::test]
+async fn a_redirect_is_not_followed_by_a_token_or_an_api_key() {
+    for status in [
+        "301 Moved",
+        "302 Found",
+        "303 See",
+        "307 Temporary",
+        "308 Permanent",
+    ] {
+        let (elsewhere, asked) =
+            server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", b"").await;
+        let head = format!(
+            "HTTP/1.1 {status}\r\nlocation: {elsewhere}/api/v2/keys\r\ncontent-length: 0\r\n\r\n"
+        );
+        let (url, _) = server(head, b"").await;
+        // Also where the host that it leads to is one that an admin has allowed.
+        let mut hosts = allowed(&url);
+        for allowed in [&mut hosts.iam, &mut hosts.keys] {
+            allowed.push(elsewhere.split_once("://").unwrap().1.to_owned());
+        }
+        tls_provider();
+        let spec = json!({"instanceID": INSTANCE, "region": "us-south",
+            "endpoint": {"url": url, "iamURL": url}});
+        let endpoint = resolve(&serde_json::from_value(spec).unwrap(), &hosts).unwrap();
+        let failure = get(&client(&endpoint, &quick())).await.unwrap_err();
+        assert!(failure.detail.contains("redirect"), "{failure}");
+        let key = CredentialSource::given("an-api-key".into());
+        let client = Client::new(&endpoint, key, &quick()).unwrap();
+        let failure = client.token_source().token().await.unwrap_err();
+        assert!(failure.detail.contains("redirect"), "{failure}");
+        assert_eq!(asked.load(Ordering::SeqCst), 0, "{status}");
+    }
+}
 
 #[tokio::test]
 async fn a_compressed_answer_is_read() {

@@ -18,13 +18,14 @@ fn a_secret_follows_its_alias_and_comes_back_when_deleted() {
     let read = read.expect("a correlation ID");
     let object = scene.get(KEY, "orders-db");
     assert_eq!(object["status"]["keys"][0]["correlationID"], json!(read));
-    let log = scene.stage.log();
-    let line = log.lines().find(|line| line.contains(&read));
-    let line: serde_json::Value = serde_json::from_str(line.expect("an audit line")).expect("JSON");
-    assert_eq!(line["target"], "audit");
-    assert_eq!(line["key_id"], json!(first));
-    assert_eq!(line["why"], "first sync");
-    assert_eq!(line["outcome"], "read");
+    let audit = scene.stage.audit();
+    let line = audit
+        .iter()
+        .find(|line| line["keys"][0]["correlationID"] == json!(read));
+    let line = line.expect("an audit line");
+    assert_eq!(line["keys"][0]["id"], json!(first));
+    assert_eq!(line["reason"], "FirstSync");
+    assert_eq!(line["outcome"], "Succeeded");
 
     let second = scene.key(json!({"name": "orders", "payload": base64(b"second")}));
     scene.move_alias("orders-db", &second);

@@ -178,7 +178,7 @@ fn read_back<K: Serialize + DeserializeOwned>(object: &Value) -> Value {
 async fn good_manifests_are_taken_without_a_warning() {
     let cases: Vec<Case> = serde_saphyr::from_str(include_str!("manifests/good.yaml")).unwrap();
     let cluster = Cluster::shared();
-    cluster.install("deploy/overlays/standard");
+    cluster.install_form();
     let client = cluster.client().await;
     let namespace = cluster.namespace("good").await;
     let mut flaws = Vec::new();
@@ -223,7 +223,7 @@ async fn bad_manifests_are_refused_with_the_field_and_the_remedy() {
     cases.extend(long_and_many());
     assert!(cases.len() >= 60, "only {}", cases.len());
     let cluster = Cluster::shared();
-    cluster.install("deploy/overlays/standard");
+    cluster.install_form();
     let client = cluster.client().await;
     let namespace = cluster.namespace("bad").await;
     let mut flaws = Vec::new();

@@ -104,7 +104,7 @@ fn held<T>(build: impl FnOnce() -> T) -> u64 {
 fn parts() -> [(&'static str, u64, u64); 5] {
     let world = || {
         let instance = ("key-protect-system".to_owned(), "default".to_owned());
-        World::new(instance, Timestamp::UNIX_EPOCH)
+        World::new(instance, 1000, Timestamp::UNIX_EPOCH)
     };
     let objects = || {
         let mut world = world();

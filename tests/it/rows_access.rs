@@ -209,7 +209,7 @@ fn a_namespaces_label_gives_and_takes_access() {
     assert_eq!(version(&scene.get(SECRET, "orders-db")), version(&before));
 }
 
-fn new_api_key(scene: &Scene) -> String {
+pub(crate) fn new_api_key(scene: &Scene) -> String {
     let key = format!("new-{}", uuid::Uuid::new_v4());
     let new = json!({"serviceId": "operator", "apiKey": key});
     scene
@@ -299,7 +299,7 @@ fn a_missing_credential_file_is_named_and_taken_when_it_appears() {
     );
     scene.object("orders-db", json!({}));
     let said = scene.until_reason("orders-db", "CredentialMissing");
-    said.tells(&["instance's owner has to put the file right"]);
+    said.tells(&["instance's owner has to put it right"]);
     assert!(scene.served("token").is_empty());
     scene.put_api_key(&scene.api_key);
     scene.until_synced("orders-db");

@@ -21,10 +21,13 @@ use kube::core::{ApiResource, DynamicObject};
 use serde_json::{Value, json};
 
 use crate::cluster::Output;
+use crate::form::Form;
 use crate::stage::{OPERATOR_NAMESPACE, Stage};
 
 pub(crate) const KEY: &str = "keyprotectkey";
 pub(crate) const INSTANCE: &str = "keyprotectinstance";
+/// A KeyProtectInstance in the team's own namespace.
+pub(crate) const OWN_INSTANCE: &str = "own keyprotectinstance";
 pub(crate) const SECRET: &str = "secret";
 
 pub(crate) struct Scene {
@@ -65,7 +68,7 @@ impl Stage {
             stage: self,
             emulator,
             instance: instance.to_owned(),
-            namespace: self.cluster.namespace_blocking(name),
+            namespace: self.namespace(name),
             guid,
             api_key,
         };
@@ -75,9 +78,17 @@ impl Stage {
     }
 }
 
-/// Fields of an instance that every namespace may use.
+/// Fields of an instance that every namespace may use, as far as the form of this run lets it say so.
 pub(crate) fn open_to_all() -> Value {
-    json!({"access": [{"namespaces": {"from": "All"}}]})
+    json!({"access": [{"namespaces": everybody()}]})
+}
+
+/// An access rule's word for every namespace that a test may use.
+pub(crate) fn everybody() -> Value {
+    match Form::current().pool() {
+        pool if pool.is_empty() => json!({"from": "All"}),
+        pool => json!({"from": "Names", "names": pool}),
+    }
 }
 
 /// The emulator's side.
@@ -171,6 +182,12 @@ impl Scene {
 impl Scene {
     /// Makes or changes the KeyProtectInstance; what is null is left out.
     pub(crate) fn apply_instance(&self, more: Value) {
+        let spec = self.instance_spec(more);
+        self.apply(INSTANCE, &self.instance, json!({"spec": spec}));
+    }
+
+    /// The spec of a KeyProtectInstance of this scene, with more or other fields.
+    pub(crate) fn instance_spec(&self, more: Value) -> Value {
         let url = self.emulator.api_url();
         let mut spec = json!({
             "instanceID": self.guid,
@@ -186,7 +203,7 @@ impl Scene {
                 spec_fields.insert(field.clone(), value.clone());
             }
         }
-        self.apply(INSTANCE, &self.instance, json!({"spec": spec}));
+        spec
     }
 
     /// Makes or changes a KeyProtectKey that names this scene's instance.
@@ -201,7 +218,7 @@ impl Scene {
         let resource = match kind {
             SECRET => ApiResource::erase::<v1::Secret>(&()),
             KEY => ApiResource::erase::<KeyProtectKey>(&()),
-            INSTANCE => ApiResource::erase::<KeyProtectInstance>(&()),
+            INSTANCE | OWN_INSTANCE => ApiResource::erase::<KeyProtectInstance>(&()),
             "resourcequota" => ApiResource::erase::<v1::ResourceQuota>(&()),
             "namespace" => ApiResource::erase::<v1::Namespace>(&()),
             "event" => ApiResource::erase::<events::v1::Event>(&()),
@@ -222,7 +239,7 @@ impl Scene {
         object["metadata"]["name"] = json!(name);
         let (version, kind) = match kind {
             KEY => ("keyprotect.dev/v1alpha1", "KeyProtectKey"),
-            INSTANCE => ("keyprotect.dev/v1alpha1", "KeyProtectInstance"),
+            INSTANCE | OWN_INSTANCE => ("keyprotect.dev/v1alpha1", "KeyProtectInstance"),
             SECRET => ("v1", "Secret"),
             "resourcequota" => ("v1", "ResourceQuota"),
             other => panic!("{other} is not known here"),

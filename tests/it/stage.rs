@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::cluster::{Cluster, client_of, eventually};
+use crate::form::Form;
 
 pub(crate) const OPERATOR_NAMESPACE: &str = "key-protect-system";
 /// The grace that the operator under test is given, so that a test can see its end.
@@ -33,6 +34,10 @@ pub(crate) struct Stage {
     /// Port of every emulator; each listens on a loopback address of its own.
     port: u16,
     scenes: AtomicU8,
+    /// The form of this run.
+    pub(crate) form: Form,
+    /// Namespaces that no scene has taken yet, where only some are served.
+    free: Mutex<Vec<String>>,
     operator: Mutex<Option<Child>>,
     /// Where the operator serves its metrics.
     metrics_port: AtomicU16,
@@ -65,6 +70,7 @@ impl Stage {
     }
 
     fn set(cluster: &'static Cluster) -> &'static Self {
+        let form = Form::current();
         crate::bed::tls_provider();
         let runtime = Runtime::new().expect("a runtime");
         let client = runtime.block_on(client_of(cluster.kubeconfig_path()));
@@ -76,12 +82,23 @@ impl Stage {
             folder,
             port: free_port(),
             scenes: AtomicU8::new(1),
+            form,
+            free: Mutex::new(form.pool()),
             operator: Mutex::new(None),
             metrics_port: AtomicU16::new(0),
             runtime,
         }));
-        cluster.install("deploy/overlays/standard");
+        cluster.install_form();
         stage
+    }
+
+    /// A namespace that no other scene has.
+    pub(crate) fn namespace(&self, prefix: &str) -> String {
+        if !self.form.is_for_namespaces() {
+            return self.cluster.namespace_blocking(prefix);
+        }
+        let free = self.free.lock().expect("the pool").pop();
+        free.expect("a namespace is free: run fewer tests at once in this form")
     }
 
     /// Ends operator and cluster, so that they cost other tests nothing.
@@ -128,11 +145,12 @@ impl Stage {
             .service_account_kubeconfig(OPERATOR_NAMESPACE, "key-protect-operator");
         let hosts: Vec<String> = (1..=SCENES).map(|number| self.host(number)).collect();
         let hosts = hosts.join(",");
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.folder.join(log))
-            .expect("the operator's log");
+        let open = |name: &str| {
+            let mut options = fs::OpenOptions::new();
+            let file = options.create(true).append(true);
+            file.open(self.folder.join(name)).expect("a log")
+        };
+        let (audit, log) = (open(&audit_of(log)), open(log));
         let (port, metrics_port) = (free_port(), free_port());
         self.metrics_port.store(metrics_port, Ordering::Relaxed);
         let mut command = Command::new("setpriv");
@@ -142,16 +160,40 @@ impl Stage {
             .arg("run")
             .arg("--credentials-dir")
             .arg(self.folder.join("credentials"))
+            .arg("--service-account-token-file")
+            .arg(self.service_account_token_file())
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "on"])
+            .args(self.form_flags())
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--metrics-address", &format!("127.0.0.1:{metrics_port}")])
-            .args(["--log", "info,key_protect_operator=debug"])
+            .env("LOG", "info,key_protect_operator=debug")
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(audit)
             .stderr(log);
         (command, port)
+    }
+
+    /// What the form of this run asks of the operator: its namespaces; and where it reads no Secret,
+    /// and changes are noticed by turns, turns that a test can wait for.
+    fn form_flags(&self) -> Vec<String> {
+        let pool = self.form.pool();
+        let namespaces = format!("--namespaces={}", pool.join(","));
+        let turns = "--drift-interval=2s".to_owned();
+        let flags = [
+            (!pool.is_empty(), namespaces),
+            (!self.form.reads_secrets(), turns),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(is, flag)| is.then_some(flag))
+            .collect()
+    }
+
+    /// The process ID of the operator. (`setpriv` becomes it.)
+    pub(crate) fn operator_id(&self) -> u32 {
+        self.operator().as_ref().expect("a running operator").id()
     }
 
     /// Ends the operator by SIGTERM, and says how long that took.
@@ -178,6 +220,24 @@ impl Stage {
         fs::read_to_string(self.folder.join(log)).unwrap_or_default()
     }
 
+    /// The audit lines of everything that the operator has read and written.
+    pub(crate) fn audit(&self) -> Vec<Value> {
+        self.audit_named("operator.log")
+    }
+
+    /// The audit lines of the operator that has this log. The last one may be under way.
+    pub(crate) fn audit_named(&self, log: &str) -> Vec<Value> {
+        let text = self.log_named(&audit_of(log));
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let line = |line| serde_json::from_str(line).expect("an audit line is JSON");
+        whole.lines().map(line).collect()
+    }
+
+    /// The metrics, once they are served.
+    pub(crate) fn metrics_if_served(&self) -> Option<String> {
+        answer(self.metrics_port.load(Ordering::Relaxed), "/metrics")
+    }
+
     /// What `/metrics` answers to whoever accepts this, head included.
     pub(crate) fn metrics(&self, accept: &str) -> String {
         use std::io::{Read, Write};
@@ -192,6 +252,11 @@ impl Stage {
     /// Folder of a mounted API key.
     pub(crate) fn credential_folder(&self, name: &str) -> PathBuf {
         self.folder.join("credentials").join(name)
+    }
+
+    /// Where the operator looks for the token that trusted profiles are had for.
+    pub(crate) fn service_account_token_file(&self) -> PathBuf {
+        self.folder.join("iam").join("token")
     }
 
     fn host(&self, number: u8) -> String {
@@ -216,6 +281,11 @@ impl Stage {
         self.block_on(Emulator::start(options))
             .expect("an emulator")
     }
+}
+
+/// Where the audit stream of the operator with this log is kept.
+fn audit_of(log: &str) -> String {
+    format!("{log}.audit")
 }
 
 /// The operator: what cargo built, or what `OPERATOR_BIN` names (a release build, say).

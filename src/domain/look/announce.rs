@@ -4,9 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, SourceKey};
+use crate::domain::look::conclude::Ending;
 use crate::domain::look::hindrance::Blocked;
+use crate::domain::look::judge::AGAIN;
 use crate::domain::look::known;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::observed::{Observed, Probe};
 use crate::domain::look::plan::Announcement;
 use crate::domain::look::report::Success;
 use crate::domain::look::request::{self, SyncRequest};
@@ -30,6 +32,50 @@ pub(super) fn failure(is: Option<Is>, was: Option<Reason>, blocked: &Blocked) ->
         warning: is == Some(Is::False),
         note: blocked.message.clone(),
     }]
+}
+
+/// What the condition MassRevocationHeld says on an object.
+pub(super) const HELD: &str = "Too many Secrets of the instance would be deleted by revocations within an hour. \
+    Whoever may change the instance lets those go that wait by annotating it with \
+    keyprotect.dev/release-revocations and the time of now.";
+
+/// What is said of a revocation: the evidence, and what became of the Secret.
+pub(super) fn revocation(
+    observed: &Observed<'_>,
+    reason: Reason,
+    ending: Ending<'_>,
+    now: Timestamp,
+) -> String {
+    let secret = request::target_name(observed.object);
+    let status = observed.object.status.as_ref();
+    let before = status.and_then(|status| status.last_revocation_time.as_ref());
+    let (evidence, gone_at) = match ending {
+        Ending::Gone(evidence) => (evidence, Some(now)),
+        Ending::GoneBefore(evidence) => (evidence, before.map(|time| time.0)),
+        Ending::Held(evidence) => {
+            return format!("{evidence} Secret {secret} keeps its last value for now. {HELD}");
+        }
+    };
+    let (policy, what) = if evidence.is_withdrawal() {
+        (
+            "the instance's onAccessWithdrawn",
+            "the access is given back",
+        )
+    } else {
+        ("spec.revocationPolicy", "the key is back")
+    };
+    let what_became = gone_at.map_or_else(
+        || "There is no Secret.".to_owned(),
+        |at| format!("Secret {secret} was deleted at {at}, since {policy} is Delete."),
+    );
+    let again = match reason {
+        Reason::KeyDeleted | Reason::KeyExpired => AGAIN,
+        Reason::KeyNotAvailable => {
+            " It is looked up again at growing intervals of up to 5 minutes."
+        }
+        _ => "",
+    };
+    format!("{evidence} {what_became} It is made anew when {what}.{again}")
 }
 
 /// Another key, a repair, a payload that may not be meant so. None for a routine first sync.
@@ -58,8 +104,9 @@ pub(super) fn success(
             });
         }
     }
-    if success.repair && events.is_empty() {
-        let what = if observed.secret.is_none() {
+    // A write of a shared Secret mostly finds its entries as they were.
+    if success.repair && events.is_empty() && !request.target.merges() {
+        let what = if observed.secret.is_none() && observed.probe != Some(Probe::Changed) {
             "was missing"
         } else {
             "had been edited"

@@ -6,14 +6,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, PendingStatus};
+use crate::domain::audit::{Account, Why};
 use crate::domain::look::announce;
+use crate::domain::look::evidence::Evidence;
 use crate::domain::look::expected;
-use crate::domain::look::hindrance::{Bearing, Blocked};
-use crate::domain::look::judge::whole_second;
-use crate::domain::look::observed::{Attempt, Memory, Observed};
-use crate::domain::look::plan::{Announcement, Plan};
+use crate::domain::look::hindrance::{Bearing, Blocked, Counted};
+use crate::domain::look::judge::{after, whole_second};
+use crate::domain::look::observed::{Attempt, Memory, Observed, Probe};
+use crate::domain::look::plan::{Announcement, Plan, Write};
 use crate::domain::look::report::{self, Success};
 use crate::domain::look::request::{self, SyncRequest};
+use crate::domain::look::unread;
 use crate::domain::schedule;
 use crate::domain::service::catalogue::Listing;
 use crate::domain::service::reference::{KeyName, KeyReference};
@@ -23,12 +26,14 @@ use crate::domain::status::{self, Is};
 pub(super) fn nothing(observed: &Observed<'_>, cause: &str) -> Plan {
     Plan {
         writes: Vec::new(),
+        revocation: None,
         status: None,
         events: Vec::new(),
         next: None,
         memory: observed.memory.clone(),
         outcome: Reason::Pending,
         cause: cause.to_owned(),
+        account: Account::default(),
     }
 }
 
@@ -42,29 +47,169 @@ pub(super) fn again(observed: &Observed<'_>, cause: &str) -> Plan {
     plan
 }
 
-/// Nothing is fetched or written while `spec.suspend` is true. Ready keeps its status.
-pub(super) fn suspended(observed: &Observed<'_>) -> Plan {
+/// Nothing is fetched or written while `spec.suspend` is true. Ready keeps its status. What was
+/// seen of the key is noted, where it is looked at all the same: `blocked` stands in its way, or it
+/// is to be looked at again `next`.
+pub(super) fn suspended(
+    observed: &Observed<'_>,
+    request: Option<&SyncRequest<'_>>,
+    blocked: Option<&Blocked>,
+    next: Option<Timestamp>,
+) -> Plan {
     let mut plan = nothing(observed, "suspended");
+    plan.outcome = Reason::Suspended;
+    plan.next = next;
     let mut new = prior_status(observed);
-    let is = match status::find(&new.conditions, ConditionType::Ready).map(|c| c.status.as_str()) {
+    let prior = new.pending.take();
+    if let Some(blocked) = blocked {
+        count_failure(observed, &mut plan.memory);
+        plan.next = pace(observed, request, blocked, &mut plan.memory);
+        let definite = !matches!(blocked.bearing, Bearing::Keep);
+        new.pending = pending(blocked, prior, definite, false);
+    }
+    status::clear(&mut new.conditions, ConditionType::MassRevocationHeld);
+    say_suspended(observed, &mut new);
+    plan.status = changed(observed, new);
+    plan
+}
+
+/// Says that an object is suspended: Ready is what it was, but False where the Secret is gone.
+fn say_suspended(observed: &Observed<'_>, new: &mut KeyProtectKeyStatus) {
+    let was = observed.object.status.as_ref();
+    let conditions = was
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let ready = status::find(conditions, ConditionType::Ready);
+    let revoked = new
+        .last_revocation_time
+        .as_ref()
+        .filter(|_| new.secret.is_none());
+    let is = match ready.map(|ready| ready.status.as_str()) {
+        _ if revoked.is_some() => Is::False,
         Some("True") => Is::True,
         Some("False") => Is::False,
         _ => Is::Unknown,
     };
-    let message =
-        "The Secret is not refreshed, since spec.suspend is true. Set it to false to go on.";
+    let message = match revoked {
+        Some(time) => format!(
+            "The Secret was deleted at {}, since its key or the right to it was gone. Nothing is \
+             written, since spec.suspend is true. Set it to false to go on.",
+            time.0
+        ),
+        None if status::holds(&new.conditions, ConditionType::MassRevocationHeld) => {
+            "The Secret is not refreshed, since spec.suspend is true. Its key or the right to it is \
+             gone, and its deletion waits: see the condition MassRevocationHeld."
+                .to_owned()
+        }
+        None => "The Secret is not refreshed, since spec.suspend is true. Set it to false to go on."
+            .to_owned(),
+    };
     let generation = observed.object.metadata.generation;
-    status::set_ready(
-        &mut new,
-        is,
-        Reason::Suspended,
-        message,
-        generation,
-        observed.now,
-    );
-    plan.outcome = Reason::Suspended;
-    plan.status = changed(observed, new);
+    let now = observed.now;
+    status::set_ready(new, is, Reason::Suspended, &message, generation, now);
+}
+
+/// How a look ends that found the Secret's key, or the right to it, gone, and a policy that says
+/// Delete.
+#[derive(Clone, Copy)]
+pub(super) enum Ending<'a> {
+    /// The Secret goes now, or went just before.
+    Gone(&'a Evidence),
+    /// It went before, and status says so.
+    GoneBefore(&'a Evidence),
+    /// Its deletion waits.
+    Held(&'a Evidence),
+}
+
+/// The Secret goes, went, or waits to go.
+pub(super) fn revoked(
+    observed: &Observed<'_>,
+    request: Option<&SyncRequest<'_>>,
+    blocked: &Blocked,
+    ending: Ending<'_>,
+    writes: Vec<Write>,
+) -> Plan {
+    let now = whole_second(observed.now);
+    let message = announce::revocation(observed, blocked.reason, ending, now);
+    let mut blocked = Blocked {
+        message: message.clone(),
+        bearing: Bearing::NotReady,
+        ..blocked.clone()
+    };
+    let held = matches!(ending, Ending::Held(_));
+    if held && schedule::retry(blocked.reason) == schedule::Retry::OnChange {
+        blocked.next = Some(after(observed.now, schedule::HELD_INTERVAL));
+    }
+    let suspended = observed.object.spec.suspend == Some(true);
+    let amend = |new: &mut KeyProtectKeyStatus| {
+        if matches!(ending, Ending::Gone(_)) {
+            new.secret = None;
+            new.last_revocation_time = Some(Time(now));
+            new.last_change_time = Some(Time(now));
+        }
+        if held {
+            // Since when it waits stays as it was.
+            let since = observed.object.status.iter();
+            let since = since.flat_map(|status| &status.conditions);
+            let type_ = ConditionType::MassRevocationHeld.as_str();
+            new.conditions
+                .extend(since.filter(|was| was.type_ == type_).cloned());
+            status::set(
+                &mut new.conditions,
+                ConditionType::MassRevocationHeld,
+                Is::True,
+                "TooMany",
+                announce::HELD,
+                observed.object.metadata.generation,
+                observed.now,
+            );
+        }
+        if suspended {
+            if matches!(ending, Ending::Gone(_)) {
+                // Nothing is watched any more.
+                new.pending = None;
+            }
+            say_suspended(observed, new);
+        }
+    };
+    let (mut plan, _) = stopped(observed, request, &blocked, false, amend);
+    if let Ending::Gone(_) = ending {
+        plan.events = vec![Announcement {
+            reason: "Revoked",
+            warning: true,
+            note: message,
+        }];
+    } else if suspended {
+        plan.events.clear();
+    }
+    if !writes.is_empty()
+        && let Ending::Gone(evidence) = ending
+    {
+        plan.revocation = Some(evidence.clone());
+        plan.account = Account {
+            why: Some(Why::KeyRevoked),
+            ..Account::default()
+        };
+    }
+    plan.writes = writes;
     plan
+}
+
+/// A write that failed says nothing against what a grace is counted from.
+pub(super) fn counting_on(observed: &Observed<'_>, blocked: Blocked) -> Blocked {
+    let status = observed.object.status.as_ref();
+    let pending = status.and_then(|status| status.pending.as_ref());
+    let counted = pending.and_then(|pending| {
+        Some(Counted {
+            reason: Reason::parse(&pending.reason)?,
+            since: pending.since.0,
+            key: pending.key.clone(),
+        })
+    });
+    Blocked {
+        pending: counted,
+        ..blocked
+    }
 }
 
 /// Something stands in the way. No Secret is written or deleted.
@@ -73,7 +218,7 @@ pub(super) fn blocked(
     request: Option<&SyncRequest<'_>>,
     blocked: &Blocked,
 ) -> Plan {
-    stopped(observed, request, blocked, false).0
+    stopped(observed, request, blocked, false, |_| {}).0
 }
 
 /// The Secret could not be made, or not be written, of these inputs.
@@ -83,7 +228,7 @@ pub(super) fn failed(
     blocked: Blocked,
     record: String,
 ) -> Plan {
-    let (mut plan, until) = stopped(observed, Some(request), &blocked, true);
+    let (mut plan, until) = stopped(observed, Some(request), &blocked, true, |_| {});
     plan.memory.attempt = Some(Attempt {
         record,
         seen: observed.seen(),
@@ -109,41 +254,52 @@ pub(super) fn held(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Plan {
     plan
 }
 
-/// Also returns when the back-off is over.
+/// Also returns when the back-off is over. What is said is amended before it is compared.
 fn stopped(
     observed: &Observed<'_>,
     request: Option<&SyncRequest<'_>>,
     blocked: &Blocked,
     identified: bool,
+    amend: impl FnOnce(&mut KeyProtectKeyStatus),
 ) -> (Plan, Option<Timestamp>) {
     let mut plan = nothing(observed, &blocked.cause);
     plan.outcome = blocked.reason;
     count_failure(observed, &mut plan.memory);
     let failures = plan.memory.failures;
-    let said = say(observed, request, blocked, failures, identified);
+    let mut said = say(observed, request, blocked, failures, identified);
+    amend(&mut said.status);
+    let due = pace(observed, request, blocked, &mut plan.memory);
+    plan.next = earliest([due, said.stale_at, said.single_read_at]);
+    plan.status = changed(observed, said.status);
+    plan.events = said.events;
+    (plan, due)
+}
+
+/// When a look that something stood in the way of is repeated, and what is asked anew then.
+fn pace(
+    observed: &Observed<'_>,
+    request: Option<&SyncRequest<'_>>,
+    blocked: &Blocked,
+    memory: &mut Memory,
+) -> Option<Timestamp> {
     let due = blocked.next.or_else(|| {
         schedule::retry_at(
             observed.now,
             schedule::retry(blocked.reason),
-            failures,
+            memory.failures,
             observed.uid(),
             blocked.retry_after,
         )
     });
     let listing = request.and_then(|request| listing_again(observed, request, blocked));
-    let due = due.map(|due| listing.map_or(due, |step| shared_moment(due, step)));
-    if let Some(due) = due {
-        if asks_singly(blocked.reason) || blocked.relist {
-            plan.memory.answers_after = due;
-        }
-        if listing.is_some() || blocked.relist {
-            plan.memory.fresh_after = due;
-        }
+    let due = due.map(|due| listing.map_or(due, |step| shared_moment(due, step)))?;
+    if asks_singly(blocked.reason) || blocked.relist {
+        memory.answers_after = due;
     }
-    plan.next = earliest([due, said.stale_at, said.single_read_at]);
-    plan.status = changed(observed, said.status);
-    plan.events = said.events;
-    (plan, due)
+    if listing.is_some() || blocked.relist {
+        memory.fresh_after = due;
+    }
+    Some(due)
 }
 
 /// What is said of a hindrance.
@@ -202,6 +358,7 @@ fn say(
         );
         report::note_key(&mut new, blocked.key.as_deref());
     }
+    status::clear(&mut new.conditions, ConditionType::MassRevocationHeld);
     if matches!(blocked.reason, Reason::KeyExpired | Reason::KeyDeleted) {
         status::clear(&mut new.conditions, ConditionType::ExpiringSoon);
     }
@@ -228,9 +385,10 @@ fn pending(
     definite: bool,
     identified: bool,
 ) -> Option<PendingStatus> {
-    let counted = blocked.pending.map(|(reason, since)| PendingStatus {
-        reason: reason.as_str().to_owned(),
-        since: Time(since),
+    let counted = blocked.pending.as_ref().map(|counted| PendingStatus {
+        reason: counted.reason.as_str().to_owned(),
+        key: counted.key.clone(),
+        since: Time(counted.since),
     });
     let going_back = |prior: &PendingStatus| prior.reason == Reason::AliasWentBack.as_str();
     counted.or_else(|| prior.filter(|prior| !definite || (identified && going_back(prior))))
@@ -325,6 +483,7 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
     {
         new.last_change_time = Some(Time(whole_second(observed.now)));
     }
+    status::clear(&mut new.conditions, ConditionType::MassRevocationHeld);
     new.keys = keys;
     new.instance_ref = Some(request::reference_to(&instance));
     new.pending = None;
@@ -345,10 +504,13 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
     remember_success(observed, &success, fresh, &mut plan.memory);
     let stale_at = report::mark_stale(observed, &mut new, request.interval, !fresh);
     plan.next = earliest([
+        success.unfinished.then_some(observed.now),
+        unread::next_probe(observed, plan.memory.probed_at),
         expiry_at,
         stale_at,
         report::next_single_read(observed, request),
     ]);
+    plan.account = success.account();
     plan.writes = success.writes;
     plan.status = changed(observed, new);
     plan
@@ -357,6 +519,14 @@ pub(super) fn synced(observed: &Observed<'_>, request: &SyncRequest<'_>, success
 fn remember_success(observed: &Observed<'_>, success: &Success, fresh: bool, memory: &mut Memory) {
     memory.failures = 0;
     memory.target_taken = false;
+    memory.doubted = false;
+    let asked = matches!(
+        observed.probe,
+        Some(Probe::Same | Probe::Changed | Probe::Gone)
+    );
+    if asked || !success.writes.is_empty() {
+        memory.probed_at = observed.now;
+    }
     memory.attempt = None;
     if fresh {
         memory.confirmed_at = observed.now;

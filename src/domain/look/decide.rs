@@ -5,18 +5,23 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::api::key::DeletionPolicy;
+use crate::domain::audit::Why;
+use crate::domain::look::absent;
 use crate::domain::look::conclude;
 use crate::domain::look::expected::{self, record_of};
 use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
 use crate::domain::look::identify::identify_all;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::merge;
+use crate::domain::look::observed::{Observed, Sight};
 use crate::domain::look::plan::{Plan, Write, WriteFailure};
 use crate::domain::look::reading;
 use crate::domain::look::report::Success;
-use crate::domain::look::request::{self, SyncRequest};
+use crate::domain::look::request::{self, Refusal, SyncRequest};
+use crate::domain::look::revoke;
+use crate::domain::look::unread;
 use crate::domain::schedule;
 use crate::domain::secret::body;
-use crate::domain::secret::{Drift, SecretView};
+use crate::domain::secret::{Drift, Mark, SecretView};
 use crate::domain::service::metadata::KeyMetadata;
 
 /// Conflicts in a row of which status says nothing: the watch is mostly about to show why.
@@ -24,6 +29,11 @@ const QUIET_CONFLICTS: u32 = 3;
 
 /// For how long after its creation an object may be in view without its instance.
 const NEWBORN: SignedDuration = SignedDuration::from_secs(2);
+
+/// How often an object is looked at whose namespace has more than are served.
+const SURPLUS_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
+/// How often an object is looked at whose namespace is not in view: its appearance is news too.
+const UNSEEN_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
 
 /// What one look comes to.
 #[derive(Clone, Debug)]
@@ -44,7 +54,7 @@ pub fn look(observed: &Observed<'_>) -> Step {
         )));
     }
     if observed.object.spec.suspend == Some(true) && !observed.namespace.terminating {
-        return Step::Do(Box::new(conclude::suspended(observed)));
+        return revoke::while_suspended(observed);
     }
     let request = match request::resolve(observed) {
         Ok(request) => request,
@@ -56,22 +66,53 @@ pub fn look(observed: &Observed<'_>) -> Step {
                 plan.next = Some(end);
                 return Step::Do(Box::new(plan));
             }
-            let blocked = Blocked::new(refusal.reason, refusal.message, refusal.cause);
-            return Step::Do(Box::new(conclude::blocked(observed, None, &blocked)));
+            return refused(observed, refusal);
         }
     };
     match sync(observed, &request) {
         Ok(plan) => Step::Do(Box::new(plan)),
         Err(Hindrance::Ask(need)) => Step::Ask(need),
         Err(Hindrance::Held) => Step::Do(Box::new(conclude::held(observed, &request))),
-        Err(Hindrance::Blocked(blocked)) => Step::Do(Box::new(conclude::blocked(
-            observed,
-            Some(&request),
-            &blocked,
-        ))),
-        Err(Hindrance::Failed(blocked, record)) => Step::Do(Box::new(conclude::failed(
-            observed, &request, *blocked, record,
-        ))),
+        Err(Hindrance::Blocked(blocked)) => stop(observed, Some(&request), &blocked),
+        Err(Hindrance::Failed(blocked, record)) => revoke::end(observed, Some(&request), &blocked)
+            .unwrap_or_else(|| {
+                Step::Do(Box::new(conclude::failed(
+                    observed, &request, *blocked, record,
+                )))
+            }),
+    }
+}
+
+/// Something stands in the way. Where that is evidence that the Secret's key or the right to it is
+/// gone, the policy speaks.
+fn stop(observed: &Observed<'_>, request: Option<&SyncRequest<'_>>, blocked: &Blocked) -> Step {
+    revoke::end(observed, request, blocked)
+        .unwrap_or_else(|| Step::Do(Box::new(conclude::blocked(observed, request, blocked))))
+}
+
+/// An object that is not served, for a reason that needs no key.
+fn refused(observed: &Observed<'_>, refusal: Refusal) -> Step {
+    match (refusal.reason, &observed.instance) {
+        (Reason::AccessWithdrawn, Some(instance)) => {
+            let blocked = absent::withdrawal(observed, instance, None, refusal);
+            stop(observed, None, &blocked)
+        }
+        (Reason::Pending, _) if refusal.cause == request::SURPLUS => {
+            let mut blocked = Blocked::new(refusal.reason, refusal.message, refusal.cause);
+            // It is looked at when its turn comes.
+            blocked.next = observed.now.checked_add(SURPLUS_INTERVAL).ok();
+            stop(observed, None, &blocked)
+        }
+        // Not knowing is not withdrawal.
+        (Reason::Pending, _) => {
+            let mut plan = conclude::nothing(observed, refusal.cause);
+            plan.next = observed.now.checked_add(UNSEEN_INTERVAL).ok();
+            Step::Do(Box::new(plan))
+        }
+        _ => {
+            let blocked = Blocked::new(refusal.reason, refusal.message, refusal.cause);
+            stop(observed, None, &blocked)
+        }
     }
 }
 
@@ -92,8 +133,30 @@ pub fn look_after_failed_write(
     name: &str,
     failure: &WriteFailure,
 ) -> Plan {
+    let unseen = observed.sight != Sight::Watched;
     let blocked = match failure {
-        WriteFailure::AlreadyExists => reading::taken(name),
+        WriteFailure::AlreadyExists if unseen && !observed.memory.target_taken => {
+            // It may be the operator's own, of whose write the status was lost.
+            let mut plan = conclude::again(observed, "a Secret of that name is there");
+            plan.memory.target_taken = true;
+            return plan;
+        }
+        WriteFailure::Conflict if unseen && !observed.memory.doubted => {
+            let mut plan = conclude::again(observed, "the Secret is not as it was written");
+            plan.memory.doubted = true;
+            return plan;
+        }
+        WriteFailure::AlreadyExists | WriteFailure::NotOurs => reading::taken(name),
+        WriteFailure::Finalizers => Blocked::new(
+            Reason::SecretImmutable,
+            format!(
+                "Secret {name} was changed, and carries a finalizer of somebody else. An operator \
+                 without the right to read Secrets cannot keep it, so it does not write. Take the \
+                 finalizer off, or delete the Secret. It is tried again at growing intervals of \
+                 up to 5 minutes."
+            ),
+            "somebody's finalizer",
+        ),
         WriteFailure::Conflict if observed.memory.failures < QUIET_CONFLICTS => {
             return conclude::again(observed, "the Secret changed meanwhile");
         }
@@ -137,24 +200,38 @@ pub fn look_after_failed_write(
         ),
     };
     let Ok(request) = request::resolve(observed) else {
-        return conclude::blocked(observed, None, &blocked);
+        return conclude::blocked(observed, None, &conclude::counting_on(observed, blocked));
     };
     let mut plan = match identify_all(observed, &request) {
         Ok(keys) => conclude::failed(observed, &request, blocked, record_of(&request, &keys)),
-        Err(_) => conclude::blocked(observed, Some(&request), &blocked),
+        Err(_) => {
+            let blocked = conclude::counting_on(observed, blocked);
+            conclude::blocked(observed, Some(&request), &blocked)
+        }
     };
-    plan.memory.target_taken |= *failure == WriteFailure::AlreadyExists;
+    plan.memory.target_taken |=
+        matches!(failure, WriteFailure::AlreadyExists | WriteFailure::NotOurs);
     plan
 }
 
 fn sync(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Result<Plan, Hindrance> {
+    absent::still_permitted(observed, request)?;
     if let Some((reason, message)) = request.instance.unusable {
         let blocked = Blocked::new(reason, message.to_owned(), "the instance cannot be used");
         return Err(blocked.bearing(Bearing::Keep).into());
     }
     let keys = identify_all(observed, request)?;
     let record = record_of(request, &keys);
+    let unseen = observed.sight != Sight::Watched;
     let drift = match observed.secret {
+        _ if unseen && request.target.merges() => {
+            return Err(unread::merge_unsupported(&request.target.name).into());
+        }
+        _ if unseen => unread::judge(observed, request, &record)?,
+        _ if request.target.merges() => {
+            let shared = merge::shared_target(observed, request)?;
+            merge::judge(observed, shared, &record).err().map(Some)
+        }
         None => Some(None),
         Some(secret) => match judge_target(observed, request, secret, &record)? {
             Ok(()) => None,
@@ -185,21 +262,25 @@ fn make(
     let superseded: Vec<&SecretView> = observed
         .superseded
         .iter()
-        .filter(|old| !old.deleting && old.other_owner(observed.uid()).is_none())
+        .filter(|old| old.is_owned() && !old.deleting)
+        .filter(|old| old.other_owner(observed.uid()).is_none())
         .collect();
-    if drift.is_none() && superseded.is_empty() {
+    let given_back = merge::given_back(observed, request);
+    let left_behind = unread::left_behind(observed, request);
+    if drift.is_none() && superseded.is_empty() && given_back.is_empty() && left_behind.is_none() {
         return Ok(made);
     }
     if held(observed, record) {
         return Err(Hindrance::Held);
     }
+    let why = why(observed, request, drift);
+    made.why = Some(why);
     let stay = request.target.deletion_policy == DeletionPolicy::Retain;
-    if drift.is_some() || stay {
+    if drift.is_some() || (stay && !superseded.is_empty()) {
         made.repair = is_repair(observed, request, drift);
         if made.repair {
             not_too_often(observed, request)?;
         }
-        let why = why(observed, drift.flatten());
         let payloads = reading::payloads(observed, request, keys, why)?;
         made.correlation = payloads
             .iter()
@@ -207,7 +288,18 @@ fn make(
             .collect();
         let data = reading::render(request, keys, &payloads)?;
         made.notes = data.notes;
-        if drift.is_some() {
+        if let Some(view) = observed.secret.filter(|_| request.target.merges()) {
+            if drift.is_some() {
+                merge::all_offered(view, merge::names(&data.entries).into_iter())?;
+                let entries = data.entries.clone();
+                made.writes
+                    .push(merge::write(observed, request, view, entries));
+            }
+        } else if let Some(drift) = drift.filter(|_| observed.sight != Sight::Watched) {
+            let entries = data.entries.clone();
+            made.writes
+                .push(unread::write(observed, request, record, entries, drift));
+        } else if drift.is_some() {
             let entries = data.entries.clone();
             made.writes.push(body::write(
                 observed,
@@ -228,9 +320,18 @@ fn make(
             .extend(superseded.iter().map(|old| Write::Delete {
                 name: old.name.clone(),
                 uid: old.uid.clone(),
-                resource_version: old.resource_version.clone(),
+                resource_version: Some(old.resource_version.clone()),
             }));
+        made.writes.extend(left_behind);
     }
+    // Of one Secret, one write at a time: the next look sees what this one made of it.
+    let written: Vec<&str> = made.writes.iter().map(Write::name).collect();
+    let (later, given_back): (Vec<Write>, Vec<Write>) = given_back
+        .into_iter()
+        .partition(|write| written.contains(&write.name()));
+    made.unfinished =
+        !later.is_empty() || (drift.is_some() && merge::changes_manager(observed, request));
+    made.writes.extend(given_back);
     Ok(made)
 }
 
@@ -256,7 +357,7 @@ fn is_repair(
     let written = status.and_then(|status| status.secret.as_ref());
     match drift {
         Some(None) => written.is_some_and(|written| written.name == request.target.name),
-        Some(Some(drift)) => drift == Drift::Edited,
+        Some(Some(drift)) => matches!(drift, Drift::Edited | Drift::Touched),
         None => false,
     }
 }
@@ -290,7 +391,11 @@ fn judge_target(
         );
         return Err(Blocked::new(Reason::Pending, message, "the Secret is being deleted").into());
     }
+    if secret.mark() == Some(Mark::Shared) {
+        return Err(reading::taken(&secret.name).into());
+    }
     match secret.other_owner(observed.uid()) {
+        None if secret.mark() == Some(Mark::Adopt) => Ok(Err(Drift::HandedOver)),
         None => Ok(expected::judge(observed, request, secret, record)),
         // The others have no claim: this object is the oldest that names the target. Were it to
         // wait for them, two objects that exchange their targets would wait for ever.
@@ -307,17 +412,24 @@ fn judge_target(
     }
 }
 
-fn why(observed: &Observed<'_>, drift: Option<Drift>) -> &'static str {
-    let synced_before = observed
-        .object
-        .status
-        .as_ref()
-        .is_some_and(|status| status.secret.is_some());
-    match (observed.secret, drift) {
-        (None, _) if synced_before => "the Secret is missing",
-        (None, _) => "first sync",
-        (Some(_), Some(Drift::Edited)) => "the Secret was edited",
-        (Some(_), Some(Drift::OwnerReference)) => "the owner reference changed",
-        (Some(_), _) => "the key or the target changed",
+/// Why something is written: of the target, or else of a target of before.
+fn why(observed: &Observed<'_>, request: &SyncRequest<'_>, drift: Option<Option<Drift>>) -> Why {
+    let status = observed.object.status.as_ref();
+    let written = status.and_then(|status| status.secret.as_ref());
+    match drift {
+        None => Why::TargetRenamed,
+        Some(None) => match written {
+            None if status.is_some_and(|status| status.last_revocation_time.is_some()) => {
+                Why::KeyBack
+            }
+            None => Why::FirstSync,
+            Some(written) if written.name == request.target.name => Why::SecretMissing,
+            Some(_) => Why::TargetRenamed,
+        },
+        Some(Some(Drift::Edited)) => Why::SecretEdited,
+        Some(Some(Drift::OwnerReference)) => Why::OwnerReferenceChanged,
+        Some(Some(Drift::HandedOver)) => Why::SecretHandedOver,
+        Some(Some(Drift::Touched)) => Why::SharedSecretChanged,
+        Some(Some(_)) => Why::KeyOrTargetChanged,
     }
 }

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::api::{self, key::DeletionPolicy};
 use crate::domain::look::known;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::merge;
+use crate::domain::look::observed::{Observed, Sight};
 use crate::domain::look::request::SyncRequest;
+use crate::domain::look::unread;
 use crate::domain::secret::record::{SourceFacts, record};
 use crate::domain::secret::{self, Drift, Expectation, SecretView};
 use crate::domain::service::ids::KeyId;
@@ -79,7 +81,10 @@ fn written_entries<'a>(
 }
 
 /// The record of the Secret that the keys in status make of spec as it is now.
-fn record_of_status(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Option<String> {
+pub(super) fn record_of_status(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+) -> Option<String> {
     let sources = request.target.sources.iter();
     let priors: Option<Vec<_>> = sources
         .map(|source| known::prior(observed, request, &source.key))
@@ -105,7 +110,13 @@ fn record_of_status(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Optio
 /// Whether the Secret is what spec as it is now makes of the keys that it was last made from:
 /// nothing is known against it, though nothing new may be known either.
 pub(super) fn holds_good_value(observed: &Observed<'_>, request: &SyncRequest<'_>) -> bool {
-    let Some(view) = observed.secret else {
+    if observed.sight != Sight::Watched {
+        return unread::holds_good_value(observed, request);
+    }
+    if request.target.merges() {
+        return merge::holds_good_value(observed, request);
+    }
+    let Some(view) = observed.secret.filter(|view| view.is_owned()) else {
         return false;
     };
     let waits = view.deleting || view.other_owner(observed.uid()).is_some();

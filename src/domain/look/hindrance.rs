@@ -5,6 +5,8 @@ use jiff::Timestamp;
 
 use crate::api::Reason;
 use crate::domain::access::Question;
+use crate::domain::audit::Why;
+use crate::domain::look::evidence::Evidence;
 use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::metadata::KeyMetadata;
@@ -21,6 +23,22 @@ pub enum Need {
     Payloads(Vec<PayloadNeed>),
     /// A dry-run create: whether the target's name is free, before a payload is read for it.
     TargetFree,
+    /// Leave to delete a Secret by a revocation that has waited since this time: there may be too
+    /// many of them.
+    Leave(Timestamp),
+    /// A review of the operator's own access: whether it may write the shared Secret.
+    MayMerge,
+    /// A deletion of a Secret as status says it is that is not carried out: whether it is so still.
+    Drift {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+        /// Its resourceVersion.
+        resource_version: String,
+    },
+    /// The self-test of the fence.
+    FenceProof,
 }
 
 /// A payload that is needed.
@@ -32,8 +50,10 @@ pub struct PayloadNeed {
     pub ring: Option<KeyRing>,
     /// Ring that the key is in, where it is known.
     pub key_ring: Option<String>,
+    /// Its CRN, where it is known.
+    pub crn: Option<String>,
     /// Why, for the audit line.
-    pub why: &'static str,
+    pub why: Why,
 }
 
 /// Why no Secret can be made or confirmed now.
@@ -46,7 +66,7 @@ pub struct Blocked {
     /// How it bears on a Secret that holds a good value.
     pub bearing: Bearing,
     /// What a grace is counted from.
-    pub pending: Option<(Reason, Timestamp)>,
+    pub pending: Option<Counted>,
     /// When the server asked to be tried again.
     pub retry_after: Option<std::time::Duration>,
     /// When a grace ends, or something is due to be looked at whatever the back-off says.
@@ -57,6 +77,19 @@ pub struct Blocked {
     pub key: Option<Box<KeyMetadata>>,
     /// Whether the listing is to be made again before the next try.
     pub relist: bool,
+    /// What says that the key of the Secret, or the right to it, is gone.
+    pub evidence: Option<Evidence>,
+}
+
+/// What a grace is counted from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The reason that would hold after it.
+    pub reason: Reason,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// The key that it is counted for, as the object names it; nothing, where it is for all.
+    pub key: Option<String>,
 }
 
 /// How a hindrance bears on an object whose Secret holds a good value.
@@ -84,6 +117,7 @@ impl Blocked {
             cause: cause.into(),
             key: None,
             relist: false,
+            evidence: None,
         }
     }
 
@@ -171,11 +205,12 @@ pub fn failed(what: &str, failure: &FetchFailure) -> Blocked {
         ),
         FailureKind::CredentialMissing => (
             Reason::CredentialMissing,
-            "The instance's owner has to put the file right; it is taken within seconds then.",
+            "The instance's owner has to put it right, as the instance's status says; it is taken \
+             within a minute then.",
         ),
         FailureKind::CredentialRejected => (
             Reason::CredentialRejected,
-            "The instance's owner has to replace the API key; it is taken within seconds then.",
+            "The instance's owner has to replace the API key, or to see to the trusted profile: the instance's condition Authenticated says which.",
         ),
         FailureKind::Denied => (
             Reason::AccessDenied,

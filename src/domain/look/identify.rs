@@ -1,8 +1,9 @@
 //! Which keys an object means now, found in what is known of the instance or still to be asked
-//! for. What a key that was found, or an absence, amounts to stands in [`crate::domain::look::judge`].
+//! for. What a key that was found, or an absence, amounts to stands in [`judge`] and [`absent`].
 
 use crate::api::key::SourceKey;
 use crate::domain::access::Question;
+use crate::domain::look::absent;
 use crate::domain::look::hindrance::{Hindrance, Identity, Need, failed};
 use crate::domain::look::judge;
 use crate::domain::look::known::{answer, fits, fresh_after, meant, prior, questions};
@@ -90,7 +91,7 @@ fn identify(
     if !unasked.is_empty() {
         return Err(Hindrance::Ask(Need::Answers(unasked)));
     }
-    judge::missing(observed, request, reference, prior, refused)
+    absent::missing(observed, request, reference, prior, refused)
 }
 
 /// A name can only be looked up in a listing, and one older than the object may lack the key

@@ -1,25 +1,21 @@
-//! What a key that was found, or an absence, amounts to. Absence, refusal and silence are no
-//! evidence that a key is gone: what is, stands here and nowhere else.
+//! What a key that was found amounts to; what its absence does stands in
+//! [`crate::domain::look::absent`].
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::api::key::SourceKey;
-use crate::domain::access::{Question, Verdict};
-use crate::domain::look::hindrance::Identity;
-use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need, failed, request_id};
+use crate::domain::look::evidence::Evidence;
+use crate::domain::look::hindrance::{Bearing, Blocked, Counted, Hindrance, Identity, Need};
 use crate::domain::look::known;
 use crate::domain::look::observed::Observed;
 use crate::domain::look::request::{self, SyncRequest};
-use crate::domain::schedule::MOVING_INTERVAL;
-use crate::domain::service::catalogue::Listing;
-use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::KeyId;
 use crate::domain::service::metadata::{KeyMetadata, KeyState};
 use crate::domain::service::reference::{KeyName, KeyReference};
 
 /// When a key whose own metadata say that it cannot be used is looked at again.
-const AGAIN: &str = " It is looked up again at growing intervals of up to 1 hour.";
+pub(super) const AGAIN: &str = " It is looked up again at growing intervals of up to 1 hour.";
 
 /// Judges a key that was found: may its payload be used now?
 pub(super) fn found(
@@ -38,13 +34,13 @@ pub(super) fn found(
     if observed.open_sync_request().is_some() {
         return usable(observed, request, reference, key);
     }
-    let since = pending_since(observed, Reason::AliasWentBack);
-    let end = after(since, observed.policy.grace);
+    let counted = counted(observed, Reason::AliasWentBack, Some(reference));
+    let end = after(counted.since, observed.policy.grace);
     if end <= observed.now {
         return usable(observed, request, reference, key).map_err(|hindrance| match hindrance {
             // The older key cannot be used: the grace is over all the same.
             Hindrance::Blocked(mut blocked) => {
-                blocked.pending = Some((Reason::AliasWentBack, since));
+                blocked.pending = Some(counted);
                 Hindrance::Blocked(blocked)
             }
             other => other,
@@ -60,7 +56,7 @@ pub(super) fn found(
     );
     let mut blocked = Blocked::new(Reason::AliasWentBack, message, "went back to an older key")
         .bearing(Bearing::StayReady);
-    blocked.pending = Some((Reason::AliasWentBack, since));
+    blocked.pending = Some(counted);
     blocked.next = Some(end);
     Err(blocked.into())
 }
@@ -172,182 +168,64 @@ pub(super) fn usable(
         // No listing shows root keys, so none shows that the alias left one.
         blocked.next = Some(after(observed.now, request.interval));
     }
+    if made_the_secret(observed, request, &key) {
+        blocked.evidence = match reason {
+            Reason::KeyDeleted => Evidence::deleted(&key),
+            Reason::KeyExpired => Evidence::expired(&key, observed.now),
+            _ => None,
+        };
+    }
     blocked.key = Some(Box::new(key));
     Err(blocked.into())
 }
 
-/// Judges an absence: no row, and every single read that the rules permit found nothing.
-pub(super) fn missing(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    reference: &KeyReference,
-    prior: Option<&SourceKey>,
-    refused: Option<&FetchFailure>,
-) -> Identity {
-    let Some(prior) = prior else {
-        // On a key never synced, a refusal and an absence read alike.
-        let cause = refused.map_or_else(
-            || "no such key among those allowed".to_owned(),
-            ToString::to_string,
-        );
-        return Err(not_available(request, reference, cause).into());
-    };
-    if let Some(failure) = refused {
-        return Err(access_denied(observed, prior, failure).into());
-    }
-    let catalogue = observed.knowledge.listing.catalogue();
-    let row = KeyId::parse(&prior.id).ok().zip(catalogue);
-    let row = row.and_then(|(id, catalogue)| catalogue.row(&id));
-    if row.is_some_and(|row| request.grant.verdict(row) == Verdict::Denied) {
-        let refusal = request::withdrawn(reference, &instance(request));
-        return Err(Blocked::new(refusal.reason, refusal.message, refusal.cause).into());
-    }
-    let counted = match reference.name {
-        KeyName::Id(_) => Reason::KeyDeleted,
-        KeyName::Alias(_) | KeyName::Name(_) => Reason::AliasMoving,
-    };
-    let since = pending_since(observed, counted);
-    let end = after(since, observed.policy.grace);
-    if end <= observed.now {
-        return gone(observed, request, reference, prior, (counted, since));
-    }
-    let mut blocked = match reference.name {
-        KeyName::Id(_) => {
-            let message = format!(
-                "Key {} is not found since {since}. Whether it was deleted is judged at {end}; \
-                 until then it is looked up every minute, and a Secret that holds it stays as it is.",
-                prior.id
-            );
-            Blocked::new(Reason::KeyNotAvailable, message, "absent, within the grace")
-                .bearing(Bearing::Keep)
-        }
-        KeyName::Alias(_) | KeyName::Name(_) => {
-            let message = format!(
-                "{} is gone since {since}. If it is being moved to another key, create it there. A \
-                 Secret that holds key {} stays as it is, and Ready, until {end}. It is looked up \
-                 every minute.",
-                request::capitalised(reference),
-                prior.id
-            );
-            Blocked::new(counted, message, "absent, within the grace").bearing(Bearing::StayReady)
-        }
-    };
-    blocked.pending = Some((counted, since));
-    blocked.next = Some(after(observed.now, MOVING_INTERVAL).min(end));
-    Err(blocked.into())
+/// Whether the Secret was made from this key, as status says: what is said of another key is no
+/// evidence about what the Secret holds.
+fn made_the_secret(observed: &Observed<'_>, request: &SyncRequest<'_>, key: &KeyMetadata) -> bool {
+    let instance = instance(request);
+    request::was_synced_from(observed, &instance)
+        && observed
+            .object
+            .status
+            .iter()
+            .flat_map(|status| &status.keys)
+            .any(|prior| prior.id == key.id.as_str() && !is_from_elsewhere(request, prior))
 }
 
-/// After the grace: what the key itself says, asked by its ID and without a ring.
-fn gone(
-    observed: &Observed<'_>,
-    request: &SyncRequest<'_>,
-    reference: &KeyReference,
-    prior: &SourceKey,
-    (counted, since): (Reason, Timestamp),
-) -> Identity {
-    let answer = match evidence(request, prior) {
-        Some(question) => match known::answer(observed, request, &question) {
-            None => return Err(Hindrance::Ask(Need::Answers(vec![question]))),
-            Some(answer) => Some(&answer.result),
-        },
-        None => None,
-    };
-    let deleted = match answer {
-        Some(Ok(key)) => key.is_deleted(),
-        Some(Err(failure)) => match failure.kind {
-            FailureKind::KeyGone => true,
-            FailureKind::KeyNotFound => token_reads(observed),
-            FailureKind::Denied => return Err(access_denied(observed, prior, failure).into()),
-            _ => return Err(failed(&format!("Key {}", prior.id), failure).into()),
-        },
-        None => false,
-    };
-    let mut blocked = if deleted {
-        let names_no_other = match reference.name {
-            KeyName::Id(_) => format!("is not found since {since}"),
-            KeyName::Alias(_) | KeyName::Name(_) => {
-                format!("{reference} names no key since {since}")
-            }
-        };
-        Blocked::new(
-            Reason::KeyDeleted,
-            format!(
-                "Key {} was deleted in Key Protect: {names_no_other}. The Secret keeps its last \
-                 value. Restore the key, or point the alias, name or spec.key at another one.{AGAIN}",
-                prior.id
-            ),
-            "deleted, after the grace",
-        )
-    } else {
-        not_available(request, reference, "absent, after the grace".to_owned())
-    };
-    blocked.pending = Some((counted, since));
-    Err(blocked.into())
+/// Whether a key that status names is one of another instance in IBM Cloud than the
+/// KeyProtectInstance means now: what is absent here may be there.
+pub(super) fn is_from_elsewhere(request: &SyncRequest<'_>, prior: &SourceKey) -> bool {
+    let crn = prior.crn.as_deref();
+    let instance = crn.and_then(|crn| crn.split(':').nth(7));
+    // A Cloud Foundry org and space name no instance that a CRN would.
+    let names_one = !request.instance.instance_id.contains('/');
+    names_one && instance.is_some_and(|instance| instance != request.instance.instance_id)
 }
 
-/// The read that may show a deletion: by ID, without a ring, and only of a key that the rules
-/// let this namespace ask for at all.
-fn evidence(request: &SyncRequest<'_>, prior: &SourceKey) -> Option<Question> {
-    let key = KeyName::Id(KeyId::parse(&prior.id).ok()?);
-    let reference = KeyReference {
-        name: key,
-        ring: None,
-    };
-    let permitted = !request.grant.questions(&reference).is_empty();
-    permitted.then_some(Question {
-        key: reference.name,
-        ring: None,
-    })
-}
-
-/// Whether the same token reads other keys: else a 404 may speak of the wrong instance.
-fn token_reads(observed: &Observed<'_>) -> bool {
-    let knowledge = observed.knowledge;
-    matches!(&knowledge.listing, Listing::Fresh(catalogue) if !catalogue.is_empty())
-        || knowledge
-            .answers
-            .values()
-            .any(|answer| answer.result.is_ok())
-}
-
-/// A refusal of a key that was readable before. Where the listing is refused too, it is the
-/// instance's trouble, and the instance says so once for all.
-fn access_denied(observed: &Observed<'_>, prior: &SourceKey, failure: &FetchFailure) -> Blocked {
-    let mut blocked = failed(&format!("Key {}", prior.id), failure);
-    if !observed.knowledge.listing.is_refused() {
-        let message = format!(
-            "The service no longer shows key {}: {}. Check the service ID's roles on instance, \
-             ring and key, the instance's region, and allowed-IP and context-based rules. The \
-             Secret keeps its last value. It is looked up again at growing intervals of up to 15 \
-             minutes.",
-            prior.id, failure.detail
-        );
-        blocked.message = request_id(&message, failure);
-        blocked.bearing = Bearing::NotReady;
-    }
-    blocked
-}
-
-fn not_available(request: &SyncRequest<'_>, reference: &KeyReference, cause: String) -> Blocked {
-    let message = request::not_available(&request::capitalised(reference), &instance(request));
-    Blocked::new(Reason::KeyNotAvailable, message, cause)
-}
-
-fn instance(request: &SyncRequest<'_>) -> (String, String) {
+pub(super) fn instance(request: &SyncRequest<'_>) -> (String, String) {
     (
         request.instance.namespace.to_owned(),
         request.instance.name.to_owned(),
     )
 }
 
-fn pending_since(observed: &Observed<'_>, reason: Reason) -> Timestamp {
-    observed
-        .object
-        .status
-        .as_ref()
-        .and_then(|status| status.pending.as_ref())
-        .filter(|pending| pending.reason == reason.as_str())
-        .map_or_else(|| whole_second(observed.now), |pending| pending.since.0)
+/// What a grace is counted from: since now, unless status says since when already.
+pub(super) fn counted(
+    observed: &Observed<'_>,
+    reason: Reason,
+    reference: Option<&KeyReference>,
+) -> Counted {
+    let key = reference.map(|reference| reference.name.to_string());
+    let status = observed.object.status.as_ref();
+    let pending = status.and_then(|status| status.pending.as_ref());
+    let same = pending
+        .filter(|pending| pending.reason == reason.as_str() && pending.key == key)
+        .map(|pending| pending.since.0);
+    Counted {
+        reason,
+        since: same.unwrap_or_else(|| whole_second(observed.now)),
+        key,
+    }
 }
 
 /// Cuts to the second, as status keeps times.

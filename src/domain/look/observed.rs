@@ -1,15 +1,19 @@
 //! Everything that is known when one object is looked at, as plain values. The shell gathers it;
 //! nothing here was decided yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::api::instance::AccessRule;
-use crate::api::key::KeyProtectKey;
+use crate::api::key::{KeyProtectKey, RevocationPolicy};
+use crate::domain::access::Labels;
+use crate::domain::account::Account;
+use crate::domain::claim::Rival;
 use crate::domain::look::hindrance::Blocked;
+use crate::domain::revocation::Leave;
 use crate::domain::secret::SecretView;
 use crate::domain::service::catalogue::Knowledge;
 use crate::domain::service::failure::FetchFailure;
@@ -32,8 +36,8 @@ pub struct Policy {
 pub struct NamespaceView<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
+    /// What is known of its labels.
+    pub labels: Labels<'a>,
     /// Whether it is being deleted.
     pub terminating: bool,
 }
@@ -51,18 +55,59 @@ pub struct InstanceView<'a> {
     pub instance_id: &'a str,
     /// How often its keys are looked at.
     pub refresh_interval: SignedDuration,
+    /// What happens to Secrets whose right to a key is withdrawn.
+    pub on_access_withdrawn: RevocationPolicy,
     /// Why it cannot be used at all: its spec names no usable endpoint, or there is no
     /// credential. The words are for whoever may use the instance.
     pub unusable: Option<(Reason, &'a str)>,
 }
 
-/// What a dry-run create of the target said.
+/// What the API server said of the target when it was asked without writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// The name is free.
     Free,
     /// A Secret of that name exists, out of the operator's view.
     Taken,
+    /// Its owner lets the operator write it.
+    MayMerge,
+    /// Its owner does not.
+    MayNotMerge,
+    /// A Secret of that name exists, and the fence takes it for the operator's.
+    Ours,
+    /// It is as it was last written.
+    Same,
+    /// Somebody wrote it since, or it was made anew.
+    Changed,
+    /// It is gone.
+    Gone,
+}
+
+/// How much the operator sees of Secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Their metadata is watched.
+    Watched,
+    /// Nothing: it has no right to read any.
+    Unread {
+        /// How often it is asked whether a Secret is as it was written.
+        interval: SignedDuration,
+        /// What is known of the fence.
+        fence: FenceProof,
+    },
+}
+
+/// What is known of the fence, which must judge a write over what was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FenceProof {
+    /// It was seen to hold just now.
+    Proven,
+    /// It was seen to hold, but too long ago.
+    Old,
+    /// It was tried just now, and not seen to hold.
+    Missing,
+    /// There is none.
+    Off,
 }
 
 /// What is remembered of an object between two looks. It is lost on a restart, and nothing may
@@ -83,6 +128,11 @@ pub struct Memory {
     pub repairs: (u32, Timestamp),
     /// Whether a create found the target's name taken.
     pub target_taken: bool,
+    /// Whether a write found the Secret not as status says, where it cannot be seen.
+    pub doubted: bool,
+    /// When it was last asked, or made sure by a write, that a Secret is as status says, where it
+    /// cannot be seen.
+    pub probed_at: Timestamp,
     /// The sync request seen last, and when it is let through.
     pub sync_request: Option<(String, Timestamp)>,
     /// When the object was last known to be right.
@@ -101,6 +151,8 @@ impl Memory {
             attempt: None,
             repairs: (0, Timestamp::MIN),
             target_taken: false,
+            doubted: false,
+            probed_at: now,
             sync_request: None,
             confirmed_at: now,
         }
@@ -158,10 +210,14 @@ pub struct Observed<'a> {
     pub object: &'a KeyProtectKey,
     /// Its namespace.
     pub namespace: NamespaceView<'a>,
-    /// The name of an older object with the same target.
-    pub rival: Option<&'a str>,
+    /// How many objects of its namespace are served, where it is not one of them.
+    pub surplus: Option<usize>,
+    /// An older object that wants the same target, or the same entry of it.
+    pub rival: Option<&'a Rival>,
     /// The instance that it names, if there is one.
     pub instance: Option<InstanceView<'a>>,
+    /// How much is seen of Secrets.
+    pub sight: Sight,
     /// The target Secret, if it is in view (it carries the operator's label).
     pub secret: Option<&'a SecretView>,
     /// Whether every other KeyProtectKey that the target Secret names as owner is alive and not
@@ -170,16 +226,22 @@ pub struct Observed<'a> {
     pub owners_live: bool,
     /// Other Secrets that this object owns: targets of before.
     pub superseded: &'a [SecretView],
+    /// Shared Secrets that have entries of this object, the target among them.
+    pub merged: &'a [SecretView],
     /// What is known of the instance's keys.
     pub knowledge: &'a Knowledge,
     /// Payloads read in this look.
     pub payloads: &'a Payloads,
-    /// What a dry-run create said in this look.
+    /// What the API server said of the target in this look.
     pub probe: Option<Probe>,
+    /// Whether a revocation may delete the Secret now, where that was asked in this look.
+    pub leave: Option<Leave>,
     /// What is remembered.
     pub memory: &'a Memory,
     /// The operator's settings.
     pub policy: &'a Policy,
+    /// Who the operator is, for messages that say whom to give a right.
+    pub account: Option<&'a Account>,
 }
 
 impl Observed<'_> {

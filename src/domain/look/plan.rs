@@ -7,16 +7,22 @@ use std::fmt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use crate::api::Reason;
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, SecretType};
+use crate::domain::audit::Account;
+use crate::domain::look::evidence::Evidence;
 use crate::domain::look::observed::Memory;
 use crate::domain::service::material::KeyMaterial;
+use crate::domain::status;
 
 /// What is to be done for one object.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Writes of Secrets, in this order; what comes later depends on what comes before.
     pub writes: Vec<Write>,
+    /// What they rest on, where they take a Secret or entries away because its key, or the right
+    /// to it, is gone.
+    pub revocation: Option<Evidence>,
     /// The whole new status, if it says anything new. Written after the Secret: Ready never
     /// precedes the data.
     pub status: Option<Box<KeyProtectKeyStatus>>,
@@ -30,6 +36,8 @@ pub struct Plan {
     pub outcome: Reason,
     /// Which case it was, for the operator's own log.
     pub cause: String,
+    /// What the audit lines of its writes say.
+    pub account: Account,
 }
 
 /// One write of a Secret.
@@ -49,14 +57,43 @@ pub enum Write {
         /// shows it alive, since a deletion with `--cascade=orphan` takes the reference first.
         confirm_alive: bool,
     },
+    /// PUT over whatever is there, in the form without the right to read Secrets: the fence refuses
+    /// it on a Secret that is not the operator's.
+    Overwrite(SecretBody),
     /// DELETE of what was seen, and nothing else.
     Delete {
         /// Its name.
         name: String,
         /// UID of what was seen.
         uid: String,
+        /// resourceVersion of what was seen; nothing where Secrets are not seen, and whatever is
+        /// gone or another one by now is left alone.
+        resource_version: Option<String>,
+    },
+    /// Server-side apply of entries that the owner of a shared Secret offers: those, and no
+    /// others, are the manager's afterwards.
+    Merge {
+        /// The Secret's name.
+        name: String,
+        /// UID of what was seen.
+        uid: String,
         /// resourceVersion of what was seen.
         resource_version: String,
+        /// The field manager: one for each object.
+        manager: String,
+        /// The entries.
+        entries: BTreeMap<String, KeyMaterial>,
+    },
+    /// Server-side apply of nothing: the manager's entries of a shared Secret go.
+    GiveBack {
+        /// The Secret's name.
+        name: String,
+        /// UID of what was seen. Without it, an empty Secret would be made where there is none.
+        uid: String,
+        /// resourceVersion of what was seen.
+        resource_version: String,
+        /// The field manager.
+        manager: String,
     },
 }
 
@@ -65,8 +102,10 @@ impl Write {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Create(body) | Self::Replace { body, .. } => &body.name,
-            Self::Delete { name, .. } => name,
+            Self::Create(body) | Self::Overwrite(body) | Self::Replace { body, .. } => &body.name,
+            Self::Delete { name, .. } | Self::Merge { name, .. } | Self::GiveBack { name, .. } => {
+                name
+            }
         }
     }
 }
@@ -126,6 +165,10 @@ pub enum WriteFailure {
     ObjectGone,
     /// The Secret is immutable.
     Immutable,
+    /// The Secret has somebody's finalizers, which a write over what was not seen would take off.
+    Finalizers,
+    /// The fence: the Secret is not the operator's.
+    NotOurs,
     /// The namespace is being deleted.
     NamespaceTerminating,
     /// Refused by a rule, in the operator's own words.
@@ -141,7 +184,7 @@ pub enum WriteFailure {
 pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
     for write in &plan.writes {
         match write {
-            Write::Create(body) => check_body(body, own_uid)?,
+            Write::Create(body) | Write::Overwrite(body) => check_body(body, own_uid)?,
             Write::Replace {
                 uid,
                 resource_version,
@@ -158,15 +201,68 @@ pub fn check(plan: &Plan, own_uid: &str) -> Result<(), &'static str> {
                 resource_version,
                 ..
             } => {
-                if uid.is_empty() || resource_version.is_empty() {
+                if uid.is_empty() || resource_version.as_ref().is_some_and(String::is_empty) {
                     return Err("a deletion names what it deletes");
                 }
             }
+            Write::Merge {
+                uid,
+                resource_version,
+                manager,
+                entries,
+                ..
+            } => {
+                check_shared(uid, resource_version, manager)?;
+                if entries.is_empty() {
+                    return Err("a merge writes something");
+                }
+            }
+            Write::GiveBack {
+                uid,
+                resource_version,
+                manager,
+                ..
+            } => check_shared(uid, resource_version, manager)?,
         }
     }
-    let fetched = !matches!(plan.outcome, Reason::Synced);
-    if fetched && !plan.writes.is_empty() {
-        return Err("a look that did not end well writes and deletes nothing");
+    check_ground(plan)
+}
+
+/// A look that ended well writes what it likes, but revokes nothing. One that did not writes
+/// nothing; or it takes away, on evidence that bears out how it ended, and status does not go on
+/// speaking of what is gone.
+fn check_ground(plan: &Plan) -> Result<(), &'static str> {
+    let Some(evidence) = &plan.revocation else {
+        if plan.outcome != Reason::Synced && !plan.writes.is_empty() {
+            return Err("a look that did not end well writes and deletes nothing without evidence");
+        }
+        return Ok(());
+    };
+    let takes = |write: &Write| matches!(write, Write::Delete { .. } | Write::GiveBack { .. });
+    if !evidence.bears_out(plan.outcome) {
+        return Err("a revocation rests on evidence for how the look ended");
+    }
+    if !plan.writes.iter().all(takes) {
+        return Err("a revocation takes away and makes nothing");
+    }
+    match &plan.status {
+        Some(status)
+            if status.secret.is_none()
+                && status.last_revocation_time.is_some()
+                && !status::holds(&status.conditions, ConditionType::Ready) =>
+        {
+            Ok(())
+        }
+        _ => Err("status says that the Secret was revoked"),
+    }
+}
+
+fn check_shared(uid: &str, resource_version: &str, manager: &str) -> Result<(), &'static str> {
+    if uid.is_empty() || resource_version.is_empty() {
+        return Err("a write of a shared Secret names what it was decided on");
+    }
+    if crate::domain::secret::shared::object_of(manager).is_none() {
+        return Err("a shared Secret is written under its object's own manager");
     }
     Ok(())
 }

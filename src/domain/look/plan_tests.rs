@@ -1,7 +1,7 @@
 use super::*;
 use crate::api::key::KeyProtectKeySpec;
 use crate::domain::testing::world::World;
-use crate::domain::testing::{KeyExt as _, key, object};
+use crate::domain::testing::{KeyExt as _, at, key, object};
 
 const UID: &str = "uid-of-orders";
 
@@ -59,7 +59,7 @@ fn a_deletion_names_what_it_deletes() {
     let delete = |uid: &str, version: &str| Write::Delete {
         name: "old".to_owned(),
         uid: uid.to_owned(),
-        resource_version: version.to_owned(),
+        resource_version: Some(version.to_owned()),
     };
     for (write, fine) in [
         (delete("u", "1"), true),
@@ -81,4 +81,45 @@ fn no_payload_shows_in_a_plans_debug_output() {
         !shown.contains("payload of") && !shown.contains("112, 97, 121"),
         "{shown}"
     );
+}
+
+/// A plan that deletes on this evidence, in a look that ended so.
+fn deleting(revocation: Option<Evidence>, outcome: Reason) -> Plan {
+    let revoked = KeyProtectKeyStatus {
+        last_revocation_time: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0))),
+        ..KeyProtectKeyStatus::default()
+    };
+    Plan {
+        outcome,
+        revocation,
+        status: Some(Box::new(revoked)),
+        writes: vec![Write::Delete {
+            name: "orders".to_owned(),
+            uid: "u".to_owned(),
+            resource_version: Some("1".to_owned()),
+        }],
+        ..plan()
+    }
+}
+
+#[test]
+fn a_deletion_without_evidence_for_how_the_look_ended_is_found_out() {
+    let mut gone = key(1);
+    gone.deleted = Some(true);
+    let evidence = || Evidence::deleted(&gone);
+    for reason in Reason::ALL {
+        let plain = deleting(None, *reason);
+        assert_eq!(check(&plain, UID).is_ok(), *reason == Reason::Synced);
+        let revoked = deleting(evidence(), *reason);
+        assert_eq!(check(&revoked, UID).is_ok(), *reason == Reason::KeyDeleted);
+    }
+    let mut silent = deleting(evidence(), Reason::KeyDeleted);
+    silent.status = None;
+    assert!(check(&silent, UID).is_err());
+    let mut ready = deleting(evidence(), Reason::KeyDeleted);
+    ready.status = plan().status;
+    assert!(check(&ready, UID).is_err(), "status says that it is there");
+    let mut makes = deleting(evidence(), Reason::KeyDeleted);
+    makes.writes.extend(plan().writes);
+    assert!(check(&makes, UID).is_err(), "it makes something");
 }

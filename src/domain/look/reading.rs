@@ -3,13 +3,16 @@
 
 use std::fmt::Write as _;
 
-use crate::api::Reason;
+use crate::api::{self, Reason};
+use crate::domain::audit::Why;
 use crate::domain::look::expected::alias_of;
 use crate::domain::look::hindrance::{Blocked, Hindrance, Need, PayloadNeed, failed, sentence};
 use crate::domain::look::judge;
 use crate::domain::look::known;
+use crate::domain::look::merge;
 use crate::domain::look::observed::{Observed, Probe};
 use crate::domain::look::request::SyncRequest;
+use crate::domain::look::unread;
 use crate::domain::secret::render::{self, DesiredData, RenderError, Source};
 use crate::domain::secret::target::{Content, TargetSpec};
 use crate::domain::service::failure::{FailureKind, FetchFailure};
@@ -23,17 +26,21 @@ pub(super) fn payloads<'a>(
     observed: &Observed<'a>,
     request: &SyncRequest<'_>,
     keys: &[KeyMetadata],
-    why: &'static str,
+    why: Why,
 ) -> Result<Vec<&'a Payload>, Hindrance> {
+    if request.target.merges() {
+        merge::granted(observed, request)?;
+    }
     let status = observed.object.status.as_ref();
     let was_taken = status.and_then(status::ready_reason) == Some(Reason::SecretNotOwned);
     if observed.secret.is_none() && (observed.memory.target_taken || was_taken) {
         match observed.probe {
             None => return Err(Hindrance::Ask(Need::TargetFree)),
             Some(Probe::Taken) => return Err(taken(&request.target.name).into()),
-            Some(Probe::Free) => {}
+            Some(_) => {}
         }
     }
+    unread::fenced(observed, request)?;
     let mut needed: Vec<PayloadNeed> = Vec::new();
     for key in keys {
         let unread = !observed.payloads.contains_key(&key.id);
@@ -42,6 +49,7 @@ pub(super) fn payloads<'a>(
                 id: key.id.clone(),
                 ring: request.grant.ring_header(key),
                 key_ring: key.key_ring.clone(),
+                crn: key.crn.clone(),
                 why,
             });
         }
@@ -184,8 +192,12 @@ pub(super) fn taken(name: &str) -> Blocked {
         Reason::SecretNotOwned,
         format!(
             "Secret {name} exists and is not this operator's; it is not touched. Give this object \
-             another spec.target.name, or delete that Secret if nobody needs it. It is looked for \
-             again at growing intervals of up to 5 minutes."
+             another spec.target.name, delete that Secret if nobody needs it, or let its owner \
+             hand it over, whose entries are replaced then: kubectl label secret {name} {}={} \
+             (with --overwrite where it has that label). It is looked for again at growing \
+             intervals of up to 5 minutes.",
+            api::TARGET_LABEL,
+            api::TARGET_ADOPT
         ),
         "a foreign Secret has the name",
     )

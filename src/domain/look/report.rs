@@ -5,9 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::condition::ConditionType;
 use crate::api::key::{KeyProtectKeyStatus, SecretStatus, SourceKey};
-use crate::domain::look::expected::alias_of;
+use crate::domain::audit::{self, Account, Why};
+use crate::domain::look::expected::{alias_of, record_of};
 use crate::domain::look::known;
-use crate::domain::look::observed::Observed;
+use crate::domain::look::observed::{Observed, Sight};
 use crate::domain::look::plan::Write;
 use crate::domain::look::request::SyncRequest;
 use crate::domain::schedule::staleness_limit;
@@ -28,10 +29,33 @@ pub(super) struct Success {
     pub(super) correlation: Vec<Option<String>>,
     /// What is to be written.
     pub(super) writes: Vec<Write>,
+    /// Why, where something is.
+    pub(super) why: Option<Why>,
     /// What rendering noticed.
     pub(super) notes: Vec<RenderNote>,
     /// Whether somebody else undid what was right.
     pub(super) repair: bool,
+    /// Whether another look is to follow at once.
+    pub(super) unfinished: bool,
+}
+
+impl Success {
+    /// Why the Secrets are written, and of which keys.
+    pub(super) fn account(&self) -> Account {
+        let keys = self.keys.iter().zip(&self.correlation);
+        let keys = keys.filter(|(_, read)| read.is_some());
+        Account {
+            why: self.why,
+            keys: keys
+                .map(|(key, read)| audit::Key {
+                    id: key.id.to_string(),
+                    crn: key.crn.clone(),
+                    key_ring: key.key_ring.clone(),
+                    correlation_id: read.clone(),
+                })
+                .collect(),
+        }
+    }
 }
 
 pub(super) fn synced_message(
@@ -115,8 +139,13 @@ pub(super) fn secret_status(
         (Some(entries), _) => SecretStatus {
             name,
             entries,
+            record: (request.target.merges() || observed.sight != Sight::Watched)
+                .then(|| record_of(request, &success.keys)),
             ..SecretStatus::default()
         },
+        // In sync only while it is what was written last.
+        (None, Some(_)) if request.target.merges() => prior.cloned().unwrap_or_default(),
+        (None, None) if observed.sight != Sight::Watched => prior.cloned().unwrap_or_default(),
         (None, Some(view)) => {
             let same = prior.filter(|prior| prior.uid.as_deref() == Some(&view.uid));
             let untouched = same.filter(|_| is_untouched(observed));
@@ -130,6 +159,7 @@ pub(super) fn secret_status(
                     || view.fields.entries.iter().cloned().collect(),
                     |prior| prior.entries.clone(),
                 ),
+                record: None,
             }
         }
         (None, None) => SecretStatus {
@@ -142,8 +172,13 @@ pub(super) fn secret_status(
 /// The entries of the target Secret, where the plan writes it.
 pub(super) fn written(request: &SyncRequest<'_>, success: &Success) -> Option<Vec<String>> {
     success.writes.iter().find_map(|write| match write {
-        Write::Create(body) | Write::Replace { body, .. } if body.name == request.target.name => {
+        Write::Create(body) | Write::Overwrite(body) | Write::Replace { body, .. }
+            if body.name == request.target.name =>
+        {
             Some(body.entries.keys().cloned().collect())
+        }
+        Write::Merge { name, entries, .. } if *name == request.target.name => {
+            Some(entries.keys().cloned().collect())
         }
         _ => None,
     })

@@ -5,7 +5,8 @@ use jiff::SignedDuration;
 
 use crate::api::Reason;
 use crate::api::key::{InstanceRef, KeyProtectKey};
-use crate::domain::access::{self, Grant};
+use crate::domain::access::{self, Grant, Labels};
+use crate::domain::claim::{Over, Rival};
 use crate::domain::look::hindrance::sentence;
 use crate::domain::look::observed::{InstanceView, Observed};
 use crate::domain::schedule;
@@ -29,6 +30,9 @@ pub struct SyncRequest<'a> {
     /// A new key behind an alias or name is taken only when the object changes.
     pub pinned: bool,
 }
+
+/// Cause of a refusal: the namespace has more objects than are served.
+pub(super) const SURPLUS: &str = "more objects in the namespace than are served";
 
 /// Why an object is not served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,20 +97,16 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
             "namespace terminating",
         ));
     }
-    if let Some(older) = observed.rival {
-        return Err(refusal(
-            Reason::TargetConflict,
-            format!(
-                "Secret {} is the target of the older KeyProtectKey {older}. Give this object \
-                 another spec.target.name, or delete one of the two. It takes over by itself when \
-                 the older one is gone or names another Secret.",
-                target_name(object)
-            ),
-            "target conflict",
-        ));
+    if let Some(most) = observed.surplus {
+        return Err(surplus(most));
+    }
+    if let Some(rival) = observed.rival {
+        return Err(conflict(target_name(object), rival));
     }
     let main = KeyReference::from_selector(object.spec.key.as_ref(), observed.name())
         .map_err(|error| invalid_name(&error))?;
+    // Before the target: whoever breaks it must not escape a withdrawal.
+    let (instance, grant) = granted(observed, &main)?;
     let prefixes = &observed.policy.metadata_prefixes;
     let target = TargetSpec::new(
         observed.name(),
@@ -115,7 +115,6 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
         prefixes,
     )
     .map_err(|error| unrenderable(&error))?;
-    let (instance, grant) = granted(observed, &main)?;
     Ok(SyncRequest {
         instance,
         grant,
@@ -123,6 +122,36 @@ pub fn resolve<'a>(observed: &Observed<'a>) -> Result<SyncRequest<'a>, Refusal> 
         interval: schedule::interval_of(object, instance.refresh_interval),
         pinned: schedule::is_pinned(object),
     })
+}
+
+fn conflict(target: &str, rival: &Rival) -> Refusal {
+    let older = &rival.name;
+    match &rival.over {
+        Over::Target => refusal(
+            Reason::TargetConflict,
+            format!(
+                "Secret {target} is the target of the older KeyProtectKey {older}. Give this \
+                 object another spec.target.name, or delete one of the two. It takes over by \
+                 itself when the older one is gone or names another Secret."
+            ),
+            "target conflict",
+        ),
+        Over::Entry(entry) => {
+            let which = entry.as_ref().map_or_else(
+                || "One of the two expands a payload, which may make any entry".to_owned(),
+                |entry| format!("Both write its entry {entry}"),
+            );
+            refusal(
+                Reason::EntryConflict,
+                format!(
+                    "Secret {target} is shared with the older KeyProtectKey {older}. {which}. Name \
+                     other entries in spec.target.data, or delete one of the two. It goes on by \
+                     itself when the older one is gone or wants other entries."
+                ),
+                "entry conflict",
+            )
+        }
+    }
 }
 
 fn granted<'a>(
@@ -143,9 +172,19 @@ fn granted<'a>(
     if let Some(granted) = grant {
         return Ok(granted);
     }
-    if observed.instance.is_some() && was_synced_from(observed, &named) {
-        return Err(withdrawn(main, &named));
+    if let Some(instance) = observed.instance
+        && was_synced_from(observed, &named)
+    {
+        let labels = observed.namespace.labels;
+        if !labels.leave_open(instance.access) {
+            return Err(withdrawn(main, &named));
+        }
+        if labels == Labels::NotInView {
+            return Err(unseen());
+        }
     }
+    // Where namespaces are not watched, rules that need their labels grant nothing, and say so at
+    // the instance: that is no withdrawal either.
     let cause = if observed.instance.is_none() {
         "no such instance"
     } else {
@@ -156,6 +195,28 @@ fn granted<'a>(
         not_available(&capitalised(main), &named),
         cause,
     ))
+}
+
+/// Says that the namespace has more objects than are served.
+fn surplus(most: usize) -> Refusal {
+    refusal(
+        Reason::Pending,
+        format!(
+            "This namespace has more than {most} KeyProtectKeys, of which the oldest {most} are \
+             served. Delete what is not needed: this one's turn comes by itself. Or ask whoever \
+             runs the operator to raise --max-keys-per-namespace."
+        ),
+        SURPLUS,
+    )
+}
+
+/// Says that the namespace's labels are not known, by which rules go.
+fn unseen() -> Refusal {
+    refusal(
+        Reason::Pending,
+        "The namespace is not in view; it is waited for.".to_owned(),
+        "the namespace is not in view",
+    )
 }
 
 /// Says that the rules no longer allow what they allowed: only to who was served before.

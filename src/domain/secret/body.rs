@@ -20,6 +20,26 @@ pub fn write(
     record: &str,
     entries: BTreeMap<String, KeyMaterial>,
 ) -> Write {
+    let body = body(observed, request, existing, record, entries);
+    let stay = request.target.deletion_policy == DeletionPolicy::Retain;
+    match existing {
+        None => Write::Create(body),
+        Some(view) => Write::Replace {
+            uid: view.uid.clone(),
+            resource_version: view.resource_version.clone(),
+            confirm_alive: !stay && !view.is_owned_by(observed.uid()),
+            body,
+        },
+    }
+}
+
+fn body(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    existing: Option<&SecretView>,
+    record: &str,
+    entries: BTreeMap<String, KeyMaterial>,
+) -> SecretBody {
     let target = &request.target;
     let stay = target.deletion_policy == DeletionPolicy::Retain;
     let mut labels = others(existing.map(|view| (&view.labels, &view.fields.labels)));
@@ -43,7 +63,7 @@ pub fn write(
     } else {
         owner_references.push(owner_reference(observed));
     }
-    let body = SecretBody {
+    SecretBody {
         name: existing.map_or_else(|| target.name.clone(), |view| view.name.clone()),
         secret_type: target.secret_type,
         labels,
@@ -53,16 +73,18 @@ pub fn write(
             .map(|view| view.finalizers.clone())
             .unwrap_or_default(),
         entries,
-    };
-    match existing {
-        None => Write::Create(body),
-        Some(view) => Write::Replace {
-            uid: view.uid.clone(),
-            resource_version: view.resource_version.clone(),
-            confirm_alive: !stay && !view.is_owned_by(observed.uid()),
-            body,
-        },
     }
+}
+
+/// Makes the body of a Secret of which nothing is known that is there already.
+#[must_use]
+pub fn anew(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+    record: &str,
+    entries: BTreeMap<String, KeyMaterial>,
+) -> SecretBody {
+    body(observed, request, None, record, entries)
 }
 
 /// Labels or annotations that are not the operator's: all that are there, less those that it

@@ -5,6 +5,7 @@ pub mod body;
 pub mod metadata;
 pub mod record;
 pub mod render;
+pub mod shared;
 pub mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +67,21 @@ pub struct FieldOwnership {
     /// Annotations whose last writer was the operator.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub annotations: BTreeSet<String>,
+    /// Entries that the operator put in for KeyProtectKeys whose Secret it is not, by field
+    /// manager.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub merged: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// What the operator may do with a Secret, by its label `keyprotect.dev/target`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Everything: the operator made it.
+    Owned,
+    /// Put in entries that its owner offers.
+    Shared,
+    /// Make it its own: its owner hands it over.
+    Adopt,
 }
 
 impl SecretView {
@@ -89,12 +105,21 @@ impl SecretView {
         })
     }
 
+    /// What the label says that the operator may do with it; nothing, where there is none.
+    #[must_use]
+    pub fn mark(&self) -> Option<Mark> {
+        match self.labels.get(api::TARGET_LABEL)?.as_str() {
+            api::TARGET_OWNED => Some(Mark::Owned),
+            api::TARGET_SHARED => Some(Mark::Shared),
+            api::TARGET_ADOPT => Some(Mark::Adopt),
+            _ => None,
+        }
+    }
+
     /// Tells whether the label says that the operator made it.
     #[must_use]
     pub fn is_owned(&self) -> bool {
-        self.labels
-            .get(api::TARGET_LABEL)
-            .is_some_and(|value| value == api::TARGET_OWNED)
+        self.mark() == Some(Mark::Owned)
     }
 
     /// The owner reference to a KeyProtectKey other than the one with this UID, if any: the
@@ -146,7 +171,15 @@ impl FieldOwnership {
             let Some(fields) = entry.fields else {
                 continue;
             };
-            if ours {
+            let applied = entry.operation.as_deref() == Some("Apply");
+            if let Some(manager) = entry
+                .manager
+                .filter(|name| applied && shared::is_ours(name))
+                && !fields.data.0.is_empty()
+            {
+                let entries = fields.data.0.into_iter().collect();
+                ownership.merged.insert(manager, entries);
+            } else if ours {
                 ownership.entries.extend(fields.data.0);
                 ownership.labels.extend(fields.metadata.labels.0);
                 ownership.annotations.extend(fields.metadata.annotations.0);
@@ -202,6 +235,10 @@ pub enum Drift {
     Edited,
     /// The owner reference is there and should not be, or the other way round.
     OwnerReference,
+    /// Its owner hands it over.
+    HandedOver,
+    /// Somebody wrote something in a shared Secret, it may be an entry.
+    Touched,
 }
 
 /// Judges whether an owned Secret is what the operator would make of these inputs, without

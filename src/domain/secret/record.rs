@@ -85,7 +85,7 @@ impl TargetSpec {
     /// equal: the order of entries and the way in which a key is named do not matter.
     #[must_use]
     pub fn canonical(&self) -> Value {
-        json!({
+        let mut canonical = json!({
             "annotations": self.annotations,
             "content": self.canonical_content(),
             "deletionPolicy": match self.deletion_policy {
@@ -95,7 +95,14 @@ impl TargetSpec {
             "labels": self.labels,
             "name": self.name,
             "type": self.secret_type.as_str(),
-        })
+        });
+        // Said only where it is so: what is the rule is not written into every record.
+        if self.merges()
+            && let Value::Object(fields) = &mut canonical
+        {
+            fields.insert("creationPolicy".to_owned(), json!("Merge"));
+        }
+        canonical
     }
 
     fn canonical_content(&self) -> Value {

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::key::{DeletionPolicy, Encoding, Entry, Expand, KeySelector, SecretType, Target};
+use crate::api::key::{
+    CreationPolicy, DeletionPolicy, Encoding, Entry, Expand, KeySelector, SecretType, Target,
+};
 use crate::domain::secret::render::{
     MetadataProblem, Path, Problem, RenderError, Template, limits, types,
 };
@@ -16,6 +18,8 @@ pub struct TargetSpec {
     pub name: String,
     /// The Secret's type.
     pub secret_type: SecretType,
+    /// Whose the Secret is.
+    pub creation_policy: CreationPolicy,
     /// What happens to the Secret when its object is deleted.
     pub deletion_policy: DeletionPolicy,
     /// Labels that the Secret is to have.
@@ -132,6 +136,7 @@ impl TargetSpec {
         let spec = Self {
             name: secret_name(target.name.as_deref().unwrap_or(object_name))?,
             secret_type: target.type_.unwrap_or_default(),
+            creation_policy: target.creation_policy.unwrap_or_default(),
             deletion_policy: target.deletion_policy.unwrap_or_default(),
             labels: checked_metadata("labels", metadata.labels, allowed_prefixes)?,
             annotations: checked_metadata("annotations", metadata.annotations, allowed_prefixes)?,
@@ -143,6 +148,12 @@ impl TargetSpec {
             types::check_names(spec.secret_type, |name| names.contains(name))?;
         }
         Ok(spec)
+    }
+
+    /// Tells whether the Secret is somebody else's, who offers entries of it.
+    #[must_use]
+    pub fn merges(&self) -> bool {
+        self.creation_policy == CreationPolicy::Merge
     }
 
     /// Tells whether no key is needed at all.

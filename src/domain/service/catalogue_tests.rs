@@ -6,13 +6,25 @@ use crate::domain::testing::{
 };
 
 fn everything() -> Grant {
-    grant("own", Some(&[rule()]), "payments", &map(&[])).unwrap()
+    grant(
+        "own",
+        Some(&[rule()]),
+        "payments",
+        crate::domain::access::Labels::Known(&map(&[])),
+    )
+    .unwrap()
 }
 
 fn one_ring(ring: &str) -> Grant {
     let mut by_ring = rule();
     by_ring.key_rings = strings(&[ring]);
-    grant("own", Some(&[by_ring]), "payments", &map(&[])).unwrap()
+    grant(
+        "own",
+        Some(&[by_ring]),
+        "payments",
+        crate::domain::access::Labels::Known(&map(&[])),
+    )
+    .unwrap()
 }
 
 fn found(
@@ -165,4 +177,13 @@ fn changes_name_what_came_went_or_moved() {
     );
     assert!(!concerns(by_alias("other"), Some(9)));
     assert!(!concerns(by_name("other", "payments"), None));
+}
+
+#[test]
+fn a_listing_that_shows_the_same_is_younger_and_no_copy() {
+    let first = Catalogue::new(vec![key(1)], at(0));
+    let second = first.confirmed(at(7));
+    assert_eq!(second.listed_at(), at(7));
+    assert!(Arc::ptr_eq(&first.keys, &second.keys));
+    assert!(first.changes(&second).is_empty());
 }

@@ -51,7 +51,7 @@ pub enum FailureKind {
     Throttled,
     /// 5xx, or an answer that is none.
     ServiceError,
-    /// No usable API key file.
+    /// No usable API key.
     CredentialMissing,
     /// IAM refused the API key.
     CredentialRejected,
@@ -102,6 +102,15 @@ impl FetchFailure {
 }
 
 impl FetchFailure {
+    /// Whether it is the credential that failed.
+    #[must_use]
+    pub const fn is_credential(&self) -> bool {
+        matches!(
+            self.kind,
+            FailureKind::CredentialMissing | FailureKind::CredentialRejected
+        )
+    }
+
     /// Whether the next try may not meet it: connection errors, 429, and 5xx except 501, which says
     /// that it will never work. (IBM's own clients do the same.)
     #[must_use]

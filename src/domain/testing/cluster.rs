@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api;
 use crate::domain::look::plan::{SecretBody, Write, WriteFailure};
-use crate::domain::secret::SecretView;
+use crate::domain::secret::{Mark, SecretView};
 
 /// A Secret with its data.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ impl Cluster {
         self.secrets
             .values()
             .map(|secret| &secret.view)
-            .filter(|view| view.is_owned())
+            .filter(|view| view.mark().is_some())
     }
 
     /// Carries a write out as an API server would.
@@ -77,19 +77,123 @@ impl Cluster {
                 }
                 Ok(Some(self.put(body)))
             }
+            Write::Overwrite(body) => {
+                let seen = self.secrets.get(&body.name).ok_or(WriteFailure::Conflict)?;
+                // As the fence judges.
+                match seen.view.mark() {
+                    Some(Mark::Owned | Mark::Adopt) => {}
+                    Some(Mark::Shared) | None => return Err(WriteFailure::NotOurs),
+                }
+                if seen.immutable {
+                    return Err(WriteFailure::Immutable);
+                }
+                if seen.view.finalizers != body.finalizers {
+                    return Err(WriteFailure::Finalizers);
+                }
+                Ok(Some(self.put(body)))
+            }
             Write::Delete {
                 name,
                 uid,
                 resource_version,
+                ..
             } => {
-                let seen = self.secrets.get(name).ok_or(WriteFailure::Conflict)?;
-                if seen.view.uid != *uid || seen.view.resource_version != *resource_version {
-                    return Err(WriteFailure::Conflict);
+                let seen = self.secrets.get(name);
+                let same = seen.is_some_and(|seen| seen.view.uid == *uid);
+                match (seen, resource_version) {
+                    (Some(seen), Some(version))
+                        if same && seen.view.resource_version == *version => {}
+                    (Some(seen), None) if same && seen.view.is_owned() => {}
+                    (_, None) => return Ok(None),
+                    _ => return Err(WriteFailure::Conflict),
                 }
                 self.delete(name);
                 Ok(None)
             }
+            Write::Merge {
+                name,
+                uid,
+                resource_version,
+                manager,
+                entries,
+            } => {
+                let entries = entries
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.expose().to_vec()))
+                    .collect();
+                self.apply(name, (uid, resource_version), manager, entries)
+            }
+            Write::GiveBack {
+                name,
+                uid,
+                resource_version,
+                manager,
+            } => self.apply(name, (uid, resource_version), manager, BTreeMap::new()),
         }
+    }
+
+    /// A server-side apply of entries, by force: what the manager had and no longer names goes,
+    /// unless another manager has it too.
+    fn apply(
+        &mut self,
+        name: &str,
+        seen: (&String, &String),
+        manager: &str,
+        entries: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Option<SecretView>, WriteFailure> {
+        let secret = self.secrets.get_mut(name).ok_or(WriteFailure::Conflict)?;
+        if (&secret.view.uid, &secret.view.resource_version) != seen {
+            return Err(WriteFailure::Conflict);
+        }
+        if secret.immutable {
+            return Err(WriteFailure::Immutable);
+        }
+        let before = (secret.data.clone(), secret.view.clone());
+        let fields = &mut secret.view.fields;
+        let had = fields.merged.remove(manager).unwrap_or_default();
+        let others = |fields: &crate::domain::secret::FieldOwnership, entry: &String| {
+            fields.foreign_entries.contains(entry)
+                || fields.merged.values().any(|held| held.contains(entry))
+        };
+        for entry in had.iter().filter(|entry| !entries.contains_key(*entry)) {
+            if !others(fields, entry) {
+                secret.data.remove(entry);
+            }
+        }
+        for (entry, value) in &entries {
+            if secret.data.get(entry) != Some(value) {
+                fields.foreign_entries.remove(entry);
+                for held in fields.merged.values_mut() {
+                    held.remove(entry);
+                }
+            }
+        }
+        fields.merged.retain(|_, held| !held.is_empty());
+        if !entries.is_empty() {
+            let names = entries.keys().cloned().collect();
+            fields.merged.insert(manager.to_owned(), names);
+        }
+        secret.data.extend(entries);
+        if before != (secret.data.clone(), secret.view.clone()) {
+            self.touch(name, |_| {});
+        }
+        Ok(self.secrets.get(name).map(|secret| secret.view.clone()))
+    }
+
+    /// Makes a Secret of somebody else's that is shared, or handed over, as its owner labels it.
+    pub(crate) fn make_labelled(&mut self, name: &str, label: &str, offer: &str) {
+        self.make_foreign(name);
+        self.touch(name, |secret| {
+            let label = (api::TARGET_LABEL.to_owned(), label.to_owned());
+            secret.view.labels.extend([label]);
+            let offer = (api::ENTRIES_ANNOTATION.to_owned(), offer.to_owned());
+            secret.view.annotations.extend([offer]);
+            secret
+                .view
+                .fields
+                .foreign_entries
+                .insert("theirs".to_owned());
+        });
     }
 
     /// Deletes a Secret; one with finalizers stays until they are gone.
@@ -119,6 +223,10 @@ impl Cluster {
         self.touch(name, |secret| {
             secret.data.insert(entry.to_owned(), value.to_vec());
             secret.view.fields.entries.remove(entry);
+            for held in secret.view.fields.merged.values_mut() {
+                held.remove(entry);
+            }
+            secret.view.fields.merged.retain(|_, held| !held.is_empty());
             secret.view.fields.foreign_entries.insert(entry.to_owned());
         });
     }

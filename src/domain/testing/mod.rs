@@ -20,6 +20,8 @@ use crate::domain::service::metadata::{KeyMetadata, KeyState};
 pub(crate) const NAMESPACE: &str = "payments";
 /// The namespace of the instance.
 pub(crate) const INSTANCE_NAMESPACE: &str = "key-protect-system";
+/// The service's ID of the instance.
+pub(crate) const INSTANCE_ID: &str = "12e8c9c2-a162-472d-b7d6-8b9a86b815a6";
 /// The ring of keys that say nothing else.
 pub(crate) const RING: &str = "payments";
 
@@ -46,7 +48,10 @@ pub(crate) fn key(number: u32) -> KeyMetadata {
         state: Some(KeyState::Active),
         extractable: Some(true),
         deleted: Some(false),
-        crn: None,
+        crn: Some(format!(
+            "crn:v1:bluemix:public:kms:us-south:a/account:{INSTANCE_ID}:key:{}",
+            key_id(number)
+        )),
         creation_date: Some(at(-1_000_000 + i64::from(number))),
         expiration_date: None,
         ..KeyMetadata::unknown(key_id(number))

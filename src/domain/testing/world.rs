@@ -6,19 +6,24 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::cluster::Cluster;
 use super::service::Service;
-use super::{INSTANCE_NAMESPACE, NAMESPACE, at, minutes, rule};
+use super::{INSTANCE_ID, INSTANCE_NAMESPACE, NAMESPACE, at, minutes, rule};
 use crate::api::Reason;
+use crate::api::condition::ConditionType;
 use crate::api::instance::AccessRule;
-use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus};
+use crate::api::key::{KeyProtectKey, KeyProtectKeyStatus, RevocationPolicy};
+use crate::domain::access::Labels;
+use crate::domain::account::Account;
+use crate::domain::claim::{self, Rival};
 use crate::domain::concern;
 use crate::domain::look::decide::{Step, look, look_after_failed_write};
 use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::{
-    InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe,
+    FenceProof, InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe, Sight,
 };
-use crate::domain::look::plan::{Plan, Write, check};
+use crate::domain::look::plan::{Plan, check};
 use crate::domain::look::request::target_name;
-use crate::domain::secret::{self, SecretView};
+use crate::domain::revocation::{self, Leave, Tally};
+use crate::domain::secret::{self, Mark, SecretView, shared};
 use crate::domain::service::catalogue::{Knowledge, Listing};
 use crate::domain::status;
 
@@ -38,8 +43,26 @@ pub(crate) struct World {
     pub(crate) access: Option<Vec<AccessRule>>,
     pub(crate) unusable: Option<(Reason, &'static str)>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) watches_namespaces: bool,
     pub(crate) terminating: bool,
+    /// Whether Secrets cannot be read, and then what is known of the fence.
+    pub(crate) unread: Option<FenceProof>,
+    /// Whether the owners of shared Secrets give the right to write them.
+    pub(crate) may_merge: bool,
     pub(crate) policy: Policy,
+    /// How many objects of the namespace are served, where these are not among them.
+    pub(crate) surplus: Option<usize>,
+    /// The service's ID of the instance.
+    pub(crate) instance_id: &'static str,
+    /// Whether the namespace is out of view.
+    pub(crate) unseen: bool,
+    /// What the instance's onAccessWithdrawn says.
+    pub(crate) on_access_withdrawn: RevocationPolicy,
+    /// What the annotation says that lets revocations go.
+    pub(crate) release: Option<String>,
+    pub(crate) account: Account,
+    /// What a self-test of the fence would show.
+    pub(crate) fence: FenceProof,
     /// What the last look asked for.
     pub(crate) asked: Vec<Need>,
 }
@@ -68,12 +91,24 @@ impl World {
             access: Some(vec![rule()]),
             unusable: None,
             labels: BTreeMap::new(),
+            watches_namespaces: true,
             terminating: false,
+            unread: None,
+            may_merge: true,
             policy: Policy {
                 grace: minutes(15),
                 default_instance: (INSTANCE_NAMESPACE.to_owned(), "default".to_owned()),
                 metadata_prefixes: vec!["example.com".to_owned()],
             },
+            surplus: None,
+            instance_id: INSTANCE_ID,
+            unseen: false,
+            on_access_withdrawn: RevocationPolicy::Retain,
+            release: None,
+            fence: FenceProof::Proven,
+            account: Account::parse(
+                "system:serviceaccount:key-protect-system:key-protect-operator",
+            ),
             asked: Vec::new(),
         }
     }
@@ -147,11 +182,11 @@ impl World {
     /// Looks, asks and looks again, until there is a plan.
     pub(crate) fn plan(&mut self, name: &str) -> Plan {
         let mut payloads = Payloads::new();
-        let mut probe = None;
+        let (mut probe, mut leave) = (None, None);
         self.asked.clear();
         let memory = self.remembered(name);
         while self.asked.len() < MOST_ASKS {
-            let step = self.with_observed(name, &memory, &payloads, probe, look);
+            let step = self.with_observed(name, &memory, &payloads, (probe, leave), look);
             match step {
                 Step::Do(plan) => {
                     let uid = self.uid(name);
@@ -161,6 +196,9 @@ impl World {
                 Step::Ask(need) => {
                     assert!(!self.asked.contains(&need), "asked twice for {need:?}");
                     self.asked.push(need.clone());
+                    if let Need::Leave(since) = &need {
+                        leave = Some(self.leave(name, *since));
+                    }
                     self.learn(name, &need, &mut payloads, &mut probe);
                 }
             }
@@ -180,6 +218,9 @@ impl World {
             Need::Answers(questions) => {
                 for question in questions {
                     let answer = self.service.answer(question, self.now);
+                    if let Ok(found) = &answer.result {
+                        self.knowledge.last_found = Some((found.id.clone(), self.now));
+                    }
                     self.knowledge.answers.insert(question.clone(), answer);
                 }
             }
@@ -188,12 +229,65 @@ impl World {
                     payloads.insert(need.id.clone(), self.service.read(need));
                 }
             }
+            Need::Leave(_) => {}
             Need::TargetFree => {
                 let target = target_name(self.object(name)).to_owned();
-                let taken = self.cluster.secrets.contains_key(&target);
-                *probe = Some(if taken { Probe::Taken } else { Probe::Free });
+                let mark = self
+                    .cluster
+                    .secrets
+                    .get(&target)
+                    .map(|secret| secret.view.mark());
+                *probe = Some(match mark {
+                    None => Probe::Free,
+                    Some(Some(Mark::Owned | Mark::Adopt)) if self.unread.is_some() => Probe::Ours,
+                    Some(_) => Probe::Taken,
+                });
+            }
+            Need::Drift {
+                name,
+                uid,
+                resource_version,
+            } => {
+                *probe = Some(match self.cluster.secrets.get(name) {
+                    None => Probe::Gone,
+                    Some(there)
+                        if there.view.uid == *uid
+                            && there.view.resource_version == *resource_version =>
+                    {
+                        Probe::Same
+                    }
+                    Some(_) => Probe::Changed,
+                });
+            }
+            Need::FenceProof => self.unread = Some(self.fence),
+            Need::MayMerge => {
+                *probe = Some(if self.may_merge {
+                    Probe::MayMerge
+                } else {
+                    Probe::MayNotMerge
+                });
             }
         }
+    }
+
+    /// Leave for a revocation, counted from statuses alone.
+    pub(crate) fn leave(&self, name: &str, since: Timestamp) -> Leave {
+        let mut tally = Tally::default();
+        for (other, object) in &self.objects {
+            let status = object.status.clone().unwrap_or_default();
+            let target = target_name(object);
+            let revoked = status.last_revocation_time.as_ref();
+            let revoked = revoked.is_some_and(|time| revocation::counts(time.0, self.now));
+            let has = status.secret.is_some();
+            let acted = revoked || has && !self.cluster.secrets.contains_key(target);
+            tally.secrets += usize::from(acted || has);
+            if other != name {
+                let held = status::holds(&status.conditions, ConditionType::MassRevocationHeld);
+                tally.acted += usize::from(acted);
+                tally.held += usize::from(held && !acted);
+            }
+        }
+        tally.leave(since, self.release.as_deref(), self.now)
     }
 
     /// What is remembered of an object, with the sync request that the shell has seen.
@@ -224,7 +318,7 @@ impl World {
     /// Shows what would be observed of an object before anything is asked.
     pub(crate) fn observe<T>(&self, name: &str, decide: impl FnOnce(&Observed<'_>) -> T) -> T {
         let memory = Memory::new(self.now);
-        self.with_observed(name, &memory, &Payloads::new(), None, decide)
+        self.with_observed(name, &memory, &Payloads::new(), (None, None), decide)
     }
 
     fn uid(&self, name: &str) -> String {
@@ -239,43 +333,62 @@ impl World {
         name: &str,
         memory: &Memory,
         payloads: &Payloads,
-        probe: Option<Probe>,
+        (probe, leave): (Option<Probe>, Option<Leave>),
         decide: impl FnOnce(&Observed<'_>) -> T,
     ) -> T {
         let object = self.objects.get(name).unwrap();
         let uid = self.uid(name);
         let target = target_name(object);
-        let superseded: Vec<SecretView> = self
-            .cluster
-            .in_view()
+        let in_view = || self.cluster.in_view().filter(|_| self.unread.is_none());
+        let superseded: Vec<SecretView> = in_view()
             .filter(|view| view.name != target && view.is_owned_by(&uid))
             .cloned()
             .collect();
+        let merged: Vec<SecretView> = in_view()
+            .filter(|view| shared::objects(view).any(|object| object == name))
+            .cloned()
+            .collect();
+        let rival = self.rival(object);
         decide(&Observed {
             now: self.now,
             object,
             namespace: NamespaceView {
                 name: NAMESPACE,
-                labels: &self.labels,
+                labels: if !self.watches_namespaces {
+                    Labels::NotWatched
+                } else if self.unseen {
+                    Labels::NotInView
+                } else {
+                    Labels::Known(&self.labels)
+                },
                 terminating: self.terminating,
             },
-            rival: self.rival(object),
+            surplus: self.surplus,
+            rival: rival.as_ref(),
             instance: self.instance.then_some(InstanceView {
                 namespace: INSTANCE_NAMESPACE,
                 name: "default",
                 access: self.access.as_deref(),
-                instance_id: "12e8c9c2-a162-472d-b7d6-8b9a86b815a6",
+                instance_id: self.instance_id,
                 refresh_interval: minutes(60),
+                on_access_withdrawn: self.on_access_withdrawn,
                 unusable: self.unusable,
             }),
-            secret: self.cluster.in_view().find(|view| view.name == target),
+            sight: self.unread.map_or(Sight::Watched, |fence| Sight::Unread {
+                interval: minutes(10),
+                fence,
+            }),
+            secret: in_view().find(|view| view.name == target),
             owners_live: self.owners_live(target, &uid),
             superseded: &superseded,
+            merged: &merged,
             knowledge: &self.knowledge,
             payloads,
             probe,
+            leave,
             memory,
             policy: &self.policy,
+            account: Some(&self.account),
         })
     }
 
@@ -293,8 +406,8 @@ impl World {
         })
     }
 
-    /// The older object with the same target, by creation time, then UID.
-    fn rival(&self, object: &KeyProtectKey) -> Option<&str> {
+    /// The oldest object that wants what this one wants, by creation time, then UID.
+    fn rival(&self, object: &KeyProtectKey) -> Option<Rival> {
         let age = |object: &KeyProtectKey| {
             (
                 object
@@ -305,11 +418,19 @@ impl World {
                 object.metadata.uid.clone(),
             )
         };
-        self.objects
+        let claim = claim::of(object);
+        let older = self
+            .objects
             .values()
-            .filter(|other| target_name(other) == target_name(object) && age(other) < age(object))
-            .min_by_key(|other| age(other))
-            .and_then(|other| other.metadata.name.as_deref())
+            .filter(|other| target_name(other) == target_name(object) && age(other) < age(object));
+        older
+            .filter_map(|other| {
+                let over = claim.conflict(&claim::of(other))?;
+                let name = other.metadata.name.clone()?;
+                Some((age(other), Rival { name, over }))
+            })
+            .min_by_key(|(age, _)| age.clone())
+            .map(|(_, rival)| rival)
     }
 
     /// Carries a plan out: Secrets, then status, then memory.
@@ -333,7 +454,7 @@ impl World {
                     }
                 }
                 Err(failure) => {
-                    let failed = write_name(write).to_owned();
+                    let failed = write.name().to_owned();
                     return self.fail(name, &failed, &failure);
                 }
             }
@@ -353,7 +474,7 @@ impl World {
     ) -> Plan {
         let memory = self.remembered(name);
         let none = Payloads::new();
-        let plan = self.with_observed(name, &memory, &none, None, |observed| {
+        let plan = self.with_observed(name, &memory, &none, (None, None), |observed| {
             look_after_failed_write(observed, write, failure)
         });
         assert_eq!(check(&plan, &self.uid(name)), Ok(()), "{plan:?}");
@@ -399,13 +520,5 @@ impl World {
             .values()
             .filter_map(|object| object.metadata.uid.clone())
             .collect()
-    }
-}
-
-/// The Secret that a write is about.
-pub(crate) fn write_name(write: &Write) -> &str {
-    match write {
-        Write::Create(body) | Write::Replace { body, .. } => &body.name,
-        Write::Delete { name, .. } => name,
     }
 }

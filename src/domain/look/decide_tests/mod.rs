@@ -2,12 +2,15 @@
 //! a Secret is marked, written, checked and given up".
 
 mod lifecycle;
+mod merge;
 mod naming;
 mod ownership;
 mod reasons;
+mod revocation;
 mod rows;
 mod sources;
 mod tenants;
+mod unread;
 mod upstream;
 
 use crate::api::key::KeyProtectKeySpec;

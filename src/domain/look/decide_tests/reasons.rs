@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{assert_ready, events, orders, synced};
-use crate::api::key::Encoding;
+use crate::api::key::{CreationPolicy, Encoding};
 use crate::api::{ConditionType, Reason};
 use crate::domain::look::plan::WriteFailure;
 use crate::domain::service::failure::FailureKind;
@@ -108,6 +108,17 @@ fn bring_about(reason: Reason) -> World {
             world.objects.insert("older".to_owned(), older);
             world
         }
+        Reason::EntryConflict => {
+            let mut world = orders();
+            let mut older = object("older", Default::default());
+            older.metadata.creation_timestamp = Some(Time(crate::domain::testing::at(-100)));
+            target(&mut older.spec).name = Some("orders".to_owned());
+            for spec in [&mut older.spec, &mut world.object("orders").spec] {
+                target(spec).creation_policy = Some(CreationPolicy::Merge);
+            }
+            world.objects.insert("older".to_owned(), older);
+            world
+        }
         Reason::SecretImmutable => {
             after_sync.cluster.edit_entry("orders", "key", b"other");
             after_sync
@@ -150,6 +161,7 @@ fn every_reason_is_reached_settles_and_is_woken_if_nothing_else_would() {
                 | Reason::Suspended
                 | Reason::AccessWithdrawn
                 | Reason::TargetConflict
+                | Reason::EntryConflict
                 | Reason::RenderFailed
         );
         assert!(
@@ -206,7 +218,10 @@ fn an_outage_does_not_hide_a_verdict_on_the_key_and_does_hide_what_it_does_not_k
         if ready
             || matches!(
                 reason,
-                Reason::Suspended | Reason::AccessWithdrawn | Reason::TargetConflict
+                Reason::Suspended
+                    | Reason::AccessWithdrawn
+                    | Reason::TargetConflict
+                    | Reason::EntryConflict
             )
         {
             continue;

@@ -44,6 +44,9 @@ pub(super) enum Event {
     Rename(usize),
     Policy(usize, bool),
     Suspend(usize, bool),
+    Revocation(usize, bool),
+    OnWithdrawn(bool),
+    Release,
     Recreate(usize),
     Withdraw(bool),
 }
@@ -104,6 +107,9 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         1 => name().prop_map(Event::Rename),
         1 => (name(), any::<bool>()).prop_map(|(name, stay)| Event::Policy(name, stay)),
         1 => (name(), any::<bool>()).prop_map(|(name, suspend)| Event::Suspend(name, suspend)),
+        2 => (name(), any::<bool>()).prop_map(|(name, delete)| Event::Revocation(name, delete)),
+        1 => any::<bool>().prop_map(Event::OnWithdrawn),
+        1 => Just(Event::Release),
         1 => name().prop_map(Event::Recreate),
         1 => any::<bool>().prop_map(Event::Withdraw),
     ]

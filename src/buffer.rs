@@ -1,10 +1,10 @@
-//! Buffers for answers that may hold a payload or a token: wiped when dropped, and when they
-//! grow.
+//! Buffers for answers that may hold a payload, a token or an API key: wiped when dropped, and when
+//! they grow.
 
 use zeroize::{Zeroize, Zeroizing};
 
 /// Appends, without the copy that a growing `Vec` leaves behind in freed memory.
-pub(super) fn append(buffer: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
+pub(crate) fn append(buffer: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
     let needed = buffer.len().saturating_add(chunk.len());
     if needed > buffer.capacity() {
         let capacity = needed.max(buffer.capacity().saturating_mul(2));
@@ -17,7 +17,7 @@ pub(super) fn append(buffer: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
 
 /// Wipes a chunk that came from the HTTP library, where this is its last owner. Chunks that
 /// share a read buffer cannot be wiped; the library reuses that buffer.
-pub(super) fn wipe(chunk: bytes::Bytes) {
+pub(crate) fn wipe(chunk: bytes::Bytes) {
     if let Ok(mut chunk) = chunk.try_into_mut() {
         chunk.as_mut().zeroize();
     }
