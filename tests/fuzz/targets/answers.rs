@@ -24,7 +24,8 @@ pub(crate) fn answers(data: &[u8]) {
             "a gateway's page has no codes: {error:?}"
         );
         for code in &error.codes {
-            let known = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+            let known =
+                |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
             assert!(code.len() <= 64 && code.bytes().all(known), "{code:?}");
         }
         if let Some(id) = &error.request_id {

@@ -12,7 +12,10 @@ fn read(text: &str) -> Result<String, String> {
         Ok(key) => {
             let shown = format!("{key:?}");
             let secret = key.secret.expose_secret().to_owned();
-            assert!(secret.len() < 24 || !shown.contains(&secret), "shown in {shown}");
+            assert!(
+                secret.len() < 24 || !shown.contains(&secret),
+                "shown in {shown}"
+            );
             Ok(secret)
         }
         Err(error) => Err(error.to_string()),

@@ -44,7 +44,11 @@ pub(crate) fn durations(data: &[u8]) {
     };
     assert!(!duration.is_negative(), "{text}: {duration:?}");
     let seconds = duration.as_secs();
-    for same in [format!("{seconds}s"), format!("{text}0s"), format!("0h{text}")] {
+    for same in [
+        format!("{seconds}s"),
+        format!("{text}0s"),
+        format!("0h{text}"),
+    ] {
         assert_eq!(parse_duration(&same), Some(duration), "{text} and {same}");
     }
 }
@@ -52,7 +56,9 @@ pub(crate) fn durations(data: &[u8]) {
 /// A URL that is taken means the same host to the library that connects, and is allowed only by an
 /// entry that names exactly that host and port.
 pub(crate) fn hosts(data: &[u8]) {
-    let Some((url, entry)) = two(data) else { return };
+    let Some((url, entry)) = two(data) else {
+        return;
+    };
     let Ok(entry) = std::str::from_utf8(entry) else {
         return;
     };
@@ -74,7 +80,10 @@ pub(crate) fn hosts(data: &[u8]) {
     if allowed.is_ok() {
         assert_eq!(allowed, Ok(Permit::Added));
         let (host, port) = entry.rsplit_once(':').unwrap_or((entry, "443"));
-        assert!(host.eq_ignore_ascii_case(origin.host()), "{entry:?}: {origin}");
+        assert!(
+            host.eq_ignore_ascii_case(origin.host()),
+            "{entry:?}: {origin}"
+        );
         assert_eq!(port.parse(), Ok(origin.port()), "{entry:?}: {origin}");
         assert!(origin.is_secure() || origin.is_loopback(), "{origin}");
     }

@@ -136,7 +136,10 @@ pub(crate) fn payloads(data: &[u8]) {
         assert_eq!(expanded.entries.keys().collect::<Vec<_>>(), names);
         for (name, value) in &expanded.entries {
             let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-            assert!(name.bytes().all(legal) && !name.starts_with(".."), "{name:?}");
+            assert!(
+                name.bytes().all(legal) && !name.starts_with(".."),
+                "{name:?}"
+            );
             if let Value::String(text) = &object[name] {
                 assert_eq!(value.expose(), text.as_bytes());
             }
@@ -153,7 +156,10 @@ fn encodings(payload: &[u8]) {
         (Encoding::Text, None),
         (Encoding::Base64, Some(STANDARD.encode(payload))),
         (Encoding::Base64Url, Some(URL_SAFE.encode(payload))),
-        (Encoding::Base64UrlNoPad, Some(URL_SAFE_NO_PAD.encode(payload))),
+        (
+            Encoding::Base64UrlNoPad,
+            Some(URL_SAFE_NO_PAD.encode(payload)),
+        ),
         (Encoding::Hex, Some(hex())),
     ] {
         let target = entry(|entry| entry.encoding = Some(encoding));
