@@ -20,6 +20,7 @@ mod fence;
 mod fence_operator;
 mod form;
 mod forms;
+mod fuzz_corpus;
 mod keyprotect;
 mod keyprotect_iam;
 mod keyprotect_modes;
