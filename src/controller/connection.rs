@@ -25,7 +25,7 @@ use crate::domain::service::failure::{FailureKind, FetchFailure};
 use crate::domain::service::ids::{KeyId, KeyRing};
 use crate::domain::service::material::Payload;
 use crate::domain::service::metadata::KeyMetadata;
-use crate::keyprotect::{Client, CredentialSource, Listed};
+use crate::keyprotect::{Client, CredentialSource, Listed, Mark};
 
 /// How long a single read is kept: beyond that it serves nobody.
 const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -64,6 +64,14 @@ struct Pace {
     credential: Option<u64>,
 }
 
+/// What an attempt at a listing brought.
+enum Brought {
+    /// Its rows, and by what it is recognised.
+    Rows(Vec<KeyMetadata>, Option<Mark>),
+    /// What the last one that succeeded did.
+    TheSame(Arc<Catalogue>),
+}
+
 /// What a usable spec makes.
 #[derive(Debug)]
 pub struct Usable {
@@ -95,6 +103,8 @@ pub struct Connection {
     /// The key that a single read found last, and when it was asked for.
     pub(super) found: Mutex<Option<(KeyId, Timestamp)>>,
     turn: tokio::sync::Mutex<Pace>,
+    /// By what the newest listing is recognised.
+    mark: Mutex<Option<Mark>>,
     pub(super) payloads: Flights<(KeyId, Option<KeyRing>), Arc<Payload>>,
     pub(super) questions: Flights<Question, KeyMetadata>,
     pub(super) lingering: Lingering,
@@ -119,6 +129,7 @@ impl Connection {
             answers: Mutex::default(),
             found: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            mark: Mutex::default(),
             payloads: Mutex::default(),
             questions: Mutex::default(),
             lingering: Lingering::default(),
@@ -209,7 +220,9 @@ impl Connection {
             return Some(self.read_singly(rows, begun, forced || renewed));
         }
         let most = listing::rows_worth_reading(watched.objects, watched.by_name);
-        match usable.client.list_keys_up_to(most).await {
+        let last = listing.newest().zip(lock(&self.mark).clone());
+        let mark = last.as_ref().map(|(_, mark)| mark);
+        match usable.client.list_keys_up_to(most, mark).await {
             Ok(Listed::More(rows)) => {
                 self.limiter.settle_listing(Ok(()));
                 *pace = Pace {
@@ -218,9 +231,14 @@ impl Connection {
                 };
                 Some(self.read_singly(rows, begun, true))
             }
-            Ok(Listed::All(rows)) => {
+            Ok(Listed::All(rows, mark)) => {
                 self.limiter.settle_listing(Ok(()));
-                Some(self.take_listing(Ok(rows), begun, &mut pace))
+                Some(self.take_listing(Ok(Brought::Rows(rows, mark)), begun, &mut pace))
+            }
+            Ok(Listed::Unchanged) => {
+                self.limiter.settle_listing(Ok(()));
+                let (last, _) = last?;
+                Some(self.take_listing(Ok(Brought::TheSame(last)), begun, &mut pace))
             }
             Err(failure) => {
                 self.limiter.settle_listing(Err(&failure));
@@ -275,7 +293,7 @@ impl Connection {
 
     fn take_listing(
         &self,
-        result: Result<Vec<KeyMetadata>, FetchFailure>,
+        result: Result<Brought, FetchFailure>,
         begun: Timestamp,
         pace: &mut Pace,
     ) -> News {
@@ -283,18 +301,21 @@ impl Connection {
         self.forget_answers(begun);
         self.reads.store(0, Ordering::Relaxed);
         let mut listing = lock(&self.listing);
-        let last = match &*listing {
-            Listing::None | Listing::Singly { .. } => None,
-            Listing::Failed { last, .. } => last.clone(),
-            Listing::Fresh(catalogue) => Some(Arc::clone(catalogue)),
-        };
+        let last = listing.newest();
         match result {
-            Ok(rows) => {
+            Ok(brought) => {
                 let recovered =
                     matches!(&*listing, Listing::Failed { .. } | Listing::Singly { .. });
-                let catalogue = Arc::new(Catalogue::new(rows, begun));
-                let changes = last.map(|last| last.changes(&catalogue));
-                *listing = Listing::Fresh(catalogue);
+                let (catalogue, changes) = match brought {
+                    Brought::TheSame(last) => (last.confirmed(begun), Some(Changes::default())),
+                    Brought::Rows(rows, mark) => {
+                        *lock(&self.mark) = mark;
+                        let catalogue = Catalogue::new(rows, begun);
+                        let changes = last.map(|last| last.changes(&catalogue));
+                        (catalogue, changes)
+                    }
+                };
+                *listing = Listing::Fresh(Arc::new(catalogue));
                 *pace = Pace {
                     credential: pace.credential,
                     ..Pace::default()

@@ -18,6 +18,7 @@ use super::installed::Installed;
 use super::leadership::{Leadership, NotLeading, Term};
 use super::lock;
 use super::queue::{ObjectKey, Queue};
+use super::turns::Standing;
 use super::world::{Concerned, World};
 use super::writes::{Permit, Writes};
 use crate::api::{KeyProtectKey, Reason};
@@ -30,7 +31,7 @@ use crate::domain::status;
 use crate::metrics::Metrics;
 
 /// Writes towards the API server in flight at once: more make each of them slower, and none faster.
-const WRITES: usize = 12;
+const WRITES: usize = 8;
 
 /// Settings of the controller.
 #[derive(Clone, Debug)]
@@ -195,8 +196,9 @@ impl Context {
         &'a self,
         term: &'a Term,
         namespace: &str,
+        standing: Standing,
     ) -> Result<WritePermit<'a>, NotLeading> {
-        let permit = self.writes.acquire(namespace).await;
+        let permit = self.writes.acquire(namespace, standing).await;
         term.settled().await?;
         Ok(WritePermit {
             term,
@@ -374,7 +376,7 @@ mod tests {
                     .queue()
                     .pop(now(), |_| ObjectKey::new("n", "default"))
             };
-            while let Some(key) = pop() {
+            while let Some((key, _)) = pop() {
                 waiting.push(key.name);
             }
             waiting.sort();
@@ -391,13 +393,18 @@ mod tests {
     #[tokio::test]
     async fn what_was_decided_in_a_term_that_is_over_is_not_written_in_the_next() {
         let context = Context::nowhere();
+        let permit = async |term| {
+            let permit = context.permit_to_write(term, "n", Standing::InCrowd).await;
+            permit.map(|permit| permit.still_good())
+        };
         let old = context.leadership.win();
-        let permit = context.permit_to_write(&old, "n").await.ok().unwrap();
-        assert_eq!(permit.still_good(), Ok(()));
+        let held = context.permit_to_write(&old, "n", Standing::Alone).await;
+        let held = held.ok().unwrap();
+        assert_eq!(held.still_good(), Ok(()));
         context.leadership.lose();
-        assert_eq!(permit.still_good(), Err(NotLeading));
+        assert_eq!(held.still_good(), Err(NotLeading));
         let new = context.leadership.win();
-        assert!(context.permit_to_write(&old, "n").await.is_err());
-        assert!(context.permit_to_write(&new, "n").await.is_ok());
+        assert!(permit(&old).await.is_err());
+        assert!(permit(&new).await.is_ok());
     }
 }

@@ -15,6 +15,7 @@ use super::instance;
 use super::leadership::{NotLeading, Term};
 use super::queue::ObjectKey;
 use super::said::{Said, lane_of};
+use super::turns::Standing;
 use super::world::Gathered;
 use crate::api::{KeyProtectKey, Reason};
 use crate::cluster::request as api_request;
@@ -25,6 +26,27 @@ use crate::domain::look::plan::{self, Plan, Write, WriteFailure};
 use crate::domain::look::request;
 use crate::domain::schedule;
 use crate::domain::secret::{SecretView, shared};
+
+/// In whose name a look writes: in which term it began, and how its object stood in line.
+#[derive(Clone, Copy)]
+pub(super) struct Writer<'a> {
+    /// The term.
+    pub(super) term: &'a Term,
+    /// What its writes stand in line as, too.
+    pub(super) standing: Standing,
+}
+
+impl<'a> Writer<'a> {
+    async fn permit(
+        self,
+        context: &'a Context,
+        namespace: &str,
+    ) -> Result<WritePermit<'a>, NotLeading> {
+        context
+            .permit_to_write(self.term, namespace, self.standing)
+            .await
+    }
+}
 
 /// A write that failed, and whose.
 pub(super) struct FailedWrite {
@@ -57,7 +79,7 @@ impl From<NotLeading> for Unwritten {
 /// The first write that failed; those after it were not begun.
 pub(super) async fn write(
     context: &Context,
-    term: &Term,
+    writer: Writer<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
     mut plan: Plan,
@@ -71,7 +93,7 @@ pub(super) async fn write(
         }));
     }
     for write in std::mem::take(&mut plan.writes) {
-        let permit = context.permit_to_write(term, &key.namespace).await?;
+        let permit = writer.permit(context, &key.namespace).await?;
         if !context.world().is_as_gathered(key, gathered) {
             return Err(Unwritten::Outdated);
         }
@@ -83,7 +105,7 @@ pub(super) async fn write(
                     failure,
                     WriteFailure::Conflict | WriteFailure::AlreadyExists
                 ) {
-                    term.doubt();
+                    writer.term.doubt();
                 }
                 return Err(Unwritten::Failed(FailedWrite {
                     secret: write.name().to_owned(),
@@ -203,7 +225,9 @@ pub(super) async fn give_back_for(
     };
     let mut unfinished = false;
     for write in given {
-        let _permit = context.permit_to_write(term, &key.namespace).await?;
+        let _permit = context
+            .permit_to_write(term, &key.namespace, Standing::InCrowd)
+            .await?;
         let (whose, name) = (audit::Whose::Gone(key), write.name());
         let sent = send(&context.client, &key.namespace, &write);
         match audit::written(context, whose, &account, &write, sent).await {
@@ -273,7 +297,7 @@ fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: Secre
 /// where this process does not lead any more.
 pub(super) async fn settle(
     context: &Arc<Context>,
-    term: &Term,
+    writer: Writer<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
     plan: Plan,
@@ -290,7 +314,7 @@ pub(super) async fn settle(
         let said = Said::of(Some(status));
         let status = text(status);
         let written = {
-            let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+            let Ok(_permit) = writer.permit(context, &key.namespace).await else {
                 return;
             };
             context.world().status_in_writing(key, status.clone());
@@ -318,7 +342,7 @@ pub(super) async fn settle(
                 remembered.unwritten = remembered.unwritten.saturating_add(1);
                 let conflict = failure == StatusFailure::Conflict;
                 if conflict {
-                    term.doubt();
+                    writer.term.doubt();
                 }
                 let uid = object.metadata.uid.as_deref().unwrap_or_default();
                 let again = schedule::status_at(now(), conflict, remembered.unwritten, uid);
@@ -342,7 +366,7 @@ pub(super) async fn settle(
         .world()
         .remember(key, object.metadata.uid.as_deref(), remembered);
     for event in &plan.events {
-        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+        let Ok(_permit) = writer.permit(context, &key.namespace).await else {
             return;
         };
         context.announcer.announce(object, event, now()).await;

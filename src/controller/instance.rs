@@ -19,6 +19,7 @@ use super::gathered::labels;
 use super::leadership::Term;
 use super::queue::ObjectKey;
 use super::revocations;
+use super::turns::Standing;
 use super::world::{Concerned, Gathered, Known};
 use crate::api::{KeyProtectInstance, Reason, SYNC_REQUESTED_ANNOTATION};
 use crate::cluster::status;
@@ -408,7 +409,10 @@ async fn write_status(
         return StatusWrite::Done;
     };
     let written = {
-        let Ok(_permit) = context.permit_to_write(term, &key.namespace).await else {
+        let Ok(_permit) = context
+            .permit_to_write(term, &key.namespace, Standing::Alone)
+            .await
+        else {
             // The term is over, and so is this task until the next.
             return StatusWrite::Failed;
         };
@@ -418,7 +422,9 @@ async fn write_status(
         Ok(_) => {
             let told = instance_status::announcement(instance.status.as_ref(), &new);
             if let Some(told) = told
-                && let Ok(_permit) = context.permit_to_write(term, &key.namespace).await
+                && let Ok(_permit) = context
+                    .permit_to_write(term, &key.namespace, Standing::Alone)
+                    .await
             {
                 let announcer = &context.announcer;
                 announcer.announce(instance.as_ref(), &told, now()).await;

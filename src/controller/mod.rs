@@ -19,6 +19,7 @@ mod instance;
 pub mod leadership;
 pub mod limiter;
 pub mod listed;
+mod probes;
 pub mod queue;
 pub mod reads;
 mod reconcile;
@@ -160,7 +161,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
             let next = context
                 .queue()
                 .pop(now(), |key| context.world().instance_of(key));
-            let Some(key) = next else {
+            let Some((key, standing)) = next else {
                 break;
             };
             let (context, term) = (Arc::clone(context), term.clone());
@@ -171,7 +172,7 @@ async fn look_around(context: &Arc<Context>, term: &Term, looks: &mut JoinSet<()
                     key: key.clone(),
                 };
                 let _measured = context.metrics.look();
-                reconcile::look_at(&context, &term, &key).await;
+                reconcile::look_at(&context, &term, &key, standing).await;
             });
         }
         let_go(context);

@@ -8,10 +8,12 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::turns::Turns;
+use super::turns::{Standing, Turns};
 
 /// Looks at objects of one instance at once: as many as may read a key, and some that write.
 const LOOKS_OF_AN_INSTANCE: usize = 96;
+/// Further ones, for objects that come alone: they do not wait until one of a crowd is done.
+const LOOKS_ALONE: usize = 8;
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,15 +89,18 @@ impl Line {
     }
 
     /// Takes the next object of an instance that may have another look.
-    fn pop(&mut self, may: impl Fn(&ObjectKey) -> bool) -> Option<(ObjectKey, ObjectKey)> {
+    fn pop(
+        &mut self,
+        may: impl Fn(&ObjectKey, Standing) -> bool,
+    ) -> Option<(ObjectKey, ObjectKey, Standing)> {
         for _ in 0..self.instances.len() {
             let instance = self.instances.pop_front()?;
-            if !may(&instance) {
+            let turns = self.turns.get_mut(&instance)?;
+            let next = turns.pop_if(|standing| may(&instance, standing));
+            let Some((namespace, name, standing)) = next else {
                 self.instances.push_back(instance);
                 continue;
-            }
-            let turns = self.turns.get_mut(&instance)?;
-            let (namespace, name) = turns.pop()?;
+            };
             // One that was emptied keeps who had a turn, as long as others have things in line.
             if !turns.is_empty() {
                 self.instances.push_back(instance.clone());
@@ -103,7 +108,7 @@ impl Line {
             if self.instances.is_empty() {
                 self.turns.clear();
             }
-            return Some((instance, ObjectKey { namespace, name }));
+            return Some((instance, ObjectKey { namespace, name }, standing));
         }
         None
     }
@@ -146,12 +151,13 @@ impl Queue {
         }
     }
 
-    /// Takes the next object whose time has come; `instance_of` says which instance it means.
+    /// Takes the next object whose time has come, and how it stood in line; `instance_of` says which
+    /// instance it means.
     pub fn pop(
         &mut self,
         now: Timestamp,
         instance_of: impl Fn(&ObjectKey) -> ObjectKey,
-    ) -> Option<ObjectKey> {
+    ) -> Option<(ObjectKey, Standing)> {
         while let Some((at, _)) = self.timers.first() {
             if *at > now {
                 break;
@@ -168,16 +174,20 @@ impl Queue {
             }
         }
         let running = &self.running;
-        let may = |instance: &ObjectKey| {
-            running.get(instance).copied().unwrap_or_default() < LOOKS_OF_AN_INSTANCE
+        let may = |instance: &ObjectKey, standing| {
+            let most = match standing {
+                Standing::Alone => LOOKS_OF_AN_INSTANCE + LOOKS_ALONE,
+                Standing::InCrowd => LOOKS_OF_AN_INSTANCE,
+            };
+            running.get(instance).copied().unwrap_or_default() < most
         };
         let next = self.first.pop(may).or_else(|| self.routine.pop(may));
-        let (instance, key) = next?;
+        let (instance, key, standing) = next?;
         *self.running.entry(instance.clone()).or_default() += 1;
         let again = None;
         self.slots
             .insert(key.clone(), Slot::Running { instance, again });
-        Some(key)
+        Some((key, standing))
     }
 
     /// Says that the look at an object has ended.
@@ -249,8 +259,12 @@ mod tests {
         ObjectKey::new("system", "default")
     }
 
+    fn pop(queue: &mut Queue, now: i64) -> Option<ObjectKey> {
+        queue.pop(at(now), one_instance).map(|(key, _)| key)
+    }
+
     fn drain(queue: &mut Queue, now: i64) -> Vec<String> {
-        std::iter::from_fn(|| queue.pop(at(now), one_instance))
+        std::iter::from_fn(|| pop(queue, now))
             .map(|key| key.to_string())
             .collect()
     }
@@ -274,11 +288,11 @@ mod tests {
         let mut queue = Queue::default();
         let key = ObjectKey::new("a", "x");
         queue.schedule(&key, at(0), Lane::Routine);
-        assert_eq!(queue.pop(at(0), one_instance), Some(key.clone()));
+        assert_eq!(pop(&mut queue, 0), Some(key.clone()));
         queue.schedule(&key, at(0), Lane::Routine);
-        assert_eq!(queue.pop(at(9), one_instance), None);
+        assert_eq!(pop(&mut queue, 9), None);
         queue.done(&key);
-        assert_eq!(queue.pop(at(9), one_instance), Some(key));
+        assert_eq!(pop(&mut queue, 9), Some(key));
     }
 
     #[test]
@@ -300,7 +314,7 @@ mod tests {
         };
         assert_eq!(waiting(&queue, 4), [(0, None), (0, None)]);
         assert_eq!(waiting(&queue, 30), [(2, Some(10)), (1, Some(5))]);
-        let first = queue.pop(at(30), one_instance).unwrap();
+        let first = pop(&mut queue, 30).unwrap();
         assert_eq!(waiting(&queue, 30), [(1, Some(20)), (1, Some(5))]);
         queue.done(&first);
         assert_eq!(drain(&mut queue, 30).len(), 2);
@@ -332,13 +346,31 @@ mod tests {
         queue.schedule(&ObjectKey::new("well", "x"), at(0), Lane::Routine);
         assert_eq!(
             queue.pop(at(0), instance_of),
-            Some(ObjectKey::new("well", "x"))
+            Some((ObjectKey::new("well", "x"), Standing::Alone))
         );
         assert_eq!(queue.pop(at(7), instance_of), None);
         let waiting = queue.waiting(Lane::First, at(7));
         assert_eq!(waiting, (200 - LOOKS_OF_AN_INSTANCE, Some(at(0))));
-        queue.done(&taken[0]);
+        queue.done(&taken[0].0);
         assert!(queue.pop(at(7), instance_of).is_some());
         assert_eq!(queue.pop(at(7), instance_of), None);
+    }
+
+    #[test]
+    fn one_that_comes_alone_does_not_wait_for_a_crowd_and_there_is_an_end_to_that_too() {
+        let mut queue = Queue::default();
+        for n in 0..200 {
+            let key = ObjectKey::new("crowd", &n.to_string());
+            queue.schedule(&key, at(0), Lane::First);
+        }
+        while pop(&mut queue, 0).is_some() {}
+        for n in 0..LOOKS_ALONE {
+            let key = ObjectKey::new("other", &n.to_string());
+            queue.schedule(&key, at(1), Lane::First);
+            let next = queue.pop(at(1), one_instance);
+            assert_eq!(next, Some((key, Standing::Alone)));
+        }
+        queue.schedule(&ObjectKey::new("other", "x"), at(1), Lane::First);
+        assert_eq!(pop(&mut queue, 1), None);
     }
 }

@@ -11,18 +11,19 @@ use super::audit;
 use super::clock::now;
 use super::connection::{Connection, Watched};
 use super::context::Context;
-use super::execute::{self, FailedWrite, Unwritten};
+use super::execute::{self, FailedWrite, Unwritten, Writer};
 use super::fence;
 use super::gathered::labels;
 use super::instance;
 use super::leadership::Term;
+use super::probes;
 use super::queue::{Lane, ObjectKey};
 use super::reads::{Asker, Reading};
 use super::revocations;
 use super::said::lane_of;
+use super::turns::Standing;
 use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
-use crate::cluster::{reviews, secrets};
 use crate::domain::access::Question;
 use crate::domain::concern;
 use crate::domain::look::decide::{self, Step};
@@ -67,7 +68,13 @@ struct Learnt {
 
 /// Looks at an object and does what is to be done for it, as long as this process leads. A look
 /// that the end of the term cuts off leaves no status: the next leader looks at everything.
-pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey) {
+pub(super) async fn look_at(
+    context: &Arc<Context>,
+    term: &Term,
+    key: &ObjectKey,
+    standing: Standing,
+) {
+    let writer = Writer { term, standing };
     let mut learnt = Learnt::default();
     for _ in 0..ROUNDS {
         let Some(gathered) = gather(context, key) else {
@@ -78,7 +85,7 @@ pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey
         let failed = match decide_on(context, &gathered, &learnt) {
             Step::Do(plan) => {
                 let gathered = learnt.note_questions(gathered);
-                let plan = match execute::write(context, term, key, &gathered, *plan).await {
+                let plan = match execute::write(context, writer, key, &gathered, *plan).await {
                     Ok(plan) => plan,
                     Err(Unwritten::Failed(failed)) => {
                         after_failed_write(context, key, &gathered, &learnt, &failed)
@@ -89,7 +96,7 @@ pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey
                 };
                 // Payloads are let go of before the status is written, not after.
                 drop(learnt);
-                return execute::settle(context, term, key, &gathered, plan).await;
+                return execute::settle(context, writer, key, &gathered, plan).await;
             }
             Step::Ask(need) => match learn(context, &gathered, &mut learnt, need).await {
                 Ok(Learned::Something) => Ok(()),
@@ -98,13 +105,13 @@ pub(super) async fn look_at(context: &Arc<Context>, term: &Term, key: &ObjectKey
             },
         };
         if let Err(failure) = failed {
-            return give_up(context, term, key, &gathered, &learnt, failure).await;
+            return give_up(context, writer, key, &gathered, &learnt, failure).await;
         }
     }
     tracing::error!(object = %key, "a look did not come to an end; it is tried again");
     let failure = WriteFailure::Failed("the operator could not decide; please report this");
     if let Some(gathered) = gather(context, key) {
-        give_up(context, term, key, &gathered, &learnt, failure).await;
+        give_up(context, writer, key, &gathered, &learnt, failure).await;
     }
 }
 
@@ -131,7 +138,7 @@ fn wait_for_listing(context: &Context, key: &ObjectKey, mut gathered: Gathered, 
 /// Ends a look that did not get as far as a write.
 async fn give_up(
     context: &Arc<Context>,
-    term: &Term,
+    writer: Writer<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
     learnt: &Learnt,
@@ -140,7 +147,7 @@ async fn give_up(
     let secret = request::target_name(&gathered.object).to_owned();
     let failed = FailedWrite { secret, failure };
     let plan = after_failed_write(context, key, gathered, learnt, &failed);
-    execute::settle(context, term, key, gathered, plan).await;
+    execute::settle(context, writer, key, gathered, plan).await;
 }
 
 impl Learnt {
@@ -337,7 +344,7 @@ async fn learn(
         learnt.fence_tried = true;
         return Ok(Learned::Something);
     }
-    if let Some(probe) = probe(context, gathered, &need).await? {
+    if let Some(probe) = probes::ask(context, gathered, &need).await? {
         learnt.probe = Some(probe);
         return Ok(Learned::Something);
     }
@@ -407,60 +414,6 @@ async fn learn(
     }
     instance::note_recovery(context, gathered, &connection);
     Ok(Learned::Something)
-}
-
-/// Asks the API server about the target, where that is what is needed.
-async fn probe(
-    context: &Context,
-    gathered: &Gathered,
-    need: &Need,
-) -> Result<Option<Probe>, WriteFailure> {
-    let object = &gathered.object;
-    let (client, name) = (&context.client, request::target_name(object));
-    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    Ok(Some(match need {
-        Need::TargetFree if context.form().reads_secrets => {
-            secrets::probe(client, namespace, name).await?
-        }
-        Need::TargetFree => {
-            let target = object.spec.target.as_ref();
-            let secret_type = target.and_then(|target| target.type_).unwrap_or_default();
-            secrets::probe_unseen(client, namespace, name, secret_type).await?
-        }
-        Need::MayMerge => may_merge(context, namespace, name).await?,
-        Need::Drift {
-            name,
-            uid,
-            resource_version,
-        } => {
-            let seen = secrets::Seen {
-                uid,
-                resource_version,
-            };
-            secrets::probe_drift(client, namespace, name, seen).await?
-        }
-        Need::Listing(_)
-        | Need::Answers(_)
-        | Need::Payloads(_)
-        | Need::FenceProof
-        | Need::Leave(_) => {
-            return Ok(None);
-        }
-    }))
-}
-
-async fn may_merge(
-    context: &Context,
-    namespace: &str,
-    secret: &str,
-) -> Result<Probe, WriteFailure> {
-    match reviews::may_patch(&context.client, namespace, secret).await {
-        Some(true) => Ok(Probe::MayMerge),
-        Some(false) => Ok(Probe::MayNotMerge),
-        None => Err(WriteFailure::Failed(
-            "the API server did not say whether the operator may write it",
-        )),
-    }
 }
 
 async fn list(

@@ -73,14 +73,14 @@ pub(super) fn tenant_headers(tenant: &Tenant) -> HeaderMap {
 }
 
 pub(super) fn unreadable(
-    ask: &Ask<'_>,
+    operation: Operation,
     error: wire::WireError,
     correlation_id: String,
 ) -> FetchFailure {
     FetchFailure {
         status: Some(200),
         request_id: Some(correlation_id),
-        ..FetchFailure::new(ask.operation, FailureKind::ServiceError, error.to_string())
+        ..FetchFailure::new(operation, FailureKind::ServiceError, error.to_string())
     }
 }
 

@@ -12,7 +12,7 @@ use super::credential::CredentialSource;
 use super::exchange::Exchange;
 use super::http::{Answer, CORRELATION_ID, Transport};
 use super::iam::TokenSource;
-use super::listing::{self, Listed};
+use super::listing::{self, Listed, Mark, RawPage};
 use super::options::{ClientError, ClientOptions};
 use super::token::Token;
 use super::verdict;
@@ -148,18 +148,23 @@ impl Client {
         &self,
         extractable: Option<bool>,
     ) -> Result<Vec<KeyMetadata>, FetchFailure> {
-        match listing::all_keys(self, extractable, usize::MAX).await? {
-            Listed::All(rows) => Ok(rows),
-            Listed::More(_) => Ok(Vec::new()),
+        match listing::all_keys(self, extractable, usize::MAX, None).await? {
+            Listed::All(rows, _) => Ok(rows),
+            Listed::Unchanged | Listed::More(_) => Ok(Vec::new()),
         }
     }
 
-    /// Lists every standard key that the caller may see, or finds that they are more than `most`.
+    /// Lists every standard key that the caller may see, or finds that they are more than `most`,
+    /// or that the listing is the one that `known` marks.
     ///
     /// # Errors
     /// Says why there is no list.
-    pub async fn list_keys_up_to(&self, most: usize) -> Result<Listed, FetchFailure> {
-        listing::all_keys(self, Some(true), most).await
+    pub async fn list_keys_up_to(
+        &self,
+        most: usize,
+        known: Option<&Mark>,
+    ) -> Result<Listed, FetchFailure> {
+        listing::all_keys(self, Some(true), most, known).await
     }
 
     /// Reads one page of the listing, and tells where it failed whether it was too slow.
@@ -168,7 +173,7 @@ impl Client {
         extractable: Option<bool>,
         offset: usize,
         limit: usize,
-    ) -> Result<wire::KeyPage, (FetchFailure, bool)> {
+    ) -> Result<RawPage, (FetchFailure, bool)> {
         let filter = match extractable {
             Some(true) => "&extractable=true",
             Some(false) => "&extractable=false",
@@ -182,7 +187,10 @@ impl Client {
             .call(&ask)
             .await
             .map_err(|failure| (failure, ask.was_slow.load(Ordering::Relaxed)))?;
-        wire::key_page(&answer.body).map_err(|error| (unreadable(&ask, error, id), false))
+        Ok(RawPage {
+            body: answer.body,
+            correlation_id: id,
+        })
     }
 
     /// Reads a key's metadata, by ID or alias.
@@ -206,7 +214,7 @@ impl Client {
         let ask = Ask::new(operation, path, KEY_TYPE).in_ring(ring);
         let (answer, correlation) = self.call(&ask).await?;
         let metadata = wire::key_metadata(&answer.body)
-            .map_err(|error| unreadable(&ask, error, correlation.clone()))?;
+            .map_err(|error| unreadable(ask.operation, error, correlation.clone()))?;
         match id {
             Some(id) if metadata.id != *id => Err(other_key(operation, correlation)),
             _ => Ok(metadata),
@@ -236,7 +244,7 @@ impl Client {
         ask.attempts = Some(attempts);
         let (answer, correlation_id) = self.call(&ask).await?;
         let read = wire::key(&answer.body)
-            .map_err(|error| unreadable(&ask, error, correlation_id.clone()))
+            .map_err(|error| unreadable(ask.operation, error, correlation_id.clone()))
             .and_then(|(metadata, material)| {
                 if metadata.id == *id {
                     Ok((metadata, material))
@@ -259,7 +267,7 @@ impl Client {
     pub async fn key_rings(&self) -> Result<Vec<String>, FetchFailure> {
         let ask = Ask::new(Operation::ListKeyRings, "key_rings".to_owned(), RING_TYPE);
         let (answer, id) = self.call(&ask).await?;
-        wire::key_rings(&answer.body).map_err(|error| unreadable(&ask, error, id))
+        wire::key_rings(&answer.body).map_err(|error| unreadable(ask.operation, error, id))
     }
 
     /// Makes a call within its deadline. Should that pass, the last failure within it says more

@@ -6,11 +6,14 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
+use super::ask::unreadable;
 use super::client::Client;
 use super::options::ClientOptions;
-use super::wire::KeyPage;
+use super::wire::{self, KeyPage};
 use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 use crate::domain::service::ids::KeyId;
 use crate::domain::service::metadata::KeyMetadata;
@@ -24,6 +27,8 @@ const SMALLEST_PAGE: usize = 100;
 const LARGEST_PAGE: usize = 5_000;
 /// More keys than any instance has: a listing that goes on after them is none.
 const MOST_KEYS: usize = 1_000_000;
+/// Pages that are held as text until one is seen to differ: larger listings are always read.
+const MOST_UNREAD: usize = 2;
 /// How long a listing goes on without a page.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -35,16 +40,56 @@ pub(super) fn largest_page(options: &ClientOptions) -> usize {
 /// What was asked for: every key, or how many there are at least.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
-    /// Every key.
-    All(Vec<KeyMetadata>),
+    /// Every key, and by what the same listing is recognised, where its pages fit together.
+    All(Vec<KeyMetadata>, Option<Mark>),
+    /// What it was the last time, to the letter.
+    Unchanged,
     /// There are more than were asked for: at least so many.
     More(usize),
 }
 
+/// By what a listing is recognised when it comes again: a digest of each page. Nearly every listing
+/// is the one of before, and reading it costs more than all that follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pages: Vec<PageMark>,
+    /// Rows of all pages.
+    count: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PageMark {
+    offset: usize,
+    limit: usize,
+    digest: [u8; 32],
+}
+
+/// A page as it came.
+pub(super) struct RawPage {
+    pub(super) body: Zeroizing<Vec<u8>>,
+    pub(super) correlation_id: String,
+}
+
+impl RawPage {
+    fn read(&self) -> Result<KeyPage, FetchFailure> {
+        wire::key_page(&self.body)
+            .map_err(|error| unreadable(Operation::ListKeys, error, self.correlation_id.clone()))
+    }
+
+    fn mark(&self, offset: usize, limit: usize) -> PageMark {
+        PageMark {
+            offset,
+            limit,
+            digest: Sha256::digest(&*self.body).into(),
+        }
+    }
+}
+
 /// One reading of the list.
 enum Reading {
-    Whole(Vec<KeyMetadata>),
+    Whole(Vec<KeyMetadata>, Mark),
     Shifted(Vec<KeyMetadata>),
+    Unchanged,
     More(usize),
 }
 
@@ -52,15 +97,18 @@ pub(super) async fn all_keys(
     client: &Client,
     extractable: Option<bool>,
     most: usize,
+    known: Option<&Mark>,
 ) -> Result<Listed, FetchFailure> {
+    let known = known.filter(|known| known.count <= most && known.pages.len() <= MOST_UNREAD);
     let mut last: Option<Vec<KeyMetadata>> = None;
     for _ in 0..READINGS {
-        match read_all(client, extractable, most).await? {
-            Reading::Whole(rows) => return Ok(Listed::All(rows)),
+        match read_all(client, extractable, most, known).await? {
+            Reading::Whole(rows, mark) => return Ok(Listed::All(rows, Some(mark))),
+            Reading::Unchanged => return Ok(Listed::Unchanged),
             Reading::More(count) => return Ok(Listed::More(count)),
             // Twice the same is no shift: then it is the announced total that cannot be relied on.
             Reading::Shifted(rows) if last.as_ref() == Some(&rows) => {
-                return Ok(Listed::All(rows));
+                return Ok(Listed::All(rows, None));
             }
             Reading::Shifted(rows) => last = Some(rows),
         }
@@ -70,22 +118,51 @@ pub(super) async fn all_keys(
         rows = rows.len(),
         "the pages of the key listing do not fit together; rows may be missing from it"
     );
-    Ok(Listed::All(rows))
+    Ok(Listed::All(rows, None))
 }
 
 async fn read_all(
     client: &Client,
     extractable: Option<bool>,
     most: usize,
+    known: Option<&Mark>,
 ) -> Result<Reading, FetchFailure> {
     let mut list = Assembly::default();
+    let mut marks = Vec::new();
+    // Pages that are as they are known to be: read only if a later one is not.
+    let mut unread = Vec::new();
+    let mut known = known.map_or(&[][..], |known| &known.pages);
     while list.count < MOST_KEYS {
-        let (page, limit) = page(client, extractable, list.offset()).await?;
-        match list.add(page, limit) {
-            Progress::More if list.count > most => return Ok(Reading::More(list.count)),
-            Progress::More => {}
-            Progress::End => return Ok(Reading::Whole(list.rows)),
-            Progress::Shifted => return Ok(Reading::Shifted(list.rows)),
+        let offset = known.first().map_or(list.offset(), |next| next.offset);
+        let (page, limit) = page(client, extractable, offset).await?;
+        let mark = page.mark(offset, limit);
+        let is_known = known.first() == Some(&mark);
+        marks.push(mark);
+        unread.push((page, limit));
+        if is_known {
+            known = &known[1..];
+            if known.is_empty() {
+                return Ok(Reading::Unchanged);
+            }
+            continue;
+        }
+        known = &[];
+        for (page, limit) in unread.drain(..) {
+            match list.add(page.read()?, limit) {
+                Progress::More if list.count > most => return Ok(Reading::More(list.count)),
+                Progress::More => {}
+                Progress::End => {
+                    let count = list.count;
+                    return Ok(Reading::Whole(
+                        list.rows,
+                        Mark {
+                            pages: marks,
+                            count,
+                        },
+                    ));
+                }
+                Progress::Shifted => return Ok(Reading::Shifted(list.rows)),
+            }
         }
     }
     Err(FetchFailure::new(
@@ -100,7 +177,7 @@ async fn page(
     client: &Client,
     extractable: Option<bool>,
     offset: usize,
-) -> Result<(KeyPage, usize), FetchFailure> {
+) -> Result<(RawPage, usize), FetchFailure> {
     let deadline = client.options.page_deadline;
     let start = Instant::now();
     loop {

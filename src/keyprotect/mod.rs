@@ -24,7 +24,7 @@ pub use attempts::Attempts;
 pub use client::Client;
 pub use credential::{CredentialError, CredentialSource, NotRead, ReadEntry};
 pub use iam::TokenSource;
-pub use listing::Listed;
+pub use listing::{Listed, Mark};
 pub use options::{ClientError, ClientOptions};
 pub(crate) use retry::random_seed;
 pub use token::Token;

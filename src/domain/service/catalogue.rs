@@ -2,6 +2,7 @@
 //! is missing, or lacks a field that matters, is a question, never an answer.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -14,13 +15,19 @@ use crate::domain::service::reference::{KeyName, KeyReference};
 /// One listing of an instance's standard keys.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
+    keys: Arc<Keys>,
+    listed_at: Timestamp,
+}
+
+/// What a listing shows: shared by all listings in a row that show the same.
+#[derive(Debug)]
+struct Keys {
     /// Each in a place of its own: tables grow by doubling, and would hold room for as many more.
     rows: HashMap<KeyId, Box<KeyMetadata>>,
     by_alias: HashMap<String, Vec<KeyId>>,
     by_name: HashMap<String, Vec<KeyId>>,
     /// Counted once, so that nobody has to go through a million rows for it.
     by_state: HashMap<Option<KeyState>, usize>,
-    listed_at: Timestamp,
 }
 
 /// Where a look-up over catalogue ∩ grant ends.
@@ -66,33 +73,43 @@ impl Catalogue {
     /// Makes a catalogue of a whole listing that was begun at `listed_at`.
     #[must_use]
     pub fn new(rows: Vec<KeyMetadata>, listed_at: Timestamp) -> Self {
-        let mut catalogue = Self {
+        let mut keys = Keys {
             rows: HashMap::with_capacity(rows.len()),
             by_alias: HashMap::new(),
             by_name: HashMap::new(),
             by_state: HashMap::new(),
-            listed_at,
         };
         for row in rows {
             // A key may be on two pages when others were deleted meanwhile: the later row holds.
-            catalogue.rows.insert(row.id.clone(), Box::new(row));
+            keys.rows.insert(row.id.clone(), Box::new(row));
         }
-        for row in catalogue.rows.values() {
-            *catalogue.by_state.entry(row.known_state()).or_default() += 1;
+        for row in keys.rows.values() {
+            *keys.by_state.entry(row.known_state()).or_default() += 1;
         }
-        let mut oldest_first: Vec<&KeyMetadata> =
-            catalogue.rows.values().map(|row| &**row).collect();
+        let mut oldest_first: Vec<&KeyMetadata> = keys.rows.values().map(|row| &**row).collect();
         oldest_first.sort_by(|a, b| (a.creation_date, &a.id).cmp(&(b.creation_date, &b.id)));
         for row in oldest_first {
             for alias in row.aliases.iter().flatten() {
                 // While an alias moves, two rows may carry it for some minutes.
-                note(&mut catalogue.by_alias, alias, &row.id);
+                note(&mut keys.by_alias, alias, &row.id);
             }
             if let Some(name) = &row.name {
-                note(&mut catalogue.by_name, name, &row.id);
+                note(&mut keys.by_name, name, &row.id);
             }
         }
-        catalogue
+        Self {
+            keys: Arc::new(keys),
+            listed_at,
+        }
+    }
+
+    /// The same keys, as a listing shows them that was begun at `listed_at`.
+    #[must_use]
+    pub fn confirmed(&self, listed_at: Timestamp) -> Self {
+        Self {
+            keys: Arc::clone(&self.keys),
+            listed_at,
+        }
     }
 
     /// When the listing was begun: what it says was true then or later.
@@ -104,25 +121,25 @@ impl Catalogue {
     /// How many keys it lists.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.keys.rows.len()
     }
 
     /// How many of the keys are in a state, or in none that is known.
     #[must_use]
     pub fn in_state(&self, state: Option<KeyState>) -> usize {
-        self.by_state.get(&state).copied().unwrap_or_default()
+        self.keys.by_state.get(&state).copied().unwrap_or_default()
     }
 
     /// Tells whether it lists no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.keys.rows.is_empty()
     }
 
     /// Finds a row by ID, whoever may see it: for keys that an object has used before.
     #[must_use]
     pub fn row(&self, id: &KeyId) -> Option<&KeyMetadata> {
-        self.rows.get(id).map(|row| &**row)
+        self.keys.rows.get(id).map(|row| &**row)
     }
 
     /// Finds the key that a reference names among those that the grant allows.
@@ -142,8 +159,10 @@ impl Catalogue {
         };
         let row = match &reference.name {
             KeyName::Id(id) => self.row(id).filter(usable),
-            KeyName::Alias(alias) => newest(self.by_alias.get(alias.as_str()), |_| true),
-            KeyName::Name(name) => newest(self.by_name.get(name), KeyMetadata::is_active_standard),
+            KeyName::Alias(alias) => newest(self.keys.by_alias.get(alias.as_str()), |_| true),
+            KeyName::Name(name) => {
+                newest(self.keys.by_name.get(name), KeyMetadata::is_active_standard)
+            }
         };
         row.map_or(LookUp::Missing, LookUp::Found)
     }
@@ -152,14 +171,14 @@ impl Catalogue {
     #[must_use]
     pub fn changes(&self, newer: &Self) -> Changes {
         let mut changes = Changes::default();
-        for (id, row) in &newer.rows {
+        for (id, row) in &newer.keys.rows {
             match self.row(id) {
                 Some(old) if *old == **row => {}
                 old => changes.note(id, [Some(row), old]),
             }
         }
-        for (id, row) in &self.rows {
-            if !newer.rows.contains_key(id) {
+        for (id, row) in &self.keys.rows {
+            if !newer.keys.rows.contains_key(id) {
                 changes.note(id, [Some(row), None]);
             }
         }
@@ -217,10 +236,10 @@ pub enum Listing {
         /// Since when no listing succeeded.
         since: Timestamp,
         /// The last one that succeeded: old, but not wrong.
-        last: Option<std::sync::Arc<Catalogue>>,
+        last: Option<Arc<Catalogue>>,
     },
     /// It succeeded.
-    Fresh(std::sync::Arc<Catalogue>),
+    Fresh(Arc<Catalogue>),
     /// None is made: few keys of a large instance are watched, and each is read by itself.
     Singly {
         /// When that was found last.
@@ -238,6 +257,16 @@ impl Listing {
             Self::None | Self::Singly { .. } => None,
             Self::Failed { last, .. } => last.as_deref(),
             Self::Fresh(catalogue) => Some(catalogue),
+        }
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn newest(&self) -> Option<Arc<Catalogue>> {
+        match self {
+            Self::None | Self::Singly { .. } => None,
+            Self::Failed { last, .. } => last.clone(),
+            Self::Fresh(catalogue) => Some(Arc::clone(catalogue)),
         }
     }
 

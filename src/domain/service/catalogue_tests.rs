@@ -178,3 +178,12 @@ fn changes_name_what_came_went_or_moved() {
     assert!(!concerns(by_alias("other"), Some(9)));
     assert!(!concerns(by_name("other", "payments"), None));
 }
+
+#[test]
+fn a_listing_that_shows_the_same_is_younger_and_no_copy() {
+    let first = Catalogue::new(vec![key(1)], at(0));
+    let second = first.confirmed(at(7));
+    assert_eq!(second.listed_at(), at(7));
+    assert!(Arc::ptr_eq(&first.keys, &second.keys));
+    assert!(first.changes(&second).is_empty());
+}

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::Method;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::bed::{Bed, Object};
 use crate::failure::{Context, Failure, Result};
 use crate::http::{Connection, METADATA_ONLY, Protocol, Server};
+use crate::protobuf;
 
 const MANAGER: &str = "fieldManager=keyprotect.dev%2Foperator";
 
@@ -37,7 +39,7 @@ pub(crate) const SPREADS: [Spread; 8] = [
     http2(4, 32),
 ];
 
-const fn http1(connections: usize) -> Spread {
+pub(crate) const fn http1(connections: usize) -> Spread {
     Spread {
         protocol: Protocol::Http1,
         connections,
@@ -45,7 +47,7 @@ const fn http1(connections: usize) -> Spread {
     }
 }
 
-const fn http2(connections: usize, in_flight: usize) -> Spread {
+pub(crate) const fn http2(connections: usize, in_flight: usize) -> Spread {
     Spread {
         protocol: Protocol::Http2,
         connections,
@@ -72,6 +74,52 @@ impl Serialize for Spread {
         serializer: S,
     ) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// What the Secret is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Json,
+    Protobuf,
+}
+
+/// What answers are asked for as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Metadata,
+    MetadataProtobuf,
+    Whole,
+}
+
+impl Answer {
+    const fn accept(self) -> &'static str {
+        match self {
+            Self::Metadata => METADATA_ONLY,
+            Self::MetadataProtobuf => {
+                "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+            }
+            Self::Whole => "application/json",
+        }
+    }
+}
+
+/// How a client writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) spread: Spread,
+    pub(crate) secret: Body,
+    pub(crate) answer: Answer,
+}
+
+impl From<Spread> for Manner {
+    /// As the floor does.
+    fn from(spread: Spread) -> Self {
+        Self {
+            spread,
+            secret: Body::Json,
+            answer: Answer::Metadata,
+        }
     }
 }
 
@@ -127,7 +175,7 @@ impl Sample {
         (self.secret.len(), self.status.len())
     }
 
-    fn writes(&self, object: &Object) -> Writes {
+    fn writes(&self, object: &Object, body: Body) -> Result<Writes> {
         let Object {
             namespace, name, ..
         } = object;
@@ -142,10 +190,14 @@ impl Sample {
         let status = format!(
             "/apis/keyprotect.dev/v1alpha1/namespaces/{namespace}/keyprotectkeys/{name}/status?{MANAGER}"
         );
-        Writes {
-            post: (secrets, Bytes::from(fill(&self.secret))),
+        let secret = fill(&self.secret);
+        Ok(Writes {
+            post: match body {
+                Body::Json => (secrets, Bytes::from(secret)),
+                Body::Protobuf => (secrets, protobuf::secret(&serde_json::from_str(&secret)?)?),
+            },
             put: (status, Bytes::from(fill(&self.status))),
-        }
+        })
     }
 }
 
@@ -154,9 +206,12 @@ pub(crate) async fn run(
     server: &Server,
     sample: &Sample,
     objects: &[Object],
-    spread: Spread,
+    manner: impl Into<Manner>,
 ) -> Result<f64> {
-    let writes: Arc<Vec<Writes>> = Arc::new(objects.iter().map(|o| sample.writes(o)).collect());
+    let manner = manner.into();
+    let spread = manner.spread;
+    let writes = objects.iter().map(|o| sample.writes(o, manner.secret));
+    let writes: Arc<Vec<Writes>> = Arc::new(writes.collect::<Result<_>>()?);
     let next = Arc::new(AtomicUsize::new(0));
     let begun = Instant::now();
     let mut connections = Vec::new();
@@ -171,7 +226,7 @@ pub(crate) async fn run(
             connection,
             Arc::clone(&writes),
             Arc::clone(&next),
-            spread.protocol,
+            manner,
         );
         workers.spawn(work);
     }
@@ -200,14 +255,20 @@ async fn work(
     mut connection: Connection,
     writes: Arc<Vec<Writes>>,
     next: Arc<AtomicUsize>,
-    protocol: Protocol,
+    manner: Manner,
 ) -> Result<()> {
+    let (protocol, accept) = (manner.spread.protocol, manner.answer.accept());
     loop {
         let Some(writes) = writes.get(next.fetch_add(1, Ordering::Relaxed)) else {
             return Ok(());
         };
         for (method, (path, body)) in [(Method::POST, &writes.post), (Method::PUT, &writes.put)] {
-            let request = server.request(method, path, METADATA_ONLY, body.clone(), protocol)?;
+            let is_secret = method == Method::POST;
+            let mut request = server.request(method, path, accept, body.clone(), protocol)?;
+            if is_secret && manner.secret == Body::Protobuf {
+                let headers = request.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(protobuf::MEDIA_TYPE));
+            }
             let (status, answer) = connection.send(request).await?;
             if !status.is_success() {
                 let text = String::from_utf8_lossy(&answer);

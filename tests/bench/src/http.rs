@@ -142,7 +142,10 @@ impl Connection {
     }
 
     /// Sends a request; the answer's body is still to come.
-    async fn open(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Incoming)> {
+    pub(crate) async fn open(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Incoming)> {
         let response = match self {
             Self::Http1(connection) => {
                 connection.ready().await?;

@@ -17,6 +17,7 @@ mod chart;
 mod cluster;
 mod cold;
 mod emulator;
+mod factors;
 mod failure;
 mod floor;
 mod http;
@@ -25,6 +26,7 @@ mod machine;
 mod operator;
 mod peer;
 mod process;
+mod protobuf;
 mod report;
 mod run;
 mod steady;
@@ -52,6 +54,10 @@ struct Cli {
     #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 0..=1,
         default_missing_value = "100,500,1000,2000,5000,10000,20000")]
     growth: Option<Vec<usize>>,
+
+    /// Instead of everything else: what each habit of the operator's would cost the floor
+    #[arg(long, conflicts_with = "growth")]
+    factors: bool,
 
     /// How often cold starts and floors are measured, in turns
     #[arg(long, default_value_t = 3)]

@@ -16,7 +16,7 @@ use crate::latency::{self, Latencies};
 use crate::peer::{self, Peer, PeerRun, Tuning};
 use crate::report::{self, Rounds, Row};
 use crate::steady::{self, Counts, Idle};
-use crate::{Cli, Fence, Part, machine, process};
+use crate::{Cli, Fence, Part, factors, machine, process};
 
 /// Latency at the service, where there is to be some.
 const DELAY: std::time::Duration = std::time::Duration::from_millis(80);
@@ -74,6 +74,9 @@ async fn measure(cli: &Cli) -> Result<()> {
     ));
     if let Some(sizes) = &cli.growth {
         return growth(cli, &places, sizes, &conditions, &progress).await;
+    }
+    if cli.factors {
+        return factors(cli, &places, &conditions, &progress).await;
     }
     let mut measured = Measured::default();
     // What was measured before something failed, or somebody had enough, is written down too.
@@ -167,6 +170,28 @@ async fn growth(
     println!("\n{}", report::growth_table(&all));
     let path = cli.out.join("growth.json");
     let report = json!({"conditions": conditions, "fence": fence, "nice": cli.nice, "raw": all});
+    fs::write(
+        &path,
+        format!("{}\n", serde_json::to_string_pretty(&report)?),
+    )?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// What each habit of the operator's would cost the floor.
+async fn factors(
+    cli: &Cli,
+    places: &Places,
+    conditions: &Value,
+    progress: &Progress,
+) -> Result<()> {
+    let fence = fences(cli, &places.root)[0];
+    let sample = sample(places).await?;
+    progress.say("the bodies are known; now each habit by turns");
+    let costs = factors::measure(places, &sample, fence, cli.rounds).await?;
+    println!("\n{}", factors::table(&costs));
+    let path = cli.out.join("factors.json");
+    let report = json!({"conditions": conditions, "fence": fence, "nice": cli.nice, "raw": costs});
     fs::write(
         &path,
         format!("{}\n", serde_json::to_string_pretty(&report)?),
@@ -279,6 +304,28 @@ async fn one_round(
     Ok(())
 }
 
+/// Takes a sample of what the operator writes.
+async fn sample(places: &Places) -> Result<Sample> {
+    let bed = Bed::make(places, &unfenced(1)).await?;
+    let eyes = Eyes::open(&bed).await?;
+    let (operator, _) = cold::start(&bed, &eyes, &places.operator).await?;
+    let object = bed.objects.first().context(|| "no object".to_owned())?;
+    let sample = Sample::take(&bed, object).await?;
+    operator.stop().await?;
+    Ok(sample)
+}
+
+/// A bed with so many objects and without the fence.
+const fn unfenced(objects: usize) -> Wanted {
+    Wanted {
+        objects,
+        later: 0,
+        kind: Kind::Own,
+        fence: false,
+        audited: None,
+    }
+}
+
 /// Takes a sample of what the operator writes, and finds the way in which the floor's client is
 /// fastest.
 async fn calibrate(
@@ -286,24 +333,9 @@ async fn calibrate(
     progress: &Progress,
     measured: &mut Measured,
 ) -> Result<(Sample, Spread)> {
-    let wanted = |objects| Wanted {
-        objects,
-        later: 0,
-        kind: Kind::Own,
-        fence: false,
-        audited: None,
-    };
-    let sample = {
-        let bed = Bed::make(places, &wanted(1)).await?;
-        let eyes = Eyes::open(&bed).await?;
-        let (operator, _) = cold::start(&bed, &eyes, &places.operator).await?;
-        let object = bed.objects.first().context(|| "no object".to_owned())?;
-        let sample = Sample::take(&bed, object).await?;
-        operator.stop().await?;
-        sample
-    };
+    let sample = sample(places).await?;
     measured.sizes = sample.sizes();
-    let bed = Bed::make(places, &wanted(TRIAL * SPREADS.len() * 2)).await?;
+    let bed = Bed::make(places, &unfenced(TRIAL * SPREADS.len() * 2)).await?;
     let mut best: Option<(Spread, f64)> = None;
     // Twice, since the first ones meet a server that has just started.
     for (at, objects) in bed.objects.chunks(TRIAL).enumerate() {
