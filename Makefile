@@ -18,7 +18,7 @@ SEED ?=
 MINUTES ?=
 FAULTS = FAULTS_SEED=$(SEED) FAULTS_MINUTES=$(MINUTES)
 
-.PHONY: help demo test faults soak bench fuzz-emulator check fmt-check clippy deny advisories sbom reproducible mutations crds-check cluster tools image
+.PHONY: help demo test faults soak bench fuzz fuzz-emulator check fmt-check clippy deny advisories sbom reproducible mutations crds-check cluster tools image
 
 help: ## Show the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -33,6 +33,9 @@ test: cluster ## Run all tests
 	@EMULATOR="$(TARGET)/debug/key-protect-emulator" tests/emulator/python/run
 	@echo "test: the operator's image in a Pod, from deploy/"
 	@tests/pod/run
+
+fuzz: ## Fuzz what reads bytes from outside (FUZZ_TARGET=hosts, FUZZ_SECONDS=180; else each in turn)
+	@tests/fuzz/run
 
 fuzz-emulator: ## Send the emulator random requests for an hour (FUZZ_SECONDS, FUZZ_SEED)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} cargo test -p key-protect-emulator --test fuzz -- --nocapture

@@ -83,7 +83,7 @@ impl World {
                 .revoked_at
                 .is_some_and(|at| revocation::counts(at, now));
             let missing =
-                watched && said.has_secret && !self.has_secret(&known.held.target_key(key));
+                watched && said.has_secret && !self.secrets().has(&known.held.target_key(key));
             let acted = given || revoked || missing;
             if acted || said.has_secret {
                 tally.secrets += 1;
@@ -100,9 +100,29 @@ impl World {
         tally
     }
 
+    /// Whom a change of an instance concerns: all that mean it; or, where only the annotation is
+    /// new that lets revocations go, those that wait.
+    pub(super) fn concerned_by_instance(
+        &self,
+        key: &ObjectKey,
+        old: Option<&KeyProtectInstance>,
+    ) -> Concerned {
+        let Some((old, new)) = old.zip(self.instance(key)) else {
+            return self.meaning(key);
+        };
+        if old.metadata.uid != new.metadata.uid
+            || old.metadata.generation != new.metadata.generation
+        {
+            self.meaning(key)
+        } else if release(old) != release(&new) {
+            self.held_revocations(key)
+        } else {
+            Vec::new()
+        }
+    }
+
     /// The objects of an instance whose revocation waits.
-    #[must_use]
-    pub fn held_revocations(&self, instance: &ObjectKey) -> Concerned {
+    fn held_revocations(&self, instance: &ObjectKey) -> Concerned {
         let objects = self.objects_of(instance);
         objects
             .filter(|(_, known)| known.held.said.held)

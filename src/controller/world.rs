@@ -15,7 +15,6 @@ pub use super::gathered::{Gathered, Known, NamespaceFacts, Remembered};
 use super::held::{Held, is_newer};
 use super::listed::{Listed, Place};
 use super::queue::{Lane, ObjectKey};
-use super::revocations::release;
 use super::said::Said;
 use super::secrets::{Secrets, Touched};
 use crate::api::{KeyProtectInstance, KeyProtectKey};
@@ -382,12 +381,6 @@ impl World {
         self.secrets.applied(namespace, view, true);
     }
 
-    /// Whether a Secret is in view.
-    #[must_use]
-    pub fn has_secret(&self, key: &ObjectKey) -> bool {
-        self.secrets.has(key)
-    }
-
     /// Takes in that a Secret is gone, or has lost the operator's mark.
     pub fn secret_deleted(&mut self, key: &ObjectKey, version: Option<&str>) -> Concerned {
         let touched = self.secrets.deleted(key, version);
@@ -441,21 +434,7 @@ impl World {
             &instance.name_any(),
         );
         let old = self.instances.insert(key.clone(), Arc::new(instance));
-        let new = self.instances.get(&key);
-        let pair = old.as_ref().zip(new);
-        let same = pair.is_some_and(|(old, new)| {
-            old.metadata.uid == new.metadata.uid
-                && old.metadata.generation == new.metadata.generation
-        });
-        if !same {
-            return self.meaning(&key);
-        }
-        let released = pair.is_some_and(|(old, new)| release(old) != release(new));
-        if released {
-            self.held_revocations(&key)
-        } else {
-            Vec::new()
-        }
+        self.concerned_by_instance(&key, old.as_deref())
     }
 
     /// Takes in that an instance is gone.

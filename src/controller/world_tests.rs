@@ -74,3 +74,198 @@ fn an_object_is_looked_at_again_when_its_namespace_comes_into_view_after_it() {
     assert!(world.namespace_applied("n", labelled()).is_empty());
     assert!(world.namespace_applied("other", labelled()).is_empty());
 }
+
+fn instance(generation: i64, release: Option<&str>) -> crate::api::KeyProtectInstance {
+    serde_json::from_value(json!({
+        "apiVersion": "keyprotect.dev/v1alpha1",
+        "kind": "KeyProtectInstance",
+        "metadata": {"name": "default", "namespace": "n", "uid": "i", "generation": generation,
+            "annotations": {crate::api::RELEASE_REVOCATIONS_ANNOTATION: release}},
+        "spec": {},
+    }))
+    .unwrap()
+}
+
+#[test]
+fn what_was_authorised_is_not_any_more_when_object_rules_or_namespace_change() {
+    let labelled = |team: &str| super::world::NamespaceFacts {
+        labels: [("access.keyprotect.dev/team".to_owned(), team.to_owned())].into(),
+        ..super::world::NamespaceFacts::default()
+    };
+    let start = || {
+        let mut world = world_with(object(1, 1, None));
+        world.instance_applied(instance(1, None));
+        world.namespace_applied("n", labelled("a"));
+        world
+    };
+    type Change = (&'static str, fn(&mut World), bool);
+    let changes: [Change; 7] = [
+        ("nothing", |_| {}, true),
+        (
+            "a status",
+            |world| drop(world.key_applied(object(2, 1, Some("x")))),
+            true,
+        ),
+        (
+            "the object's spec",
+            |world| drop(world.key_applied(object(2, 2, None))),
+            false,
+        ),
+        (
+            "the object is gone",
+            |world| drop(world.key_deleted(&key())),
+            false,
+        ),
+        (
+            "the rules",
+            |world| drop(world.instance_applied(instance(2, None))),
+            false,
+        ),
+        (
+            "the instance is gone",
+            |world| drop(world.instance_deleted(&ObjectKey::new("n", "default"))),
+            false,
+        ),
+        (
+            "the namespace is gone",
+            |world| world.namespace_deleted("n"),
+            false,
+        ),
+    ];
+    for (what, change, still) in changes {
+        let mut world = start();
+        let gathered = world.gather(&key()).unwrap();
+        change(&mut world);
+        assert_eq!(world.is_as_gathered(&key(), &gathered), still, "{what}");
+    }
+    let mut world = start();
+    let gathered = world.gather(&key()).unwrap();
+    world.namespace_applied("n", labelled("b"));
+    assert!(
+        !world.is_as_gathered(&key(), &gathered),
+        "the namespace's labels"
+    );
+}
+
+/// Objects that have a Secret, whose status says so, and one of which `held` wait.
+fn secrets(world: &mut World, count: usize, held: usize) {
+    for number in 0..count {
+        let name = format!("s{number}");
+        let mut conditions = Vec::new();
+        if number < held {
+            conditions.push(json!({"type": "MassRevocationHeld", "status": "True",
+                "reason": "TooMany", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}));
+        }
+        let object = json!({
+            "apiVersion": "keyprotect.dev/v1alpha1",
+            "kind": "KeyProtectKey",
+            "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": "1"},
+            "spec": {},
+            "status": {"secret": {"name": name}, "conditions": conditions},
+        });
+        world.key_applied(serde_json::from_value(object).unwrap());
+        let view = crate::domain::secret::SecretView {
+            name,
+            uid: "s".to_owned(),
+            resource_version: "1".to_owned(),
+            ..Default::default()
+        };
+        world.secret_applied("n", view);
+    }
+}
+
+#[test]
+fn leave_is_counted_as_it_is_given_before_any_status_says_so() {
+    use crate::domain::revocation::Leave;
+    let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    let default = ObjectKey::new("n", "default");
+    let mut world = world_with(object(1, 1, None));
+    world.instance_applied(instance(1, None));
+    secrets(&mut world, 50, 0);
+    let mut leave = |number: usize, now| {
+        let key = ObjectKey::new("n", &format!("s{number}"));
+        world.leave(&default, &key, now, true, now)
+    };
+    for number in 0..5 {
+        assert_eq!(leave(number, now), Leave::Granted, "{number}");
+        assert_eq!(
+            leave(number, now),
+            Leave::Granted,
+            "asked twice, counted once"
+        );
+    }
+    assert_eq!(leave(5, now), Leave::Held);
+    let later = now + jiff::SignedDuration::from_hours(1);
+    assert_eq!(leave(5, later), Leave::Granted, "alone in its hour");
+}
+
+#[test]
+fn after_a_restart_statuses_and_missing_secrets_say_what_acted_and_what_waits() {
+    use crate::domain::revocation::{Leave, Tally};
+    let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    let default = ObjectKey::new("n", "default");
+    let mut world = world_with(object(1, 1, None));
+    world.instance_applied(instance(1, None));
+    secrets(&mut world, 10, 2);
+    // Deleted just before the end of the process before, which wrote no status.
+    world.secret_deleted(&ObjectKey::new("n", "s9"), None);
+    let tally = |world: &World, watched| world.tally(&default, None, watched, now);
+    let expected = Tally {
+        secrets: 10,
+        acted: 1,
+        held: 2,
+    };
+    assert_eq!(tally(&world, true), expected);
+    // Where Secrets are not seen, none is missing.
+    assert_eq!(
+        tally(&world, false),
+        Tally {
+            acted: 0,
+            ..expected
+        }
+    );
+    let asks = ObjectKey::new("n", "s5");
+    assert_eq!(world.leave(&default, &asks, now, true, now), Leave::Held);
+    // A release wakes those that wait, and they alone.
+    let woken = world.instance_applied(instance(1, Some(&now.to_string())));
+    assert_eq!(woken.len(), 2);
+    assert!(
+        world
+            .instance_applied(instance(1, Some(&now.to_string())))
+            .is_empty()
+    );
+    assert_eq!(world.leave(&default, &asks, now, true, now), Leave::Granted);
+}
+
+#[test]
+fn beyond_a_number_the_oldest_objects_of_a_namespace_are_served() {
+    let instance = ("n".to_owned(), "default".to_owned());
+    let mut world = World::new(instance, 2, jiff::Timestamp::UNIX_EPOCH);
+    let made = |name: &str, second: i64, version: u32| -> KeyProtectKey {
+        let at = jiff::Timestamp::from_second(second).unwrap().to_string();
+        serde_json::from_value(json!({
+            "apiVersion": "keyprotect.dev/v1alpha1",
+            "kind": "KeyProtectKey",
+            "metadata": {"name": name, "namespace": "n", "uid": name, "creationTimestamp": at,
+                "resourceVersion": version.to_string()},
+            "spec": {},
+        }))
+        .unwrap()
+    };
+    for (name, second) in [("c", 3), ("a", 1), ("b", 2), ("d", 4)] {
+        world.key_applied(made(name, second, 1));
+    }
+    let surplus = |world: &mut World, name: &str| {
+        let gathered = world.gather(&ObjectKey::new("n", name));
+        gathered.unwrap().surplus.is_some()
+    };
+    let all = |world: &mut World| ["a", "b", "c", "d"].map(|name| surplus(world, name));
+    assert_eq!(all(&mut world), [false, false, true, true]);
+    // Another version of one of them makes no room.
+    assert_eq!(world.key_applied(made("a", 1, 2)).len(), 0);
+    assert_eq!(all(&mut world), [false, false, true, true]);
+    let next = world.key_deleted(&ObjectKey::new("n", "a"));
+    assert_eq!(next.len(), 1, "{next:?}");
+    assert_eq!(next[0].0.name, "c");
+    assert!(!surplus(&mut world, "c") && surplus(&mut world, "d"));
+}

@@ -9,8 +9,8 @@
 //! that its owner gives up, to stay, takes that object's data along too: the operator cannot
 //! change its marks alone. An edit
 //! by the harness itself is not judged, but what it leads to is. A Secret ends only with
-//! evidence: its object is gone or names another target, its namespace is being deleted, or the
-//! harness deleted it. What is not the operator's is neither changed nor deleted.
+//! evidence: its object is gone or names another target, its namespace is being deleted, the
+//! harness deleted it, or its object's revocationPolicy is Delete and its key was deleted. What is not the operator's is neither changed nor deleted.
 //! No status speaks of a Secret that was not there before, and nothing but a Secret's data tells a
 //! payload.
 
@@ -200,7 +200,7 @@ impl Judge {
         let before = self.present.get(&version.which).cloned();
         let before = before.as_ref().and_then(|before| before.object.as_ref());
         let Some(now) = &version.object else {
-            return self.judge_end(version, before, intents);
+            return self.judge_end(version, before, ledger, intents);
         };
         if !is_owned(now) {
             return self.judge_foreign(version, before, now, intents);
@@ -269,6 +269,7 @@ impl Judge {
         &mut self,
         version: &Version,
         before: Option<&Value>,
+        ledger: &Ledger,
         intents: &[Intent],
     ) -> Option<Wrong> {
         let before = before?;
@@ -296,7 +297,29 @@ impl Judge {
                         || want::target(object) != version.which.name
                 })
         });
-        (owners.is_empty() || !over).then_some(Wrong::Deleted)
+        let revoked = self.is_revoked(version, &owners, ledger);
+        ((owners.is_empty() || !over) && !revoked).then_some(Wrong::Deleted)
+    }
+
+    /// Whether, in the window, an object of the Secret's asked for its end with the key's, and a key
+    /// that the Secret was made of was deleted.
+    fn is_revoked(&self, version: &Version, owners: &[&str], ledger: &Ledger) -> bool {
+        let claims = self.claims.iter();
+        let mut claims = claims
+            .filter(|(which, _)| which.namespace == version.which.namespace)
+            .flat_map(|(_, claims)| claims)
+            .map(|claim| &claim.object)
+            .filter(|object| {
+                let names = want::target(object) == version.which.name;
+                names || owners.contains(&history::uid(object))
+            });
+        claims.any(|object| {
+            let keys = object["status"]["keys"].as_array();
+            let ids = keys.into_iter().flatten();
+            let mut ids = ids.filter_map(|key| key["id"].as_str());
+            object["spec"]["revocationPolicy"] == "Delete"
+                && ids.any(|id| ledger.was_deleted(id, self.rest, version.at))
+        })
     }
 
     /// Ready never precedes the data.

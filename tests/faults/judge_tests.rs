@@ -450,3 +450,32 @@ fn a_gap_in_the_record_is_told() {
     let mut story = Story::moved();
     is(story.end(Kind::Secret, "unseen", 160), &[GAP]);
 }
+
+#[test]
+fn a_secret_may_end_with_its_key_only_where_its_object_asks_for_that() {
+    for (policy, deleted, passes) in [
+        (Some("Delete"), Some("k-new"), true),
+        (Some("Delete"), Some("k-other"), false),
+        (Some("Delete"), None, false),
+        (Some("Retain"), Some("k-new"), false),
+        (None, Some("k-new"), false),
+    ] {
+        let mut story = Story::moved();
+        let mut asking = object(json!({"revocationPolicy": policy}));
+        asking["status"] = json!({"keys": [{"id": "k-new"}]});
+        story.add(Kind::Key, "orders", 155, Some(asking));
+        if let Some(key) = deleted {
+            story.ledger.deleted(key, 156);
+        }
+        story.end(Kind::Secret, "orders", 160);
+        is(&story, if passes { &[] } else { &[DELETED] });
+    }
+    // A key that was restored before the last rest is none that is gone.
+    let mut story = Story::moved();
+    let mut asking = object(json!({"revocationPolicy": "Delete"}));
+    asking["status"] = json!({"keys": [{"id": "k-new"}]});
+    story.ledger.deleted("k-new", 130);
+    story.ledger.restored("k-new", 140);
+    story.add(Kind::Key, "orders", 155, Some(asking));
+    is(story.end(Kind::Secret, "orders", 160), &[DELETED]);
+}

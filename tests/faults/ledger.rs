@@ -30,6 +30,8 @@ pub(crate) struct Ledger {
     payloads: BTreeMap<String, (usize, Vec<u8>)>,
     passwords: BTreeSet<String>,
     eras: BTreeMap<(String, Named), Vec<Era>>,
+    /// Keys that were deleted: from when that was ordered until their restoring was done.
+    deleted: BTreeMap<String, Vec<(At, At)>>,
 }
 
 impl Ledger {
@@ -65,6 +67,26 @@ impl Ledger {
             from: before,
             until: At::MAX,
         });
+    }
+
+    /// Notes that a key is about to be deleted.
+    pub(crate) fn deleted(&mut self, id: &str, before: At) {
+        let spans = self.deleted.entry(id.to_owned()).or_default();
+        spans.push((before, At::MAX));
+    }
+
+    /// Notes that a key was restored.
+    pub(crate) fn restored(&mut self, id: &str, done: At) {
+        let last = self.deleted.get_mut(id).and_then(|spans| spans.last_mut());
+        if let Some((_, until)) = last {
+            *until = done;
+        }
+    }
+
+    /// Whether a key was deleted at some moment between two.
+    pub(crate) fn was_deleted(&self, id: &str, from: At, to: At) -> bool {
+        let mut spans = self.deleted.get(id).into_iter().flatten();
+        spans.any(|(since, until)| *since <= to && *until >= from)
     }
 
     /// The keys that a name stood for at some moment between two.
@@ -136,6 +158,16 @@ mod tests {
         }
         assert_eq!(ledger.now("i", &alias), Some("k2"));
         assert!(ledger.between("other", &alias, 0, 500).is_empty());
+    }
+
+    #[test]
+    fn a_key_is_deleted_until_it_is_restored() {
+        let mut ledger = Ledger::default();
+        ledger.deleted("k", 10);
+        assert!(ledger.was_deleted("k", 0, 10) && !ledger.was_deleted("k", 0, 9));
+        assert!(ledger.was_deleted("k", 50, 60) && !ledger.was_deleted("other", 50, 60));
+        ledger.restored("k", 20);
+        assert!(ledger.was_deleted("k", 20, 60) && !ledger.was_deleted("k", 21, 60));
     }
 
     #[test]

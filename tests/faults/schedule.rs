@@ -345,6 +345,10 @@ pub(crate) fn spec(chance: &mut Chance, slot: usize) -> Value {
     if chance.percent(20) {
         spec["refreshInterval"] = json!("1m");
     }
+    // No trouble of the service is evidence, but a key that is deleted is.
+    if chance.percent(40) {
+        spec["revocationPolicy"] = json!("Delete");
+    }
     spec
 }
 

@@ -192,6 +192,8 @@ impl Service {
 
     pub(crate) fn delete_key(&self, instance: usize, id: &str) {
         let state = json!("deleted");
+        let before = self.recorder.now();
+        self.ledger().deleted(id, before);
         let done = self
             .emulator
             .set_key_state(&self.guids[instance], id, &state);
@@ -201,6 +203,8 @@ impl Service {
     pub(crate) fn restore_key(&self, instance: usize, id: &str) {
         let done = self.emulator.restore_key(&self.guids[instance], id);
         done.expect("a restored key");
+        let done = self.recorder.now();
+        self.ledger().restored(id, done);
     }
 
     /// Keeps everything as it is, under a name.

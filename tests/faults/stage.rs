@@ -201,6 +201,8 @@ impl Stage {
             "endpoint": {"url": url, "iamURL": url, "caBundle": self.service.emulator.ca_pem()},
             "credentials": {"mountedAPIKey": {"name": name}},
             "access": [{"namespaces": {"from": "All"}}],
+            // No rule changes, so nothing may ever go for it.
+            "onAccessWithdrawn": "Delete",
             "refreshInterval": interval,
         }});
         let which = Which::new(Kind::Instance, OPERATOR_NAMESPACE, name);

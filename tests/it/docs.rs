@@ -346,10 +346,12 @@ fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for file in files {
         let text = read(&file);
-        for rest in text.split("\n").collect::<Vec<_>>().windows(4) {
-            let marked = rest[0].trim().starts_with("#[test]")
-                || rest[0].trim().starts_with("#[tokio::test");
-            let name = rest[1..].iter().find_map(|line| {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let line = line.trim();
+            let marked = line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            // Other attributes may stand between.
+            let name = lines[at + 1..].iter().take(12).find_map(|line| {
                 let line = line.trim().trim_start_matches("async ");
                 line.strip_prefix("fn ")?.split('(').next()
             });

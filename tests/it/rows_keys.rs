@@ -326,6 +326,24 @@ fn an_alias_that_goes_back_to_an_older_key_waits_unless_a_sync_is_forced() {
     assert!(events.contains(&"AliasWentBack".to_owned()), "{events:?}");
 }
 
+/// For up to a day, a deleted key reads as Deactivated in places: it is deleted all the same.
+#[test]
+fn a_deleted_key_that_reads_as_deactivated_is_told_as_deleted_and_keeps_its_value() {
+    let scene = Stage::shared().scene("reads-as-3");
+    scene.modes(json!({"deletedReadsAs3": true}));
+    let id = scene.key(json!({"name": "orders", "payload": base64(b"kept")}));
+    scene.synced_object("orders", json!({"key": {"id": id}}));
+    let keep = kept(&scene, "orders");
+    scene
+        .emulator
+        .set_key_state(&scene.guid, &id, &json!("deleted"))
+        .expect("a deleted key");
+    scene.sync_instance();
+    let said = scene.until_reason("orders", "KeyDeleted");
+    said.tells(&[&id, "was deleted in Key Protect", "keeps its last value"]);
+    keep(&scene);
+}
+
 #[test]
 fn a_missing_payload_is_waited_for() {
     let scene = Stage::shared().scene("payload");

@@ -149,6 +149,28 @@ fn an_instance_that_the_service_does_not_know_changes_nothing() {
     }
 }
 
+/// Key Protect Dedicated before its crypto units are initialised, or after.
+#[test]
+fn a_service_without_a_crypto_unit_changes_nothing() {
+    let held = Held::new("no-crypto-unit");
+    held.scene.modes(json!({"cryptoUnitUninitialized": true}));
+    held.fails_safely("ServiceError");
+    held.recovers();
+}
+
+/// For hours after a failover to another region nothing can be changed there, only read.
+#[test]
+fn a_service_that_is_read_only_is_read_as_ever() {
+    let held = Held::new("read-only");
+    held.scene.modes(json!({"readOnly": true}));
+    held.scene.sync_instance();
+    for (name, ..) in &held.before {
+        held.scene.sync(name);
+    }
+    held.unchanged();
+    held.recovers();
+}
+
 /// The object that names the instance is deleted and made again.
 #[test]
 fn a_deleted_key_protect_instance_takes_no_secret_along() {

@@ -164,7 +164,7 @@ impl Stage {
             .arg(self.service_account_token_file())
             .args(["--allowed-key-hosts", &hosts, "--allowed-iam-hosts", &hosts])
             .args(["--grace", GRACE, "--fence", "on"])
-            .args(self.namespaces_flag())
+            .args(self.form_flags())
             .args(["--health-address", &format!("127.0.0.1:{port}")])
             .args(["--metrics-address", &format!("127.0.0.1:{metrics_port}")])
             .env("LOG", "info,key_protect_operator=debug")
@@ -175,18 +175,25 @@ impl Stage {
         (command, port)
     }
 
+    /// What the form of this run asks of the operator: its namespaces; and where it reads no Secret,
+    /// and changes are noticed by turns, turns that a test can wait for.
+    fn form_flags(&self) -> Vec<String> {
+        let pool = self.form.pool();
+        let namespaces = format!("--namespaces={}", pool.join(","));
+        let turns = "--drift-interval=2s".to_owned();
+        let flags = [
+            (!pool.is_empty(), namespaces),
+            (!self.form.reads_secrets(), turns),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(is, flag)| is.then_some(flag))
+            .collect()
+    }
+
     /// The process ID of the operator. (`setpriv` becomes it.)
     pub(crate) fn operator_id(&self) -> u32 {
         self.operator().as_ref().expect("a running operator").id()
-    }
-
-    fn namespaces_flag(&self) -> Vec<String> {
-        let pool = self.form.pool();
-        if pool.is_empty() {
-            Vec::new()
-        } else {
-            vec![format!("--namespaces={}", pool.join(","))]
-        }
     }
 
     /// Ends the operator by SIGTERM, and says how long that took.
@@ -224,6 +231,11 @@ impl Stage {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let line = |line| serde_json::from_str(line).expect("an audit line is JSON");
         whole.lines().map(line).collect()
+    }
+
+    /// The metrics, once they are served.
+    pub(crate) fn metrics_if_served(&self) -> Option<String> {
+        answer(self.metrics_port.load(Ordering::Relaxed), "/metrics")
     }
 
     /// What `/metrics` answers to whoever accepts this, head included.

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::{KeyProtectKeyStatus, SourceKey};
-use crate::domain::look::conclude::Ending;
+use crate::domain::look::ending::Ending;
 use crate::domain::look::hindrance::Blocked;
 use crate::domain::look::judge::AGAIN;
 use crate::domain::look::known;

@@ -8,6 +8,7 @@ use crate::api::key::DeletionPolicy;
 use crate::domain::audit::Why;
 use crate::domain::look::absent;
 use crate::domain::look::conclude;
+use crate::domain::look::ending;
 use crate::domain::look::expected::{self, record_of};
 use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
 use crate::domain::look::identify::identify_all;
@@ -200,12 +201,12 @@ pub fn look_after_failed_write(
         ),
     };
     let Ok(request) = request::resolve(observed) else {
-        return conclude::blocked(observed, None, &conclude::counting_on(observed, blocked));
+        return conclude::blocked(observed, None, &ending::counting_on(observed, blocked));
     };
     let mut plan = match identify_all(observed, &request) {
         Ok(keys) => conclude::failed(observed, &request, blocked, record_of(&request, &keys)),
         Err(_) => {
-            let blocked = conclude::counting_on(observed, blocked);
+            let blocked = ending::counting_on(observed, blocked);
             conclude::blocked(observed, Some(&request), &blocked)
         }
     };

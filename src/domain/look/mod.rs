@@ -3,12 +3,13 @@
 //! its absence does, [`evidence`] what says that it is gone for good and `revoke` what follows from
 //! that, `expected` (`merge` for Secrets of others, `unread` where none may be read) whether the
 //! Secret is right already, `reading` which payloads are needed and what
-//! becomes of them, and `conclude` how the look ends: in a [`plan`].
+//! becomes of them, and `conclude` (`ending` where it makes no Secret) how the look ends: in a [`plan`].
 
 mod absent;
 mod announce;
 mod conclude;
 pub mod decide;
+mod ending;
 pub mod evidence;
 mod expected;
 pub mod hindrance;

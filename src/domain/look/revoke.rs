@@ -7,8 +7,8 @@ use crate::api::Reason;
 use crate::api::condition::ConditionType;
 use crate::api::key::RevocationPolicy;
 use crate::domain::look::absent;
-use crate::domain::look::conclude::{self, Ending};
 use crate::domain::look::decide::Step;
+use crate::domain::look::ending::{self, Ending};
 use crate::domain::look::evidence::Evidence;
 use crate::domain::look::expected;
 use crate::domain::look::hindrance::{Blocked, Hindrance, Need};
@@ -53,12 +53,12 @@ pub(super) fn end(
         } else {
             Ending::GoneBefore(evidence)
         };
-        let plan = conclude::revoked(observed, request, blocked, ending, Vec::new());
+        let plan = ending::revoked(observed, request, blocked, ending, Vec::new());
         return Some(Step::Do(Box::new(plan)));
     }
     let plan = match observed.leave {
         None => return Some(Step::Ask(Need::Leave(waits_since(observed)))),
-        Some(Leave::Held) => conclude::revoked(
+        Some(Leave::Held) => ending::revoked(
             observed,
             request,
             blocked,
@@ -66,7 +66,7 @@ pub(super) fn end(
             Vec::new(),
         ),
         Some(Leave::Granted) => {
-            conclude::revoked(observed, request, blocked, Ending::Gone(evidence), writes)
+            ending::revoked(observed, request, blocked, Ending::Gone(evidence), writes)
         }
     };
     Some(Step::Do(Box::new(plan)))
@@ -162,7 +162,7 @@ fn waits_since(observed: &Observed<'_>) -> Timestamp {
 /// Looks at a suspended object. Nothing is fetched or written for it; but where a policy says
 /// Delete, whether its key may still be used is looked at all the same.
 pub(super) fn while_suspended(observed: &Observed<'_>) -> Step {
-    let plain = || Step::Do(Box::new(conclude::suspended(observed, None, None, None)));
+    let plain = || Step::Do(Box::new(ending::suspended(observed, None, None, None)));
     let deletes = RevocationPolicy::Delete;
     let may_delete = observed.object.spec.revocation_policy == Some(deletes)
         || observed
@@ -174,7 +174,7 @@ pub(super) fn while_suspended(observed: &Observed<'_>) -> Step {
     let (request, blocked) = match request::resolve(observed) {
         Ok(request) => match watch(observed, &request) {
             Ok(next) => {
-                let plan = conclude::suspended(observed, Some(&request), None, next);
+                let plan = ending::suspended(observed, Some(&request), None, next);
                 return Step::Do(Box::new(plan));
             }
             Err(Hindrance::Ask(need)) => return Step::Ask(need),
@@ -192,7 +192,7 @@ pub(super) fn while_suspended(observed: &Observed<'_>) -> Step {
         Err(_) => return plain(),
     };
     end(observed, request.as_ref(), &blocked).unwrap_or_else(|| {
-        let plan = conclude::suspended(observed, request.as_ref(), Some(&blocked), None);
+        let plan = ending::suspended(observed, request.as_ref(), Some(&blocked), None);
         Step::Do(Box::new(plan))
     })
 }

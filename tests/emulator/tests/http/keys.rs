@@ -123,6 +123,26 @@ async fn point_9_restore_and_enable_wait_thirty_seconds() {
 }
 
 #[tokio::test]
+async fn a_key_that_has_expired_since_its_deletion_stays_deleted() {
+    let world = World::plain().await;
+    let date = "2100-01-01T00:00:00Z";
+    let key = world.key(json!({ "name": "key", "expirationDate": date }));
+    let path = format!("keys/{key}");
+    assert_eq!(world.send(Method::DELETE, &path).await.status, 200);
+    world.emulator.set_clock_offset(31);
+    let past = Some("2001-01-01T00:00:00Z".to_owned());
+    world
+        .emulator
+        .set_key_expiration(INSTANCE, &key, past)
+        .unwrap();
+    let refused = world.send(Method::POST, &format!("{path}/restore")).await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (400, Some("KEY_EXPIRED_ERR"))
+    );
+}
+
+#[tokio::test]
 async fn a_key_cannot_be_restored_after_thirty_days_and_is_purged_after_ninety() {
     const DAY: i64 = 86_400;
     let world = World::plain().await;

@@ -1,49 +1,9 @@
 //! What is emulated only as far as IBM's suite uses it, and says so.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{World, wrapped};
-
-#[tokio::test]
-async fn an_import_token_is_retrieved_until_it_is_used_up_and_imports_nothing() {
-    let world = World::plain().await;
-    assert_eq!(
-        world.get("import_token").await.code(),
-        Some("IMPORT_TOKEN_EXPIRED_ERR")
-    );
-    let asked = json!({ "expiration": 600.0, "maxAllowedRetrievals": 1 });
-    let made = world.post("import_token", &asked).await;
-    assert_eq!(
-        (made.status, &made.body["remainingRetrievals"]),
-        (200, &json!(1))
-    );
-    let token = world.get("import_token").await;
-    let pem = STANDARD
-        .decode(token.body["payload"].as_str().unwrap())
-        .unwrap();
-    assert!(
-        String::from_utf8(pem)
-            .unwrap()
-            .starts_with("-----BEGIN PUBLIC KEY-----")
-    );
-    assert!(token.body["nonce"].is_string());
-    assert_eq!(world.get("import_token").await.status, 409);
-    assert_eq!(
-        world
-            .post("import_token", &json!({ "expiration": 299 }))
-            .await
-            .status,
-        400
-    );
-    let encrypted = wrapped(
-        &json!({ "name": "key", "extractable": false, "payload": "aGk=",
-        "encryptedNonce": "aGk=", "iv": "aGk=", "encryptionAlgorithm": "RSAES_OAEP_SHA_256" }),
-    );
-    assert_eq!(world.post("keys", &encrypted).await.status, 501);
-}
 
 #[tokio::test]
 async fn kmip_adapters_and_certificates_are_kept_by_id_and_name() {
