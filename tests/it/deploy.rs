@@ -547,7 +547,10 @@ async fn every_example_is_taken() {
             let path = path.display();
             if object["apiVersion"] != "keyprotect.dev/v1alpha1" {
                 object["metadata"]["namespace"] = json!(namespace);
-                let taken = cluster.kubectl(&["create", "--dry-run=server", "-f", "-"], &object.to_string());
+                let taken = cluster.kubectl(
+                    &["create", "--dry-run=server", "-f", "-"],
+                    &object.to_string(),
+                );
                 assert!(taken.ok, "{path}: {}", taken.stderr);
                 continue;
             }
