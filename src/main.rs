@@ -127,6 +127,7 @@ fn run(args: &RunArgs) -> Result<(), StartError> {
 }
 
 async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
+    let told_to_stop = process::told_to_stop()?;
     let stop = CancellationToken::new();
     let recorded = Metrics::default();
     let client = cluster::client::connect(&recorded.api).await?;
@@ -140,13 +141,12 @@ async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
     let metrics = serve_metrics(args.metrics_address, &context, &stop);
     let controller = controller::run(Arc::clone(&context), stop.clone());
     let signals = async {
-        let told = process::told_to_stop().await;
+        told_to_stop.await;
         tracing::info!("told to stop");
         stop.cancel();
-        told
     };
     // Any of them that ends takes the others along.
-    let (health, metrics, controller, signals) = tokio::join!(
+    let (health, metrics, controller, ()) = tokio::join!(
         async {
             let ended = health.await;
             stop.cancel();
@@ -164,15 +164,14 @@ async fn operate(args: &RunArgs, settings: Settings) -> Result<(), StartError> {
         },
         async {
             tokio::select! {
-                told = signals => told,
-                () = stop.cancelled() => Ok(()),
+                () = signals => {}
+                () = stop.cancelled() => {}
             }
         }
     );
     health?;
     metrics?;
     controller?;
-    signals?;
     Ok(())
 }
 

@@ -23,18 +23,20 @@ pub fn protect_memory() -> Result<(), rustix::io::Errno> {
     )
 }
 
-/// Waits until the process is told to stop.
+/// Listens from now on for being told to stop; what is returned waits for it. Until somebody listens,
+/// SIGTERM kills a process, or is lost where it is the first of its container.
 ///
 /// # Errors
 /// Signals cannot be received.
-pub async fn told_to_stop() -> std::io::Result<()> {
+pub fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// What the kernel knows of this process.
