@@ -19,6 +19,7 @@ mod instance;
 pub mod leadership;
 pub mod limiter;
 pub mod listed;
+mod probes;
 pub mod queue;
 pub mod reads;
 mod reconcile;

@@ -16,6 +16,7 @@ use super::fence;
 use super::gathered::labels;
 use super::instance;
 use super::leadership::Term;
+use super::probes;
 use super::queue::{Lane, ObjectKey};
 use super::reads::{Asker, Reading};
 use super::revocations;
@@ -23,7 +24,6 @@ use super::said::lane_of;
 use super::turns::Standing;
 use super::world::Gathered;
 use crate::api::{KeyProtectInstance, Reason};
-use crate::cluster::{reviews, secrets};
 use crate::domain::access::Question;
 use crate::domain::concern;
 use crate::domain::look::decide::{self, Step};
@@ -344,7 +344,7 @@ async fn learn(
         learnt.fence_tried = true;
         return Ok(Learned::Something);
     }
-    if let Some(probe) = probe(context, gathered, &need).await? {
+    if let Some(probe) = probes::ask(context, gathered, &need).await? {
         learnt.probe = Some(probe);
         return Ok(Learned::Something);
     }
@@ -414,60 +414,6 @@ async fn learn(
     }
     instance::note_recovery(context, gathered, &connection);
     Ok(Learned::Something)
-}
-
-/// Asks the API server about the target, where that is what is needed.
-async fn probe(
-    context: &Context,
-    gathered: &Gathered,
-    need: &Need,
-) -> Result<Option<Probe>, WriteFailure> {
-    let object = &gathered.object;
-    let (client, name) = (&context.client, request::target_name(object));
-    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    Ok(Some(match need {
-        Need::TargetFree if context.form().reads_secrets => {
-            secrets::probe(client, namespace, name).await?
-        }
-        Need::TargetFree => {
-            let target = object.spec.target.as_ref();
-            let secret_type = target.and_then(|target| target.type_).unwrap_or_default();
-            secrets::probe_unseen(client, namespace, name, secret_type).await?
-        }
-        Need::MayMerge => may_merge(context, namespace, name).await?,
-        Need::Drift {
-            name,
-            uid,
-            resource_version,
-        } => {
-            let seen = secrets::Seen {
-                uid,
-                resource_version,
-            };
-            secrets::probe_drift(client, namespace, name, seen).await?
-        }
-        Need::Listing(_)
-        | Need::Answers(_)
-        | Need::Payloads(_)
-        | Need::FenceProof
-        | Need::Leave(_) => {
-            return Ok(None);
-        }
-    }))
-}
-
-async fn may_merge(
-    context: &Context,
-    namespace: &str,
-    secret: &str,
-) -> Result<Probe, WriteFailure> {
-    match reviews::may_patch(&context.client, namespace, secret).await {
-        Some(true) => Ok(Probe::MayMerge),
-        Some(false) => Ok(Probe::MayNotMerge),
-        None => Err(WriteFailure::Failed(
-            "the API server did not say whether the operator may write it",
-        )),
-    }
 }
 
 async fn list(

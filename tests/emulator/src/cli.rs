@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use key_protect_emulator::Tls;
+use tracing_subscriber::EnvFilter;
+
+const EXAMPLE: &str = "Example: key-protect-emulator --listen 127.0.0.1:8080 \
+    --admin 127.0.0.1:8081 --seed seed.json";
 
 /// Emulates IBM Key Protect and IBM Cloud IAM on this machine.
 ///
@@ -17,7 +21,7 @@ use key_protect_emulator::Tls;
 ///
 /// docs/emulator.md is the manual.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = EXAMPLE)]
 pub(crate) struct Cli {
     /// Where Key Protect and IAM listen; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
@@ -74,7 +78,7 @@ pub(crate) struct Cli {
     pub(crate) token_lifetime: Duration,
 
     /// What to log: off, error, warn, info (every request), debug, or a filter
-    #[arg(long, value_name = "FILTER", default_value = "info")]
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
     pub(crate) log: String,
 }
 
@@ -90,6 +94,13 @@ impl Cli {
         self.tls.then(|| Tls::Make {
             names: self.tls_name.clone(),
         })
+    }
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    match text.parse::<EnvFilter>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error}; use a level, or such as http=debug,info")),
     }
 }
 
@@ -116,6 +127,14 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_no_filter_of_the_log_is_refused() {
+        for good in ["info", "off", "hyper=debug,info"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        assert!(filter("info=loud").is_err());
     }
 
     #[test]

@@ -37,7 +37,8 @@ async fn main() -> ExitCode {
                 text = format!("{text}: {cause}");
                 source = cause.source();
             }
-            tracing::error!("{text}");
+            // Said however little is logged.
+            drop(writeln!(std::io::stderr(), "error: {text}"));
             ExitCode::FAILURE
         }
     }

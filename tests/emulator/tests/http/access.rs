@@ -112,6 +112,16 @@ async fn point_2_access_by_ring_or_key_hides_everything_else() {
             .status,
         401
     );
+    assert_eq!(
+        world.get_as(&token, "keys").await.ids(),
+        std::slice::from_ref(&inside)
+    );
+    let grant = json!([{ "instance": INSTANCE, "role": "ReaderPlus", "key": outside }]);
+    let single = world.token_for("single", &grant).await;
+    for (key, status) in [(&outside, 200), (&inside, 401)] {
+        let answer = world.get_as(&single, &format!("keys/{key}")).await;
+        assert_eq!((answer.status, answer.code()), (status, None));
+    }
     world.modes(json!({ "noAccess": 404 }));
     let hidden = world.get_as(&token, &format!("keys/{outside}")).await;
     assert_eq!(

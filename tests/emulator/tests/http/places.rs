@@ -5,6 +5,26 @@ use serde_json::json;
 
 use crate::support::{INSTANCE, World, read, wrapped};
 
+/// The words that the service keeps for itself.
+const RESERVED: [&str; 16] = [
+    "allowed_ip",
+    "key",
+    "keys",
+    "metadata",
+    "policy",
+    "policies",
+    "registration",
+    "registrations",
+    "ring",
+    "rings",
+    "rotate",
+    "wrap",
+    "unwrap",
+    "rewrap",
+    "version",
+    "versions",
+];
+
 #[tokio::test]
 async fn point_6_a_deleted_alias_lingers_and_cannot_be_taken_meanwhile() {
     let world = World::plain().await;
@@ -85,13 +105,15 @@ async fn point_10_aliases_keep_every_rule() {
             .send(Method::POST, &format!("keys/{key}/aliases/{alias}"))
             .await
     };
-    for bad in [
+    let (longest, too_long) = ("x".repeat(90), "x".repeat(91));
+    let bad = [
         "a",
-        "metadata",
         "with.dot",
         "02fd6835-6001-4482-a892-13bd2085f75d",
         "a%20b",
-    ] {
+        &too_long,
+    ];
+    for bad in bad.into_iter().chain(RESERVED) {
         assert_eq!(
             give(&key, bad).await.code(),
             Some("INVALID_FIELD_ERR"),
@@ -102,6 +124,7 @@ async fn point_10_aliases_keep_every_rule() {
         assert_eq!(give(&key, &format!("alias-{number}")).await.status, 201);
     }
     assert_eq!(give(&key, "alias-5").await.status, 400);
+    assert_eq!(give(&other, &longest).await.status, 201);
     assert_eq!(give(&other, "alias-0").await.status, 409);
     assert_eq!(
         give(&other, "Alias-0").await.status,
@@ -131,6 +154,13 @@ async fn point_10_aliases_keep_every_rule() {
 async fn point_20_a_ring_deleted_by_force_moves_its_destroyed_keys_to_default() {
     let world = World::plain().await;
     let key = world.key(json!({ "name": "key", "keyRing": "ring-a" }));
+    let grant = json!([{ "instance": INSTANCE, "role": "ReaderPlus", "keyRing": "ring-a" }]);
+    let ringed = world.token_for("ringed", &grant).await;
+    let seen = async || {
+        let path = format!("keys/{key}/metadata");
+        world.get_as(&ringed, &path).await.status
+    };
+    assert_eq!(seen().await, 200);
     assert_eq!(
         world.send(Method::DELETE, "key_rings/ring-a").await.status,
         409
@@ -160,6 +190,11 @@ async fn point_20_a_ring_deleted_by_force_moves_its_destroyed_keys_to_default() 
     world.emulator.restore_key(INSTANCE, &key).unwrap();
     let metadata = world.get(&format!("keys/{key}/metadata")).await;
     assert_eq!(metadata.resource()["keyRingID"], "default");
+    assert_eq!(
+        seen().await,
+        401,
+        "who saw it by its ring does not any more"
+    );
     assert_eq!(
         world.send(Method::DELETE, "key_rings/default").await.status,
         400
