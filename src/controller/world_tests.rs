@@ -76,11 +76,13 @@ fn an_object_is_looked_at_again_when_its_namespace_comes_into_view_after_it() {
 }
 
 fn instance(generation: i64, release: Option<&str>) -> crate::api::KeyProtectInstance {
+    let annotation = crate::api::RELEASE_REVOCATIONS_ANNOTATION;
+    let annotations = release.map(|time| json!({annotation: time}));
     serde_json::from_value(json!({
         "apiVersion": "keyprotect.dev/v1alpha1",
         "kind": "KeyProtectInstance",
         "metadata": {"name": "default", "namespace": "n", "uid": "i", "generation": generation,
-            "annotations": {crate::api::RELEASE_REVOCATIONS_ANNOTATION: release}},
+            "annotations": annotations},
         "spec": {},
     }))
     .unwrap()

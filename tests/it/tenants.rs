@@ -7,7 +7,7 @@ use key_protect_operator::controller::clock::now;
 use serde_json::{Value, json};
 
 use crate::cluster::eventually;
-use crate::scene::{INSTANCE, KEY, SECRET, Scene, base64};
+use crate::scene::{INSTANCE, KEY, OWN_INSTANCE, SECRET, Scene, base64};
 use crate::seen::condition;
 use crate::stage::Stage;
 
@@ -220,6 +220,76 @@ fn an_instance_of_a_tenants_own_does_not_ride_on_the_shared_credential() {
         scene.until_reason("rides", "KeyNotAvailable");
     });
     assert_eq!(tenants.reads(journal), 0);
+}
+
+/// The same instance in IBM Cloud, by an object and an API key of the tenant's own.
+#[test]
+fn an_instance_of_a_tenants_own_reads_what_its_own_key_may_and_nothing_else() {
+    let mut tenants = tenants(Stage::shared(), "weaker");
+    let weak = format!("weak-{}", uuid::Uuid::new_v4());
+    let roles = json!([{"instance": tenants.scene.guid, "role": "ReaderPlus",
+        "keyRing": "mallory"}]);
+    let account = json!({"name": "weak", "apiKey": weak, "roles": roles});
+    tenants
+        .scene
+        .emulator
+        .create_service_id(serde_json::from_value(account).expect("a service ID"))
+        .expect("a service ID");
+    // The victim's key is known on the shared connection, and its payload was read just now.
+    tenants.scene.synced_object("orders-db", json!({}));
+    let journal = tenants.scene.emulator.last_request();
+    let id = tenants.id.clone();
+    let mallory = tenants.mallory.clone();
+    tenants.as_mallory(|scene| {
+        let cluster = scene.stage.cluster;
+        let operator = "--serviceaccount=key-protect-system:key-protect-operator";
+        let grant: [&[&str]; 2] = [
+            &[
+                "create",
+                "role",
+                "weak",
+                "-n",
+                &mallory,
+                "--verb=get",
+                "--resource=secrets",
+                "--resource-name=weak",
+            ],
+            &[
+                "create",
+                "rolebinding",
+                "weak",
+                "-n",
+                &mallory,
+                "--role=weak",
+                operator,
+            ],
+        ];
+        for command in grant {
+            cluster.kubectl_ok(command, "");
+        }
+        scene.apply(
+            SECRET,
+            "weak",
+            json!({"data": {"apikey": base64(weak.as_bytes())}}),
+        );
+        let spec =
+            scene.instance_spec(json!({"credentials": {"apiKeySecretRef": {"name": "weak"}}}));
+        scene.apply(OWN_INSTANCE, "default", json!({"spec": spec}));
+        let own = |name: &str, key: Value| {
+            let spec = json!({"instanceRef": {"name": "default"}, "key": key});
+            scene.apply(KEY, name, json!({"spec": spec}));
+        };
+        own("own", json!({"alias": "own"}));
+        own("by-alias", json!({"alias": "orders-db"}));
+        own("by-id", json!({"id": id}));
+        scene.until_synced("own");
+        for name in ["by-alias", "by-id"] {
+            scene.until_reason(name, "KeyNotAvailable");
+            assert!(scene.find(SECRET, name).is_none());
+        }
+    });
+    assert_eq!(tenants.reads(journal), 0);
+    assert_eq!(tenants.scene.data("orders-db")["key"], b"the victim's");
 }
 
 #[test]

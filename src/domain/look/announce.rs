@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::key::{KeyProtectKeyStatus, SourceKey};
+use crate::api::key::{CreationPolicy, KeyProtectKeyStatus, SourceKey};
 use crate::domain::look::ending::Ending;
 use crate::domain::look::hindrance::Blocked;
 use crate::domain::look::judge::AGAIN;
@@ -39,7 +39,7 @@ pub(super) const HELD: &str = "Too many Secrets of the instance would be deleted
     Whoever may change the instance lets those go that wait by annotating it with \
     keyprotect.dev/release-revocations and the time of now.";
 
-/// What is said of a revocation: the evidence, and what became of the Secret.
+/// What is said of a revocation: the evidence, and what became of the Secret or the entries.
 pub(super) fn revocation(
     observed: &Observed<'_>,
     reason: Reason,
@@ -47,13 +47,22 @@ pub(super) fn revocation(
     now: Timestamp,
 ) -> String {
     let secret = request::target_name(observed.object);
+    let target = observed.object.spec.target.as_ref();
+    let merges = target.and_then(|target| target.creation_policy) == Some(CreationPolicy::Merge);
+    let (secret, [keeps, went, back]) = if merges {
+        let words = ["keep their last values", "were deleted", "They are made"];
+        (format!("The entries in Secret {secret}"), words)
+    } else {
+        let words = ["keeps its last value", "was deleted", "It is made"];
+        (format!("Secret {secret}"), words)
+    };
     let status = observed.object.status.as_ref();
     let before = status.and_then(|status| status.last_revocation_time.as_ref());
     let (evidence, gone_at) = match ending {
         Ending::Gone(evidence) => (evidence, Some(now)),
         Ending::GoneBefore(evidence) => (evidence, before.map(|time| time.0)),
         Ending::Held(evidence) => {
-            return format!("{evidence} Secret {secret} keeps its last value for now. {HELD}");
+            return format!("{evidence} {secret} {keeps} for now. {HELD}");
         }
     };
     let (policy, what) = if evidence.is_withdrawal() {
@@ -66,7 +75,7 @@ pub(super) fn revocation(
     };
     let what_became = gone_at.map_or_else(
         || "There is no Secret.".to_owned(),
-        |at| format!("Secret {secret} was deleted at {at}, since {policy} is Delete."),
+        |at| format!("{secret} {went} at {at}, since {policy} is Delete."),
     );
     let again = match reason {
         Reason::KeyDeleted | Reason::KeyExpired => AGAIN,
@@ -75,7 +84,7 @@ pub(super) fn revocation(
         }
         _ => "",
     };
-    format!("{evidence} {what_became} It is made anew when {what}.{again}")
+    format!("{evidence} {what_became} {back} anew when {what}.{again}")
 }
 
 /// Another key, a repair, a payload that may not be meant so. None for a routine first sync.

@@ -823,3 +823,62 @@ fn withdrawals_of_access_are_held_too() {
     look_at_ten(&mut world);
     assert_eq!(world.cluster.secrets.len(), 0);
 }
+
+#[test]
+fn where_secrets_are_not_seen_the_one_that_status_names_goes_by_its_uid() {
+    let mut world = World::new([object("orders", deleting(naming(by_id(&key_id(1)))))]);
+    world.unread = Some(crate::domain::look::observed::FenceProof::Old);
+    world.service.put(key(1));
+    world.service.put(key(9));
+    world.sync("orders");
+    let uid = world.cluster.secrets["orders"].view.uid.clone();
+    world.cluster.annotate("orders", "theirs", "1");
+    delete_key(&mut world);
+    let plan = refreshed(&mut world, 60);
+    assert!(matches!(
+        &plan.writes[..],
+        [Write::Delete { uid: going, resource_version: None, .. }] if *going == uid
+    ));
+    assert_revoked(&mut world, &plan, "KeyDeleted");
+}
+
+#[test]
+fn in_a_shared_secret_the_objects_entries_go_and_nothing_else() {
+    for policy in [DeletionPolicy::Delete, DeletionPolicy::Retain] {
+        let mut spec = naming(by_id(&key_id(1)));
+        let wanted = target(&mut spec);
+        wanted.name = Some("app".to_owned());
+        wanted.creation_policy = Some(crate::api::key::CreationPolicy::Merge);
+        wanted.deletion_policy = Some(policy);
+        wanted.data = Some(vec![entry("password")]);
+        let mut world = World::new([object("orders", deleting(spec))]);
+        world.service.put(key(1));
+        world.service.put(key(9));
+        world.cluster.make_labelled("app", "shared", "password");
+        world.sync("orders");
+        assert_ready(&world, "True", "Synced");
+        assert!(world.entry("app", "password").is_some());
+        delete_key(&mut world);
+        let plan = refreshed(&mut world, 60);
+        assert!(
+            matches!(&plan.writes[..], [Write::GiveBack { .. }]),
+            "{plan:?}"
+        );
+        assert_eq!(events(&plan), ["Revoked"]);
+        assert!(
+            plan.events[0]
+                .note
+                .contains("entries in Secret app were deleted")
+        );
+        assert_eq!(world.entry("app", "password"), None);
+        assert!(world.cluster.secrets.contains_key("app"));
+        world.assert_settled("orders");
+        world.service.change(&key_id(1), |key| {
+            key.state = Some(KeyState::Active);
+            key.deleted = Some(false);
+        });
+        refreshed(&mut world, 60);
+        assert_ready(&world, "True", "Synced");
+        assert!(world.entry("app", "password").is_some());
+    }
+}
