@@ -40,6 +40,15 @@ impl Installed {
         self.found.get().map(|(account, _)| account)
     }
 
+    /// Tells why the operator waits, once for each reason.
+    fn tell(&self, problem: String) {
+        let mut told = lock(&self.problem);
+        if told.as_ref() != Some(&problem) {
+            tracing::error!(problem, "the operator waits for its rights");
+            *told = Some(problem);
+        }
+    }
+
     /// Why the operator is not ready on account of its rights.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
@@ -57,12 +66,7 @@ pub(super) async fn until_known(context: &Context, stop: &CancellationToken) {
     let mut wait = AT_FIRST;
     while let Err(problem) = find_out(context).await {
         context.heartbeat.beat();
-        let mut told = lock(&context.installed.problem);
-        if told.as_ref() != Some(&problem) {
-            tracing::error!(problem, "the operator waits for its rights");
-            *told = Some(problem);
-        }
-        drop(told);
+        context.installed.tell(problem);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}

@@ -9,6 +9,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     reason = "a test that cannot go on says so by panicking, and one that runs long tells how far it is"
 )]
 #![allow(
@@ -21,6 +22,7 @@ mod chance;
 mod cluster;
 mod etcd;
 #[path = "../it/form.rs"]
+#[allow(dead_code, reason = "this suite has one form")]
 mod form;
 mod history;
 mod judge;

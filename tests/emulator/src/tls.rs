@@ -10,7 +10,7 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use crate::connections::ConnectionFault;
@@ -41,9 +41,12 @@ pub enum TlsError {
     Make(#[from] rcgen::Error),
     /// Reading one failed.
     #[error("read {0}")]
-    Read(PathBuf, #[source] rustls::pki_types::pem::Error),
+    Read(PathBuf, #[source] pem::Error),
+    /// There is nothing of the kind in a file.
+    #[error("{0} holds no {1} in PEM")]
+    Empty(PathBuf, &'static str),
     /// The two do not fit.
-    #[error("use the certificate")]
+    #[error("use the certificate and its key")]
     Use(#[from] rustls::Error),
 }
 
@@ -96,8 +99,13 @@ pub(crate) fn prepare(tls: &Tls) -> Result<Prepared, TlsError> {
                 .map_err(read)?
                 .collect::<Result<_, _>>()
                 .map_err(|error| TlsError::Read(cert.clone(), error))?;
-            let private = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| TlsError::Read(key.clone(), error))?;
+            if chain.is_empty() {
+                return Err(TlsError::Empty(cert.clone(), "certificate"));
+            }
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+                pem::Error::NoItemsFound => TlsError::Empty(key.clone(), "private key"),
+                error => TlsError::Read(key.clone(), error),
+            })?;
             (chain, private, None)
         }
     };

@@ -373,7 +373,7 @@ fn not_knowing_is_not_revocation() {
             },
         ),
         ("the namespace is being deleted", |world| {
-            world.terminating = true
+            world.terminating = true;
         }),
     ];
     for (what, trouble) in troubles {

@@ -183,6 +183,10 @@ fn options_that_make_no_sense_are_refused_with_a_reason() {
             vec!["--tls-cert", nowhere, "--tls-key", nowhere],
             vec!["read", nowhere],
         ),
+        (
+            vec!["--tls-cert", "Cargo.toml", "--tls-key", "Cargo.toml"],
+            vec!["Cargo.toml holds no certificate in PEM"],
+        ),
         (vec!["--tls-name", "kms.test"], vec!["--tls"]),
         (vec!["--colour"], vec!["--colour"]),
         (vec!["--log", "info=loud"], vec!["--log", "use a level"]),
