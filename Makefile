@@ -6,7 +6,6 @@ SHELL := bash
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 TOOLS := $(TARGET)/tools
 DENY_VERSION := 0.20.2
-CYCLONEDX_VERSION := 0.5.9
 export CARGO_TERM_PROGRESS_WHEN ?= never
 
 # The operator as it ships: `PROFILE=quick` builds in a third of the time, for a first impression.
@@ -98,12 +97,8 @@ advisories: $(TOOLS)/bin/cargo-deny ## Check dependencies for known vulnerabilit
 	  echo "advisories: SKIPPED: their database cannot be reached from here"; \
 	fi
 
-sbom: $(TOOLS)/bin/cargo-cyclonedx ## Write the SBOM of the operator's binary (CycloneDX) to target/sbom
-	@tests/image/sbom "$(TOOLS)/bin/cargo-cyclonedx"
-
-$(TOOLS)/bin/cargo-cyclonedx:
-	@echo "sbom: building cargo-cyclonedx $(CYCLONEDX_VERSION), once (minutes)"
-	@cargo install cargo-cyclonedx --version $(CYCLONEDX_VERSION) --locked --quiet --root "$(TOOLS)"
+sbom: ## Write the SBOM of the operator's binary (CycloneDX) to target/sbom
+	@tests/image/sbom
 
 reproducible: ## Compile the operator twice, in two folders, and compare the bytes (PROFILE=quick for less)
 	@PROFILE=$(PROFILE) tests/image/reproducible
