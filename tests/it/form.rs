@@ -156,10 +156,27 @@ const LEFT_OUT: &[(&str, &[Form], &str)] = &[
         UNREAD,
         COUNTED,
     ),
+    (
+        "rows_endings::with_deletion_policy_retain_the_secret_stays_and_a_new_object_takes_it_up",
+        UNREAD,
+        WRITTEN_OVER,
+    ),
+    (
+        "rows_secrets::a_target_keeps_what_others_own_when_the_key_changes_and_drops_what_it_no_longer_wants",
+        UNREAD,
+        KEPT,
+    ),
+    (
+        "rows_merge::a_secret_that_its_owner_hands_over_is_the_operators_from_then_on",
+        UNREAD,
+        KEPT,
+    ),
 ];
 const UNREAD: &[Form] = &[Form::NoRead, Form::NoReadNamespaces];
 const MERGE: &str = "Merge needs an operator that watches Secrets";
 const KEPT: &str = "what others put on a Secret is not seen, and lost at the next write";
+const WRITTEN_OVER: &str =
+    "a new object cannot tell what the Secret that stayed was made of, so it writes it over";
 const MARKED: &str = "the old Secret stays as it was written, unmarked";
 const COUNTED: &str = "counts what a form that watches Secrets asks, to which deletions that are only tried come here";
 
