@@ -358,7 +358,11 @@ pub(super) async fn settle(
     } else {
         Timestamp::MIN
     };
-    let forced = remembered.memory.sync_request.as_ref().map(|(_, at)| *at);
+    let forced = remembered
+        .memory
+        .sync_request
+        .as_ref()
+        .map(|seen| seen.let_through_at);
     if let Some(at) = forced.filter(|at| *at > now()) {
         next = Some(earlier(next, at));
     }

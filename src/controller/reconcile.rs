@@ -29,7 +29,7 @@ use crate::domain::concern;
 use crate::domain::look::decide::{self, Step};
 use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::{
-    self, FenceProof, InstanceView, NamespaceView, Observed, Payloads, Probe, Sight,
+    self, Asked, FenceProof, InstanceView, NamespaceView, Observed, Payloads, Probe, Sight,
 };
 use crate::domain::look::plan::{Plan, WriteFailure};
 use crate::domain::look::request;
@@ -194,11 +194,15 @@ fn gather(context: &Context, key: &ObjectKey) -> Option<Gathered> {
         && memory
             .sync_request
             .as_ref()
-            .is_none_or(|(seen, _)| seen != asked)
+            .is_none_or(|seen| seen.value != asked)
     {
-        let last = memory.sync_request.as_ref().map(|(_, at)| *at);
-        let at = context.forced().admit(&key.namespace, last, now());
-        memory.sync_request = Some((asked.to_owned(), at));
+        let last = memory.sync_request.as_ref().map(|seen| seen.let_through_at);
+        let seen_at = now();
+        memory.sync_request = Some(Asked {
+            value: asked.to_owned(),
+            seen_at,
+            let_through_at: context.forced().admit(&key.namespace, last, seen_at),
+        });
         let uid = gathered.object.metadata.uid.clone();
         context
             .world()
@@ -452,9 +456,9 @@ mod tests {
             let object = serde_json::from_value(object).unwrap();
             context.world().key_applied(object);
             let memory = gather(&context, &key).unwrap().remembered.memory;
-            let (asked, at) = memory.sync_request.unwrap();
-            assert_eq!(asked, version.to_string());
-            at
+            let asked = memory.sync_request.unwrap();
+            assert_eq!(asked.value, version.to_string());
+            asked.let_through_at
         };
         let first = moment(1);
         assert!(first <= now());

@@ -31,10 +31,12 @@ pub(super) fn found(
     if let Some(unlisted) = still_named(observed, request, reference, prior)? {
         return usable(observed, request, reference, unlisted);
     }
-    if observed.open_sync_request().is_some() {
+    let counted = counted(observed, Reason::AliasWentBack, Some(reference));
+    // Only whoever has been told of the way back can have meant it: a pipeline's routine request must
+    // not bring old data in.
+    if observed.is_asked_since(counted.since) && is_counted(observed, &counted) {
         return usable(observed, request, reference, key);
     }
-    let counted = counted(observed, Reason::AliasWentBack, Some(reference));
     let end = after(counted.since, observed.policy.grace);
     if end <= observed.now {
         return usable(observed, request, reference, key).map_err(|hindrance| match hindrance {
@@ -226,6 +228,15 @@ pub(super) fn counted(
         since: same.unwrap_or_else(|| whole_second(observed.now)),
         key,
     }
+}
+
+/// Whether status says already what something is counted from.
+fn is_counted(observed: &Observed<'_>, counted: &Counted) -> bool {
+    let status = observed.object.status.as_ref();
+    let pending = status.and_then(|status| status.pending.as_ref());
+    pending.is_some_and(|pending| {
+        pending.reason == counted.reason.as_str() && pending.key == counted.key
+    })
 }
 
 /// Cuts to the second, as status keeps times.

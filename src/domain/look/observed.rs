@@ -110,6 +110,17 @@ pub enum FenceProof {
     Off,
 }
 
+/// A sync request, as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What the annotation says.
+    pub value: String,
+    /// When it was seen first.
+    pub seen_at: Timestamp,
+    /// When it is let through.
+    pub let_through_at: Timestamp,
+}
+
 /// What is remembered of an object between two looks. It is lost on a restart, and nothing may
 /// depend on it but pace.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,7 +145,7 @@ pub struct Memory {
     /// cannot be seen.
     pub probed_at: Timestamp,
     /// The sync request seen last, and when it is let through.
-    pub sync_request: Option<(String, Timestamp)>,
+    pub sync_request: Option<Asked>,
     /// When the object was last known to be right.
     pub confirmed_at: Timestamp,
 }
@@ -271,8 +282,16 @@ impl Observed<'_> {
 
     fn forced(&self) -> Option<(&str, Timestamp)> {
         let asked = sync_asked_for(self.object)?;
-        let (seen, at) = self.memory.sync_request.as_ref()?;
-        (seen == asked && *at <= self.now).then_some((asked, *at))
+        let seen = self.memory.sync_request.as_ref()?;
+        let is_open = seen.value == asked && seen.let_through_at <= self.now;
+        is_open.then_some((asked, seen.let_through_at))
+    }
+
+    /// Whether that request was made after something that is known since this time.
+    #[must_use]
+    pub fn is_asked_since(&self, since: Timestamp) -> bool {
+        let seen = self.memory.sync_request.as_ref();
+        self.forced().is_some() && seen.is_some_and(|seen| seen.seen_at >= since)
     }
 
     /// UID and resourceVersion of the target Secret in view.

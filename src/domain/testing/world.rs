@@ -18,7 +18,8 @@ use crate::domain::concern;
 use crate::domain::look::decide::{Step, look, look_after_failed_write};
 use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::{
-    FenceProof, InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe, Sight,
+    Asked, FenceProof, InstanceView, Memory, NamespaceView, Observed, Payloads, Policy, Probe,
+    Sight,
 };
 use crate::domain::look::plan::{Plan, check};
 use crate::domain::look::request::target_name;
@@ -308,9 +309,13 @@ impl World {
             && memory
                 .sync_request
                 .as_ref()
-                .is_none_or(|(seen, _)| *seen != asked)
+                .is_none_or(|seen| seen.value != asked)
         {
-            memory.sync_request = Some((asked, now));
+            memory.sync_request = Some(Asked {
+                value: asked,
+                seen_at: now,
+                let_through_at: now,
+            });
         }
         memory.clone()
     }

@@ -3,6 +3,7 @@
 use super::{assert_ready, events, orders, synced};
 use crate::api::SYNC_REQUESTED_ANNOTATION;
 use crate::api::condition::ConditionType;
+use crate::domain::look::observed::Asked;
 use crate::domain::service::failure::FailureKind;
 use crate::domain::service::metadata::KeyState;
 use crate::domain::status;
@@ -263,12 +264,40 @@ fn a_forced_sync_overrides_the_grace_of_a_way_back_and_is_answered_once() {
 }
 
 #[test]
+fn a_forced_sync_that_was_asked_for_before_the_way_back_was_told_takes_nothing_old() {
+    let mut world = orders();
+    world.service.put(key(2));
+    world.service.move_alias("orders", &key_id(2));
+    world.sync("orders");
+    world.service.move_alias("orders", &key_id(1));
+    world.pass(minutes(60));
+    force(&mut world, "routine");
+    let plan = world.sync("orders");
+    assert!(plan.writes.is_empty(), "{plan:?}");
+    assert_ready(&world, "True", "AliasWentBack");
+    assert_eq!(
+        world.status("orders").last_handled_sync_request.as_deref(),
+        Some("routine")
+    );
+    world.assert_settled("orders");
+    world.pass(minutes(1));
+    force(&mut world, "meant");
+    let plan = world.sync("orders");
+    assert_eq!(events(&plan), ["KeyChanged"]);
+    world.assert_settled("orders");
+}
+
+#[test]
 fn a_forced_sync_waits_until_it_is_let_through() {
     let mut world = synced();
     let later = world.now + minutes(1);
     force(&mut world, "now");
     let memory = world.memories.get_mut("orders").unwrap();
-    memory.sync_request = Some(("now".to_owned(), later));
+    memory.sync_request = Some(Asked {
+        value: "now".to_owned(),
+        seen_at: world.now,
+        let_through_at: later,
+    });
     let before = world.service.requests;
     let plan = world.sync("orders");
     assert!(plan.status.is_none(), "{:?}", plan.status);
