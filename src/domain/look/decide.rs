@@ -8,7 +8,6 @@ use crate::api::key::DeletionPolicy;
 use crate::domain::audit::Why;
 use crate::domain::look::absent;
 use crate::domain::look::conclude;
-use crate::domain::look::ending;
 use crate::domain::look::expected::{self, record_of};
 use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
 use crate::domain::look::identify::identify_all;
@@ -200,15 +199,15 @@ pub fn look_after_failed_write(
             *what,
         ),
     };
-    let Ok(request) = request::resolve(observed) else {
-        return conclude::blocked(observed, None, &ending::counting_on(observed, blocked));
-    };
-    let mut plan = match identify_all(observed, &request) {
-        Ok(keys) => conclude::failed(observed, &request, blocked, record_of(&request, &keys)),
-        Err(_) => {
-            let blocked = ending::counting_on(observed, blocked);
-            conclude::blocked(observed, Some(&request), &blocked)
+    let request = request::resolve(observed).ok();
+    let keys = request
+        .as_ref()
+        .and_then(|request| Some((request, identify_all(observed, request).ok()?)));
+    let mut plan = match keys {
+        Some((request, keys)) => {
+            conclude::failed(observed, request, blocked, record_of(request, &keys))
         }
+        None => revoke::failed(observed, request.as_ref(), blocked),
     };
     plan.memory.target_taken |=
         matches!(failure, WriteFailure::AlreadyExists | WriteFailure::NotOurs);
@@ -337,7 +336,7 @@ fn make(
 }
 
 /// Whether the same attempt failed before and its time to be repeated has not come.
-fn held(observed: &Observed<'_>, record: &str) -> bool {
+pub(super) fn held(observed: &Observed<'_>, record: &str) -> bool {
     observed.memory.attempt.as_ref().is_some_and(|attempt| {
         attempt.record == record
             && attempt.seen == observed.seen()

@@ -7,21 +7,25 @@ use crate::api::Reason;
 use crate::api::condition::ConditionType;
 use crate::api::key::RevocationPolicy;
 use crate::domain::look::absent;
-use crate::domain::look::decide::Step;
+use crate::domain::look::conclude;
+use crate::domain::look::decide::{self, Step};
 use crate::domain::look::ending::{self, Ending};
 use crate::domain::look::evidence::Evidence;
 use crate::domain::look::expected;
 use crate::domain::look::hindrance::{Blocked, Hindrance, Need};
 use crate::domain::look::identify::identify_all;
 use crate::domain::look::judge;
-use crate::domain::look::observed::{Observed, Sight};
-use crate::domain::look::plan::Write;
+use crate::domain::look::observed::{Attempt, Observed, Sight};
+use crate::domain::look::plan::{Plan, Write};
 use crate::domain::look::report;
 use crate::domain::look::request::{self, SyncRequest};
 use crate::domain::revocation::Leave;
 use crate::domain::secret::{SecretView, shared};
 use crate::domain::service::ids::KeyId;
 use crate::domain::status;
+
+/// What stands for the record of a revocation, which is made from no keys.
+const REVOCATION: &str = "revocation";
 
 /// Ends a look that found evidence, as the policy says; nothing, where there is none or the Secret
 /// stays whatever it says.
@@ -56,6 +60,9 @@ pub(super) fn end(
         let plan = ending::revoked(observed, request, blocked, ending, Vec::new());
         return Some(Step::Do(Box::new(plan)));
     }
+    if decide::held(observed, REVOCATION) {
+        return Some(Step::Do(Box::new(held(observed))));
+    }
     let plan = match observed.leave {
         None => return Some(Step::Ask(Need::Leave(waits_since(observed)))),
         Some(Leave::Held) => ending::revoked(
@@ -70,6 +77,35 @@ pub(super) fn end(
         }
     };
     Some(Step::Do(Box::new(plan)))
+}
+
+/// A Secret could not be written or deleted, and its keys are not to be identified: what failed was a
+/// revocation. Like any other attempt, it is not repeated before its time.
+pub(super) fn failed(
+    observed: &Observed<'_>,
+    request: Option<&SyncRequest<'_>>,
+    blocked: Blocked,
+) -> Plan {
+    let blocked = ending::counting_on(observed, blocked);
+    let mut plan = conclude::blocked(observed, request, &blocked);
+    plan.memory.attempt = Some(Attempt {
+        record: REVOCATION.to_owned(),
+        seen: observed.seen(),
+        at: observed.now,
+        until: plan.next,
+        blocked: Box::new(blocked),
+    });
+    plan
+}
+
+/// The same revocation failed a while ago, and status says so.
+fn held(observed: &Observed<'_>) -> Plan {
+    let mut plan = conclude::nothing(observed, "a revocation that failed waits");
+    if let Some(attempt) = &observed.memory.attempt {
+        plan.outcome = attempt.blocked.reason;
+        plan.next = attempt.until;
+    }
+    plan
 }
 
 /// The key's end is the object's matter; that of the right to it, the instance's.
