@@ -134,6 +134,13 @@ impl Fuzz {
             ] });
             let new: NewInstance = serde_json::from_value(new).unwrap();
             self.emulator.create_instance(new).unwrap();
+            let keys = self.emulator.keys(id).unwrap();
+            let root = keys.iter().find(|key| key["name"] == "root").unwrap();
+            let bucket = json!({ "resourceCrn": requests::BUCKET });
+            let bucket = serde_json::from_value(bucket).unwrap();
+            self.emulator
+                .register(id, root["id"].as_str().unwrap(), bucket)
+                .unwrap();
         }
         self.known.forget();
         self.settle().await;

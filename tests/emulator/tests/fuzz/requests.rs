@@ -4,6 +4,10 @@ use crate::INSTANCES;
 use crate::bodies;
 use crate::dice::Dice;
 
+/// A resource that a root key protects from the beginning.
+pub(crate) const BUCKET: &str =
+    "crn:v1:bluemix:public:cloud-object-storage:global:a/1:2:bucket:b/c";
+
 /// What requests may name.
 #[derive(Default)]
 pub(crate) struct Known {
@@ -191,7 +195,9 @@ fn fill(dice: &mut Dice, known: &Known, path: &str) -> String {
     };
     let instance = INSTANCES[dice.below(2)];
     let crn = dice.pick(&[
-        "crn:v1:bluemix:public:cloud-object-storage:global:a/1:2:bucket:b/c",
+        BUCKET,
+        BUCKET,
+        BUCKET,
         "crn:v1:bluemix:public:databases-for-postgresql:global:a/1:2::",
         "crn:v1",
     ]);
@@ -353,7 +359,8 @@ fn api(dice: &mut Dice, known: &Known) -> Request {
         method
     };
     let target = format!("/api/v2/{}{}", fill(dice, known, path), query(dice));
-    let fitting = if method == "PATCH" { method } else { path };
+    let of_key = method == "PATCH" && path == "keys/{key}";
+    let fitting = if of_key { method } else { path };
     let value = bodies::of_api(dice, known, fitting);
     let wants_body = matches!(method, "POST" | "PUT" | "PATCH");
     let body = if wants_body || dice.once_in(9) {
