@@ -171,6 +171,11 @@ const LEFT_OUT: &[(&str, &[Form], &str)] = &[
         UNREAD,
         KEPT,
     ),
+    (
+        "rows_secrets::edits_of_entries_are_undone_and_labels_and_annotations_of_others_are_kept",
+        UNREAD,
+        KEPT,
+    ),
 ];
 const UNREAD: &[Form] = &[Form::NoRead, Form::NoReadNamespaces];
 const MERGE: &str = "Merge needs an operator that watches Secrets";
