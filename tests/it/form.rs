@@ -171,6 +171,16 @@ const LEFT_OUT: &[(&str, &[Form], &str)] = &[
         UNREAD,
         KEPT,
     ),
+    (
+        "rows_secrets::edits_of_entries_are_undone_and_labels_and_annotations_of_others_are_kept",
+        UNREAD,
+        KEPT,
+    ),
+    (
+        "rows_endings::an_object_made_anew_under_its_name_gets_a_secret_of_its_own",
+        UNREAD,
+        WRITTEN_OVER,
+    ),
 ];
 const UNREAD: &[Form] = &[Form::NoRead, Form::NoReadNamespaces];
 const MERGE: &str = "Merge needs an operator that watches Secrets";
