@@ -4,8 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use crate::schedule::LEASE;
+
+/// How long a process may take to come so far that it listens for signals.
+const LISTENS_WITHIN: Duration = Duration::from_secs(20);
 
 /// What a process holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub(crate) struct Operator {
     nursery: Nursery,
     settings: Settings,
     child: Option<Child>,
+    /// How long the log was when the last one was started.
+    logged: usize,
     pub(crate) starts: u64,
 }
 
@@ -62,6 +68,7 @@ impl Operator {
             nursery: Nursery::new(),
             settings,
             child: None,
+            logged: 0,
             starts: 0,
         }
     }
@@ -100,6 +107,7 @@ impl Operator {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        self.logged = self.log().len();
         self.child = Some(self.nursery.spawn(command));
         self.starts += 1;
     }
@@ -117,8 +125,20 @@ impl Operator {
         let Some(mut child) = self.child.take() else {
             return true;
         };
+        // A signal that comes before anybody listens for it ends any process at once.
+        let begun = Instant::now();
+        while !self.has_begun() && begun.elapsed() < LISTENS_WITHIN {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         signal(child.id(), "TERM");
         child.wait().expect("its end").success()
+    }
+
+    /// Whether the last one has said that it starts, for which it has to listen for signals.
+    fn has_begun(&self) -> bool {
+        let log = self.log();
+        log.get(self.logged..)
+            .is_some_and(|new| new.contains("key-protect-operator starts"))
     }
 
     /// Lets it stand still, or go on.
