@@ -34,7 +34,12 @@ fn merging(entries: &[&str]) -> Value {
 
 /// Does what the message of an object says, as somebody who pastes it.
 fn paste_the_role(scene: &Scene, object: &str) {
-    let said = scene.until_reason(object, "SecretNotOwned");
+    // Before that, it may say that the Secret is not there: its watch may be behind the object's.
+    let shown = scene.until(KEY, object, "the command", |object| {
+        crate::seen::condition(object, "Ready")
+            .is_some_and(|said| said.message.contains("to give: "))
+    });
+    let said = crate::seen::condition(&shown, "Ready").expect("Ready");
     let (_, rest) = said.message.split_once("to give: ").expect("a command");
     let (commands, _) = rest.split_once(". (").expect("its end");
     for command in commands.split(" && ") {

@@ -125,7 +125,8 @@ pub(super) fn pace(
             blocked.retry_after,
         )
     });
-    let listing = request.and_then(|request| listing_again(observed, request, blocked));
+    let failures = memory.failures;
+    let listing = request.and_then(|request| listing_again(observed, request, blocked, failures));
     let due = due.map(|due| listing.map_or(due, |step| shared_moment(due, step)))?;
     if asks_singly(blocked.reason) || blocked.relist {
         memory.answers_after = due;
@@ -274,16 +275,20 @@ const fn asks_singly(reason: Reason) -> bool {
 }
 
 /// Whether a listing is made for this object before the next is due, and at which steps of the
-/// clock: a name is found by a listing alone. One that failed is the shell's to repeat.
+/// clock: a name is found by a listing alone. One that failed is the shell's to repeat. After the
+/// first failure it is soon: creation times are cut to the second, so a listing of that second may
+/// lack the key that the object was made for.
 fn listing_again(
     observed: &Observed<'_>,
     request: &SyncRequest<'_>,
     blocked: &Blocked,
+    failures: u32,
 ) -> Option<i64> {
     let mut sources = request.target.sources.iter();
     let by_name = sources.any(|source| matches!(source.key.name, KeyName::Name(_)));
     let listed = matches!(observed.knowledge.listing, Listing::Fresh(_));
     match blocked.reason {
+        Reason::KeyNotAvailable if by_name && listed && failures <= 1 => Some(5),
         Reason::KeyNotAvailable if by_name && listed => Some(300),
         Reason::AliasMoving if by_name && listed => Some(60),
         _ => None,

@@ -5,9 +5,10 @@ use crate::api::KeyProtectKeySpec;
 use crate::domain::service::metadata::KeyState;
 use crate::domain::testing::world::World;
 use crate::domain::testing::{
-    KeyExt as _, by_alias, by_name, key, key_id, minutes, naming, object, target,
+    KeyExt as _, RING, by_alias, by_name, key, key_id, minutes, naming, object, target,
 };
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 #[test]
 fn a_root_key_is_not_retried_in_a_loop_but_its_alias_is_looked_up_again() {
@@ -193,4 +194,20 @@ fn another_alias_in_spec_is_another_key_and_no_way_back() {
         world.entry("orders", "key"),
         Some(world.service.payload(&key_id(1)))
     );
+}
+
+#[test]
+fn a_name_whose_key_was_made_in_the_second_of_the_listing_is_found_seconds_later() {
+    let mut world = World::new([object("orders", naming(by_name("nn", RING)))]);
+    // Made in the second that the listing begins in, as its creation time says: after it.
+    world.object("orders").metadata.creation_timestamp = Some(Time(world.now));
+    world.refresh();
+    world.service.put(key(1).named("nn"));
+    world.sync("orders");
+    assert_ready(&world, "False", "KeyNotAvailable");
+    world.pass(SignedDuration::from_secs(10));
+    let before = world.service.requests[0];
+    world.sync("orders");
+    assert_ready(&world, "True", "Synced");
+    assert_eq!(world.service.requests[0], before + 1);
 }
