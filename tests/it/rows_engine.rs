@@ -139,7 +139,7 @@ fn an_instance_that_hangs_delays_no_other() {
     });
     hung.until_instance("Ready", "Available");
     well.until_instance("Ready", "Available");
-    hung.fault(json!({"match": {"operation": "get"}, "effect": {"delayMs": 9000}}));
+    hung.fault(json!({"match": {"operation": "get"}, "effect": {"delayMs": 20_000}}));
     for name in &names {
         hung.object(name, json!({}));
     }
