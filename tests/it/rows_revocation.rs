@@ -186,7 +186,11 @@ fn an_outage_and_a_refusal_take_nothing_along() {
 
 #[test]
 fn too_many_revocations_wait_until_an_admin_lets_them_go() {
-    let scene = Stage::shared().scene("mass");
+    // By itself: of many instances only a hundred have metrics of their own.
+    let Some(stage) = Stage::alone("mass") else {
+        return;
+    };
+    let scene = stage.scene("mass");
     scene.alias("other", "other");
     let names: Vec<String> = (0..6).map(|number| format!("o{number}")).collect();
     let ids: Vec<String> = names
@@ -274,4 +278,5 @@ fn too_many_revocations_wait_until_an_admin_lets_them_go() {
         condition(object, "MassRevocationHeld").is_some()
     });
     assert!(scene.find(SECRET, "late").is_some());
+    stage.strike();
 }
