@@ -14,7 +14,7 @@ use crate::cluster::eventually;
 use crate::scene::{INSTANCE, KEY, SECRET, Scene, value};
 
 /// How long something may take that the operator does at once, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(80);
 
 /// A condition, as far as tests look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +75,7 @@ impl Scene {
         let gone =
             kube::runtime::wait::Condition::not(|object: Option<&DynamicObject>| object.is_some());
         let waited = self.stage.block_on(async {
-            let patience = 2 * PATIENCE;
-            tokio::time::timeout(patience, await_condition(self.api(kind), name, gone)).await
+            tokio::time::timeout(PATIENCE, await_condition(self.api(kind), name, gone)).await
         });
         assert!(waited.is_ok(), "{kind} {name} is still there");
     }
