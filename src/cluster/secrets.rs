@@ -60,15 +60,7 @@ pub async fn replace(
     body: &SecretBody,
     seen: Seen<'_>,
 ) -> Result<SecretView, WriteFailure> {
-    let uri = format!("{}/{}", collection(namespace), body.name);
-    let answer = send(
-        client,
-        Method::PUT,
-        &managed(&uri, ""),
-        content(namespace, body, Some(seen)),
-    )
-    .await;
-    view(answer.map_err(|error| refused(&error, false))?)
+    put(client, namespace, body, Some(seen)).await
 }
 
 /// Replaces whatever is there, as far as the fence takes it for the operator's.
@@ -80,12 +72,21 @@ pub async fn overwrite(
     namespace: &str,
     body: &SecretBody,
 ) -> Result<SecretView, WriteFailure> {
+    put(client, namespace, body, None).await
+}
+
+async fn put(
+    client: &Client,
+    namespace: &str,
+    body: &SecretBody,
+    seen: Option<Seen<'_>>,
+) -> Result<SecretView, WriteFailure> {
     let uri = format!("{}/{}", collection(namespace), body.name);
     let answer = send(
         client,
         Method::PUT,
         &managed(&uri, ""),
-        content(namespace, body, None),
+        content(namespace, body, seen),
     )
     .await;
     view(answer.map_err(|error| refused(&error, false))?)
