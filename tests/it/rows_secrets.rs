@@ -4,7 +4,7 @@ use key_protect_operator::controller::clock::now;
 use serde_json::{Value, json};
 
 use crate::cluster::eventually;
-use crate::form::leaves_out;
+use crate::form::{Form, leaves_out};
 use crate::scene::{KEY, SECRET, Scene, base64};
 use crate::seen::version;
 use crate::stage::Stage;
@@ -312,7 +312,14 @@ fn of_two_objects_with_one_target_the_older_has_it_and_the_younger_takes_over() 
     scene.delete(KEY, "orders-db");
     scene.until_synced("younger");
     assert_eq!(scene.data("orders-db")["key"], b"of the younger");
-    assert_ne!(uid(&scene.get(SECRET, "orders-db")), uid(&before));
+    let taken = scene.get(SECRET, "orders-db");
+    let owner = &taken["metadata"]["ownerReferences"][0]["uid"];
+    assert_eq!(owner, uid(&scene.get(KEY, "younger")));
+    // Who may not read Secrets writes over one that its owner left, where the garbage collector has
+    // not been yet.
+    if Form::current().reads_secrets() {
+        assert_ne!(uid(&taken), uid(&before));
+    }
 }
 
 #[test]
