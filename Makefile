@@ -36,7 +36,7 @@ test: cluster ## Run all tests
 
 # The rows that an install form bears on. An operator for named namespaces takes 24 of them, and each
 # test has its own, so these are fewer there.
-FORM_ROWS = form:: main_job:: rows_access:: rows_credentials:: rows_endings:: rows_keys:: rows_merge:: rows_payloads:: rows_secrets::
+FORM_ROWS = fence_operator:: form:: main_job:: rows_access:: rows_credentials:: rows_endings:: rows_keys:: rows_merge:: rows_payloads:: rows_secrets::
 NAMESPACES_ROWS = form:: main_job:: rows_endings:: rows_secrets::
 forms: cluster ## Run tests under the RBAC of the other install forms (what one leaves out, it says)
 	@echo "forms: no-read"

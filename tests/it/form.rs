@@ -142,11 +142,6 @@ const LEFT_OUT: &[(&str, &[Form], &str)] = &[
         MERGE,
     ),
     (
-        "fence_operator::a_team_may_label_its_secret_and_release_it_but_not_change_its_entries",
-        UNREAD,
-        KEPT,
-    ),
-    (
         "rows_endings::both_policy_and_name_changed_at_once_leave_the_old_secret_marked",
         UNREAD,
         MARKED,
@@ -157,36 +152,14 @@ const LEFT_OUT: &[(&str, &[Form], &str)] = &[
         COUNTED,
     ),
     (
-        "rows_endings::with_deletion_policy_retain_the_secret_stays_and_a_new_object_takes_it_up",
-        UNREAD,
-        WRITTEN_OVER,
-    ),
-    (
         "rows_secrets::a_target_keeps_what_others_own_when_the_key_changes_and_drops_what_it_no_longer_wants",
         UNREAD,
         KEPT,
-    ),
-    (
-        "rows_merge::a_secret_that_its_owner_hands_over_is_the_operators_from_then_on",
-        UNREAD,
-        KEPT,
-    ),
-    (
-        "rows_secrets::edits_of_entries_are_undone_and_labels_and_annotations_of_others_are_kept",
-        UNREAD,
-        KEPT,
-    ),
-    (
-        "rows_endings::an_object_made_anew_under_its_name_gets_a_secret_of_its_own",
-        UNREAD,
-        WRITTEN_OVER,
     ),
 ];
 const UNREAD: &[Form] = &[Form::NoRead, Form::NoReadNamespaces];
 const MERGE: &str = "Merge needs an operator that watches Secrets";
 const KEPT: &str = "what others put on a Secret is not seen, and lost at the next write";
-const WRITTEN_OVER: &str =
-    "a new object cannot tell what the Secret that stayed was made of, so it writes it over";
 const MARKED: &str = "the old Secret stays as it was written, unmarked";
 const COUNTED: &str = "counts what a form that watches Secrets asks, to which deletions that are only tried come here";
 

@@ -20,7 +20,7 @@ use crate::cluster::{client_of, eventually};
 use crate::deploy::rights;
 use crate::form::Form;
 use crate::scene::{INSTANCE, KEY, SECRET, Scene};
-use crate::seen::condition;
+use crate::seen::{condition, version};
 use crate::stage::{OPERATOR_NAMESPACE, Stage, answer, binary};
 
 type Rights = BTreeMap<String, BTreeSet<String>>;
@@ -193,6 +193,7 @@ fn each_form_is_found_out_and_serves_what_it_is_to_serve() {
         stage.stop_operator();
         installed.remove();
     }
+    another_form_later(stage);
     half_of_a_form_is_none(stage);
     stage.strike();
 }
@@ -277,6 +278,27 @@ fn entry(scene: &Scene) -> String {
     let text = secret["data"]["key"].as_str().expect("the entry");
     let bytes = base64::engine::general_purpose::STANDARD.decode(text);
     String::from_utf8(bytes.expect("base64")).expect("text")
+}
+
+/// To `no-read`, every Secret is written once more; from it, none is.
+fn another_form_later(stage: &'static Stage) {
+    let scene = stage.bare_scene("later", "forms-later");
+    scene.alias("orders-db", "payload");
+    let named = json!({"from": "Names", "names": [&scene.namespace]});
+    scene.apply_instance(json!({"access": [{"namespaces": named}]}));
+    scene.object("orders-db", json!({}));
+    let versions = [Form::Standard, Form::NoRead, Form::Standard].map(|form| {
+        let installed = Installed::new(stage, form);
+        installed.start_operator();
+        scene.sync("orders-db");
+        scene.until_synced("orders-db");
+        let secret = scene.get(SECRET, "orders-db");
+        stage.stop_operator();
+        installed.remove();
+        version(&secret).to_owned()
+    });
+    assert_ne!(versions[0], versions[1], "status says what it was made of");
+    assert_eq!(versions[1], versions[2], "the Secret says so too");
 }
 
 /// Without `watch`, or without anything, the operator says what is wrong and begins nothing; it goes

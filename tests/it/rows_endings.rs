@@ -4,7 +4,7 @@ use key_protect_operator::controller::clock::now;
 use serde_json::{Value, json};
 
 use crate::cluster::eventually;
-use crate::form::leaves_out;
+use crate::form::{Form, leaves_out};
 use crate::scene::{KEY, SECRET, Scene};
 use crate::seen::version;
 use crate::stage::Stage;
@@ -44,11 +44,6 @@ fn with_deletion_policy_delete_the_secret_goes_with_its_object() {
 
 #[test]
 fn with_deletion_policy_retain_the_secret_stays_and_a_new_object_takes_it_up() {
-    if leaves_out(
-        "rows_endings::with_deletion_policy_retain_the_secret_stays_and_a_new_object_takes_it_up",
-    ) {
-        return;
-    }
     let scene = synced("stays", retain());
     let before = scene.get(SECRET, "orders-db");
     assert_eq!(
@@ -60,12 +55,16 @@ fn with_deletion_policy_retain_the_secret_stays_and_a_new_object_takes_it_up() {
     scene.until_gone(KEY, "orders-db");
     assert_eq!(version(&scene.get(SECRET, "orders-db")), version(&before));
     scene.synced_object("orders-db", retain());
-    assert_eq!(
-        version(&scene.get(SECRET, "orders-db")),
-        version(&before),
-        "the same inputs: nothing to write"
-    );
-    assert_eq!(scene.served("get").len(), 1);
+    // Who may not read Secrets cannot tell what it was made of, and writes it over.
+    if Form::current().reads_secrets() {
+        assert_eq!(
+            version(&scene.get(SECRET, "orders-db")),
+            version(&before),
+            "the same inputs: nothing to write"
+        );
+        assert_eq!(scene.served("get").len(), 1);
+    }
+    assert_eq!(scene.get(SECRET, "orders-db")["data"], before["data"]);
     scene.object("orders-db", json!({"target": {"deletionPolicy": "Delete"}}));
     let taken = scene.until(
         SECRET,
@@ -135,18 +134,20 @@ fn both_policy_and_name_changed_at_once_leave_the_old_secret_marked() {
 
 #[test]
 fn an_object_made_anew_under_its_name_gets_a_secret_of_its_own() {
-    if leaves_out("rows_endings::an_object_made_anew_under_its_name_gets_a_secret_of_its_own") {
-        return;
-    }
     let scene = synced("anew", json!({}));
     let (key, secret) = (scene.get(KEY, "orders-db"), scene.get(SECRET, "orders-db"));
     scene.delete(KEY, "orders-db");
     scene.object("orders-db", json!({}));
     scene.until_synced("orders-db");
-    let now = scene.until(SECRET, "orders-db", "made anew", |now| {
-        uid(now) != uid(&secret)
-    });
     let object = scene.get(KEY, "orders-db");
+    // Where Secrets are not read, the old one may be written over before it is collected.
+    let now = scene.until(SECRET, "orders-db", "made anew", |now| {
+        if Form::current().reads_secrets() {
+            uid(now) != uid(&secret)
+        } else {
+            now["metadata"]["ownerReferences"][0]["uid"] == json!(uid(&object))
+        }
+    });
     assert_ne!(uid(&object), uid(&key));
     assert_eq!(
         now["metadata"]["ownerReferences"][0]["uid"],
