@@ -5,7 +5,9 @@
 //! and payloads each as they were at some moment of the window. The window ends when the version
 //! is seen, and begins at the last rest: the last moment when all faults were lifted, no process
 //! stood still, and every Secret was found to hold what the service held. So a late writer may
-//! write what was true when it read it, but nothing that was over before the last rest. A Secret
+//! write what was true when it read it, but nothing that was over before the last rest; with one
+//! exception: a key is found by its name in lists alone, so while lists lack keys, an object that
+//! never had a key of that name may get one that was the newest earlier. A Secret
 //! that its owner gives up, to stay, takes that object's data along too: the operator cannot
 //! change its marks alone. An edit
 //! by the harness itself is not judged, but what it leads to is. A Secret ends only with
@@ -393,12 +395,27 @@ pub(crate) fn is_owned(secret: &Value) -> bool {
     history::label(secret, TARGET_LABEL) == Some("owned")
 }
 
+/// Whether an object names a key by its name, and has none of that name to tell older from newer by.
+fn is_misled(object: &Value, source: &Named) -> bool {
+    let Named::Name { name, ring } = source else {
+        return false;
+    };
+    let keys = object["status"]["keys"].as_array();
+    let mut keys = keys.into_iter().flatten();
+    !keys.any(|key| key["name"] == **name && key["keyRing"] == **ring)
+}
+
 /// Whether an object makes these data of payloads that its keys had in the window.
 fn makes(object: &Value, data: &Data, ledger: &Ledger, (from, to): (At, At)) -> bool {
     let instance = want::instance(object);
     let mut choices: Vec<BTreeMap<Named, &str>> = vec![BTreeMap::new()];
     for source in want::sources(object) {
-        let keys = ledger.between(instance, &source, from, to);
+        let since = if is_misled(object, &source) && ledger.lists_were_partial(from, to) {
+            At::MIN
+        } else {
+            from
+        };
+        let keys = ledger.between(instance, &source, since, to);
         choices = choices
             .iter()
             .flat_map(|choice| {

@@ -239,6 +239,36 @@ fn sources_of_one_secret_each_have_their_own_window() {
 }
 
 #[test]
+fn a_name_without_a_past_may_be_read_from_a_list_that_lacks_keys() {
+    let named = || Named::Name {
+        name: "rot".to_owned(),
+        ring: "r".to_owned(),
+    };
+    let rot = json!({"key": {"name": "rot", "keyRing": "r"}});
+    let write = |is_partial: bool, status: Value, payload: &[u8]| {
+        let mut story = Story::moved();
+        story.ledger.stands_for("main", &named(), "k-old", (0, 5));
+        story.ledger.stands_for("main", &named(), "k-new", (90, 95));
+        if is_partial {
+            story.ledger.lists_are_partial(152);
+        }
+        // Made anew after the rest.
+        let mut object = object(rot.clone());
+        object["status"] = status;
+        story
+            .end(Kind::Key, "orders", 151)
+            .add(Kind::Key, "orders", 155, Some(object))
+            .secret(160, &[("key", payload)]);
+        story
+    };
+    let past = json!({"keys": [{"id": "k-new", "name": "rot", "keyRing": "r"}]});
+    is(&write(true, Value::Null, OLD), &[]);
+    is(&write(false, Value::Null, OLD), &[DATA]);
+    is(&write(true, past, OLD), &[DATA]);
+    is(&write(true, Value::Null, OTHER), &[DATA]);
+}
+
+#[test]
 fn an_edit_by_the_harness_passes_once_and_its_repair_too() {
     let edit = || Act::Edit("key".to_owned(), Some(b"tampered".to_vec()));
     let mut story = Story::moved();

@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
     eras: BTreeMap<(String, Named), Vec<Era>>,
     /// Keys that were deleted: from when that was ordered until their restoring was done.
     deleted: BTreeMap<String, Vec<(At, At)>>,
+    /// When the service began to show lists that lack keys.
+    partial_lists: Vec<At>,
 }
 
 impl Ledger {
@@ -96,6 +98,17 @@ impl Ledger {
         held.filter(|era| era.from <= to && era.until >= from)
             .map(|era| &*era.key)
             .collect()
+    }
+
+    /// Notes that lists are about to lack keys, until the next rest at the latest.
+    pub(crate) fn lists_are_partial(&mut self, before: At) {
+        self.partial_lists.push(before);
+    }
+
+    /// Whether lists began to lack keys at some moment between two.
+    pub(crate) fn lists_were_partial(&self, from: At, to: At) -> bool {
+        let mut times = self.partial_lists.iter();
+        times.any(|at| (from..=to).contains(at))
     }
 
     /// The key that a name stands for.

@@ -13,7 +13,7 @@ use crate::judge::Judge;
 use crate::leaks;
 use crate::operator::Held;
 use crate::people;
-use crate::schedule::{self, Lane, NAMESPACES, Round, SLOTS, Who};
+use crate::schedule::{self, Lane, NAMESPACES, Round, SLOTS, Step, Who};
 use crate::service::INSTANCES;
 use crate::settled::{self, Amiss};
 use crate::stage::{OPERATOR_NAMESPACE, Stage};
@@ -53,6 +53,8 @@ struct Run {
     forced: usize,
     most: Held,
     began: Instant,
+    /// What the last round did.
+    last: Option<Round>,
 }
 
 /// Runs, and panics with the whole story where something is not in order.
@@ -72,6 +74,7 @@ pub(crate) async fn run(plan: Plan) {
         forced: 0,
         most: Held::default(),
         began,
+        last: None,
     };
     let mut chance = Chance::of(plan.seed).split(3);
     run.stage.start();
@@ -111,6 +114,7 @@ impl Run {
             .filter(|step| matches!(step.lane, Lane::Cluster | Lane::Operator | Lane::Namespace));
         let upsets: Vec<String> = upsets.map(|step| step.act.to_string()).collect();
         eprintln!("faults: round {number}: {}", upsets.join(", "));
+        self.last = Some(round.clone());
         people::carry_out(&stage, round, chance).await;
         if round.rolled_back {
             stage.service.go_back_to(new);
@@ -350,6 +354,12 @@ impl Run {
         let mut story = format!("after {what}, with SEED={}:\n", self.plan.seed);
         for (which, wrong) in wrongs.iter().take(12) {
             writeln!(story, "- {which:?}: {wrong}").expect("text");
+        }
+        if let Some(round) = &self.last {
+            writeln!(story, "the last round, rolled back: {}", round.rolled_back).expect("text");
+            for Step { at, lane, act } in &round.steps {
+                writeln!(story, "  {at} ms, {lane:?}: {act:?}").expect("text");
+            }
         }
         if let Some((which, _)) = wrongs.iter().find(|(which, _)| !which.name.is_empty()) {
             story.push_str(&self.tell(which));

@@ -207,6 +207,12 @@ impl Service {
         self.ledger().restored(id, done);
     }
 
+    /// Notes that lists are about to lack keys.
+    pub(crate) fn note_partial_lists(&self) {
+        let before = self.recorder.now();
+        self.ledger().lists_are_partial(before);
+    }
+
     /// Keeps everything as it is, under a name.
     pub(crate) fn keep(&self, name: &str) {
         for guid in &self.guids {

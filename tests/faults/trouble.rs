@@ -76,6 +76,9 @@ pub(crate) fn refuses(trouble: &str) -> bool {
         || ["401", "403", "list-refused", "reader-only", "no-role"].contains(&trouble)
 }
 
+/// Lists lack keys, and say nothing of it.
+const PARTIAL_LISTS: [&str; 3] = ["list-half", "list-disagrees", "new-keys-hidden"];
+
 /// Everything that reads keys.
 const READS: [&str; 3] = ["list", "metadata", "get"];
 
@@ -91,6 +94,9 @@ impl Service {
             self.fault(trouble, always);
             // Else nobody asks IAM for an hour.
             return self.emulator.revoke_tokens();
+        }
+        if PARTIAL_LISTS.contains(&trouble) {
+            self.note_partial_lists();
         }
         if let Some(modes) = modes(trouble, chance) {
             let modes = modes.as_object().cloned().expect("modes");
