@@ -81,6 +81,8 @@ pub struct Gathered {
     pub owners_live: bool,
     /// Other Secrets that it owns.
     pub superseded: Vec<SecretView>,
+    /// Whether another object wants the Secret that status names.
+    pub written_is_wanted: bool,
     /// Shared Secrets that have entries of it.
     pub merged: Vec<SecretView>,
     /// What is remembered.
@@ -122,9 +124,21 @@ impl World {
                 .is_some_and(|secret| self.owners_live(secret, key, &held.uid)),
             secret,
             superseded,
+            written_is_wanted: self.written_is_wanted(&object, key),
             merged: self.secrets().merged_for(key),
             remembered: self.remembered(known),
             object,
+        })
+    }
+
+    /// Whether another object wants the Secret that was written last for this one.
+    fn written_is_wanted(&self, object: &KeyProtectKey, key: &ObjectKey) -> bool {
+        let status = object.status.as_ref();
+        let written = status.and_then(|status| status.secret.as_ref());
+        written.is_some_and(|written| {
+            let written = ObjectKey::new(&key.namespace, &written.name);
+            let mut wanting = self.wanting(&written);
+            wanting.any(|(other, known)| other != key && !known.held.is_leaving())
         })
     }
 

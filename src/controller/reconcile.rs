@@ -283,6 +283,7 @@ fn observe<T>(
         secret: gathered.secret.as_ref(),
         owners_live: gathered.owners_live,
         superseded: &gathered.superseded,
+        written_is_wanted: gathered.written_is_wanted,
         merged: &gathered.merged,
         knowledge: &knowledge,
         payloads: &learnt.payloads,

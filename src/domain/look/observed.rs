@@ -237,6 +237,9 @@ pub struct Observed<'a> {
     pub owners_live: bool,
     /// Other Secrets that this object owns: targets of before.
     pub superseded: &'a [SecretView],
+    /// Whether another object wants the Secret that status names as the target. Unread, it may be
+    /// that object's by now, under the same UID: it was written over.
+    pub written_is_wanted: bool,
     /// Shared Secrets that have entries of this object, the target among them.
     pub merged: &'a [SecretView],
     /// What is known of the instance's keys.

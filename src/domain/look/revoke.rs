@@ -19,6 +19,7 @@ use crate::domain::look::observed::{Attempt, Observed, Sight};
 use crate::domain::look::plan::{Plan, Write};
 use crate::domain::look::report;
 use crate::domain::look::request::{self, SyncRequest};
+use crate::domain::look::unread;
 use crate::domain::revocation::Leave;
 use crate::domain::secret::{SecretView, shared};
 use crate::domain::service::ids::KeyId;
@@ -142,7 +143,7 @@ fn is_of_this_instance(observed: &Observed<'_>, request: &SyncRequest<'_>) -> bo
 /// before, or its entries in Secrets of others. Where Secrets are not seen, status names it.
 fn taking_away(observed: &Observed<'_>) -> Vec<Write> {
     if observed.sight != Sight::Watched {
-        return written_unseen(observed).into_iter().collect();
+        return unread::deletion_of_written(observed).into_iter().collect();
     }
     let uid = observed.uid();
     let status = observed.object.status.as_ref();
@@ -170,17 +171,6 @@ fn taking_away(observed: &Observed<'_>) -> Vec<Write> {
         shared::give_back(view, manager)
     });
     deletions.chain(entries).collect()
-}
-
-/// The deletion of the Secret that status names, by its UID: the one that the operator made,
-/// whatever somebody wrote to it since.
-fn written_unseen(observed: &Observed<'_>) -> Option<Write> {
-    let written = observed.object.status.as_ref()?.secret.as_ref()?;
-    Some(Write::Delete {
-        name: written.name.clone(),
-        uid: written.uid.clone()?,
-        resource_version: None,
-    })
 }
 
 /// Since when the revocation has waited for leave.

@@ -141,14 +141,21 @@ pub(super) fn left_behind(observed: &Observed<'_>, request: &SyncRequest<'_>) ->
     {
         return None;
     }
+    deletion_of_written(observed).filter(|deletion| deletion.name() != request.target.name)
+}
+
+/// The deletion of the Secret that status names, by its UID. None where another object wants it: a
+/// write over it kept its UID, so it cannot be told whose it is.
+pub(super) fn deletion_of_written(observed: &Observed<'_>) -> Option<Write> {
+    if observed.written_is_wanted {
+        return None;
+    }
     let written = observed.object.status.as_ref()?.secret.as_ref()?;
-    (written.name != request.target.name).then(|| {
-        Some(Write::Delete {
-            name: written.name.clone(),
-            uid: written.uid.clone()?,
-            resource_version: None,
-        })
-    })?
+    Some(Write::Delete {
+        name: written.name.clone(),
+        uid: written.uid.clone()?,
+        resource_version: None,
+    })
 }
 
 /// Whether the Secret is, as far as is known, what the keys in status make of spec as it is now.

@@ -386,6 +386,7 @@ impl World {
             secret: in_view().find(|view| view.name == target),
             owners_live: self.owners_live(target, &uid),
             superseded: &superseded,
+            written_is_wanted: self.written_is_wanted(name),
             merged: &merged,
             knowledge: &self.knowledge,
             payloads,
@@ -394,6 +395,17 @@ impl World {
             memory,
             policy: &self.policy,
             account: Some(&self.account),
+        })
+    }
+
+    fn written_is_wanted(&self, name: &str) -> bool {
+        let status = self.objects.get(name).and_then(|of| of.status.as_ref());
+        let written = status.and_then(|status| status.secret.as_ref());
+        written.is_some_and(|written| {
+            let mut others = self.objects.iter().filter(|(other, _)| *other != name);
+            others.any(|(_, other)| {
+                target_name(other) == written.name && other.metadata.deletion_timestamp.is_none()
+            })
         })
     }
 

@@ -2,13 +2,16 @@
 
 use super::{events, orders};
 use crate::api::TARGET_LABEL;
-use crate::api::key::{CreationPolicy, DeletionPolicy};
+use crate::api::key::{CreationPolicy, DeletionPolicy, RevocationPolicy};
 use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::FenceProof;
 use crate::domain::look::plan::Write;
 use crate::domain::service::failure::FailureKind;
 use crate::domain::testing::world::{Stop, World};
-use crate::domain::testing::{KeyExt as _, entry, key, key_id, minutes, target};
+use crate::domain::testing::{
+    KeyExt as _, at, by_alias, entry, key, key_id, minutes, naming, object, target,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 fn unread() -> World {
     let mut world = orders();
@@ -287,6 +290,46 @@ fn a_target_of_before_that_is_gone_or_another_ones_is_let_be() {
         assert_ready(&world, "Synced");
         assert_eq!(world.cluster.secrets.contains_key("orders"), !gone);
         world.assert_settled("orders");
+    }
+}
+
+/// Written over, a Secret keeps its UID: by that alone nobody can tell whose it is.
+#[test]
+fn a_target_of_before_that_another_object_wants_is_let_be() {
+    for is_revoked in [false, true] {
+        let mut world = unread();
+        let mut younger = object("second", naming(by_alias("orders")));
+        younger.spec.revocation_policy = is_revoked.then_some(RevocationPolicy::Delete);
+        target(&mut younger.spec).name = Some("shared".to_owned());
+        younger.metadata.creation_timestamp = Some(Time(at(-10)));
+        world.objects.insert("second".to_owned(), younger);
+        world.sync("second");
+        world.edit("orders", |spec| {
+            target(spec).name = Some("shared".to_owned())
+        });
+        // The name is taken, and the next look asks by whom.
+        world.sync("orders");
+        world.sync("orders");
+        assert_ready(&world, "Synced");
+        world.sync("second");
+        assert_eq!(world.ready("second").1, "TargetConflict");
+        let both = ["orders", "second"].map(|name| world.status(name).secret.unwrap().uid);
+        assert_eq!(both[0], both[1]);
+        if is_revoked {
+            world.service.put(key(2).alias("other"));
+            world
+                .service
+                .change(&key_id(1), |key| key.deleted = Some(true));
+            world.refresh();
+            world.sync("second");
+        } else {
+            world.edit("second", |spec| target(spec).name = Some("own".to_owned()));
+            world.sync("second");
+            assert_eq!(world.ready("second").1, "Synced");
+            assert!(world.cluster.secrets.contains_key("own"));
+        }
+        let owners = &world.cluster.secrets["shared"].view.owner_references;
+        assert_eq!(owners[0].name, "orders");
     }
 }
 
