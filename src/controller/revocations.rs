@@ -66,7 +66,8 @@ impl World {
 
     /// The revocations of an instance, but for one object. Where Secrets are `watched`, one that
     /// status names and that is not in view counts as revoked: it may be one whose status was not
-    /// written any more.
+    /// written any more. But not where the object says that it is another's, or that nothing is
+    /// written for it: then it is not missing for a moment.
     #[must_use]
     pub fn tally(
         &self,
@@ -82,8 +83,10 @@ impl World {
             let revoked = said
                 .revoked_at
                 .is_some_and(|at| revocation::counts(at, now));
-            let missing =
-                watched && said.has_secret && !self.secrets().has(&known.held.target_key(key));
+            let missing = watched
+                && said.has_secret
+                && !said.expects_no_secret()
+                && !self.secrets().has(&known.held.target_key(key));
             let acted = given || revoked || missing;
             if acted || said.has_secret {
                 tally.secrets += 1;

@@ -57,6 +57,15 @@ impl Said {
         }
     }
 
+    /// Whether it knows why the Secret of its status may not be in view: its owner took it back, or
+    /// the object is suspended.
+    #[must_use]
+    pub fn expects_no_secret(&self) -> bool {
+        [Reason::SecretNotOwned, Reason::Suspended]
+            .iter()
+            .any(|reason| reason.as_str() == self.ready.1)
+    }
+
     /// The lane of such an object: those that never synced go first.
     #[must_use]
     pub const fn lane(&self) -> Lane {

@@ -240,6 +240,36 @@ fn after_a_restart_statuses_and_missing_secrets_say_what_acted_and_what_waits() 
 }
 
 #[test]
+fn a_secret_that_its_owner_took_back_or_whose_object_is_suspended_is_no_revocation() {
+    let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+    let default = ObjectKey::new("n", "default");
+    for reason in ["SecretNotOwned", "Suspended"] {
+        let mut world = world_with(object(1, 1, None));
+        world.instance_applied(instance(1, None));
+        secrets(&mut world, 10, 0);
+        for number in 1..=3 {
+            let name = format!("s{number}");
+            world.secret_deleted(&ObjectKey::new("n", &name), None);
+        }
+        assert_eq!(world.tally(&default, None, true, now).acted, 3);
+        for number in 1..=3 {
+            let name = format!("s{number}");
+            let ready = json!({"type": "Ready", "status": "False", "reason": reason,
+                "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let object = json!({
+                "apiVersion": "keyprotect.dev/v1alpha1",
+                "kind": "KeyProtectKey",
+                "metadata": {"name": name, "namespace": "n", "uid": name, "resourceVersion": "2"},
+                "spec": {},
+                "status": {"secret": {"name": name}, "conditions": [ready]},
+            });
+            world.key_applied(serde_json::from_value(object).unwrap());
+        }
+        assert_eq!(world.tally(&default, None, true, now).acted, 0, "{reason}");
+    }
+}
+
+#[test]
 fn beyond_a_number_the_oldest_objects_of_a_namespace_are_served() {
     let instance = ("n".to_owned(), "default".to_owned());
     let mut world = World::new(instance, 2, jiff::Timestamp::UNIX_EPOCH);

@@ -193,13 +193,14 @@ fn say(
         );
         report::note_key(&mut new, blocked.key.as_deref());
     }
-    status::clear(&mut new.conditions, ConditionType::MassRevocationHeld);
     if matches!(blocked.reason, Reason::KeyExpired | Reason::KeyDeleted) {
         status::clear(&mut new.conditions, ConditionType::ExpiringSoon);
     }
     let definite = !matches!(blocked.bearing, Bearing::Keep);
     new.pending = pending(blocked, new.pending, definite, identified);
     if definite {
+        // Not by silence: who waits for leave still counts while the service does not answer.
+        status::clear(&mut new.conditions, ConditionType::MassRevocationHeld);
         answer_sync_request(observed, &mut new);
     }
     let interval = request.map_or(schedule::DEFAULT_REFRESH, |request| request.interval);

@@ -33,13 +33,16 @@ pub(super) fn suspended(
     plan.next = next;
     let mut new = prior_status(observed);
     let prior = new.pending.take();
+    let mut definite = true;
     if let Some(blocked) = blocked {
         count_failure(observed, &mut plan.memory);
         plan.next = pace(observed, request, blocked, &mut plan.memory);
-        let definite = !matches!(blocked.bearing, Bearing::Keep);
+        definite = !matches!(blocked.bearing, Bearing::Keep);
         new.pending = pending(blocked, prior, definite, false);
     }
-    status::clear(&mut new.conditions, ConditionType::MassRevocationHeld);
+    if definite {
+        status::clear(&mut new.conditions, ConditionType::MassRevocationHeld);
+    }
     say_suspended(observed, &mut new);
     plan.status = changed(observed, new);
     plan
