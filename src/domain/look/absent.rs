@@ -97,6 +97,8 @@ fn by_id(
     let over = span.is_over(observed.now);
     let asked_after = if over { span.end() } else { Timestamp::MIN };
     let answer = ask_key(observed, request, id, asked_after)?;
+    let listed = observed.knowledge.listing.in_force();
+    let is_listed = listed.is_some_and(|listed| listed.row(id).is_some());
     match &answer.result {
         Ok(key) => there(observed, request, reference, key),
         Err(failure) => match failure.kind {
@@ -113,6 +115,11 @@ fn by_id(
                 blocked.next = Some(after(observed.now, MOVING_INTERVAL).min(span.end()));
                 blocked.pending = Some(counted);
                 Err(blocked.into())
+            }
+            // Read by its ID it is not found, but it is listed: one of both lags.
+            FailureKind::KeyNotFound | FailureKind::KeyGone if is_listed => {
+                let cause = "listed, but not found by its ID".to_owned();
+                Err(not_available(request, reference, cause).into())
             }
             FailureKind::KeyNotFound | FailureKind::KeyGone => {
                 let other = other_found_since(observed, id, span.since)?;
@@ -133,6 +140,10 @@ fn by_name(
     reference: &KeyReference,
     id: &KeyId,
 ) -> Identity {
+    let is_name = matches!(reference.name, KeyName::Name(_));
+    if is_name && judge::counts(observed, Reason::KeyDeleted, reference) {
+        return by_id(observed, request, reference, id);
+    }
     let counted = counted(observed, Reason::AliasMoving, Some(reference));
     let span = span(observed, &counted);
     if !span.is_over(observed.now) {
@@ -171,6 +182,11 @@ fn by_name(
             }
         },
         Err(failure) => match failure.kind {
+            // That a listing has no such name is no evidence beside it: the key itself has to be
+            // missed twice.
+            FailureKind::KeyNotFound | FailureKind::KeyGone if is_name => {
+                return by_id(observed, request, reference, id);
+            }
             FailureKind::KeyNotFound | FailureKind::KeyGone => {
                 let other = other_found_since(observed, id, span.since)?;
                 let evidence = Evidence::vanished(reference, id, span, again, other);
@@ -371,6 +387,18 @@ fn denied(observed: &Observed<'_>, id: &str, failure: &FetchFailure) -> Blocked 
         blocked.bearing = Bearing::NotReady;
     }
     blocked
+}
+
+/// An answer that does not say what the rules go by: no absence, and no refusal.
+pub(super) fn untold(request: &SyncRequest<'_>, reference: &KeyReference) -> Blocked {
+    let (namespace, name) = instance(request);
+    let message = format!(
+        "Key Protect shows {reference}, but not its key ring or its aliases, by which the access \
+         rules of instance {namespace}/{name} go. The Secret keeps its last value. It is tried again \
+         at growing intervals of up to 5 minutes."
+    );
+    let cause = "the answer lacks what the rules go by";
+    Blocked::new(Reason::ServiceError, message, cause).bearing(Bearing::Keep)
 }
 
 fn not_available(request: &SyncRequest<'_>, reference: &KeyReference, cause: String) -> Blocked {

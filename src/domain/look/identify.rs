@@ -2,7 +2,7 @@
 //! for. What a key that was found, or an absence, amounts to stands in [`judge`] and [`absent`].
 
 use crate::api::key::SourceKey;
-use crate::domain::access::Question;
+use crate::domain::access::{Question, Verdict};
 use crate::domain::look::absent;
 use crate::domain::look::hindrance::{Hindrance, Identity, Need, failed};
 use crate::domain::look::judge;
@@ -74,13 +74,14 @@ fn identify(
     }
     let mut refused = None;
     let mut unasked = Vec::new();
+    let mut untold = false;
     for question in questions(request, reference, prior) {
         match answer(observed, request, &question).map(|answer| &answer.result) {
             None => unasked.push(question),
             Some(Ok(key)) if fits(key, reference, request) => {
                 return judge::found(observed, request, reference, key.clone(), prior);
             }
-            Some(Ok(_)) => {}
+            Some(Ok(key)) => untold |= request.grant.verdict(key) == Verdict::Unknown,
             Some(Err(failure)) => match failure.kind {
                 FailureKind::KeyNotFound | FailureKind::KeyGone => {}
                 FailureKind::Denied => refused = Some(failure),
@@ -90,6 +91,10 @@ fn identify(
     }
     if !unasked.is_empty() {
         return Err(Hindrance::Ask(Need::Answers(unasked)));
+    }
+    // On a key never synced, this and an absence read alike.
+    if untold && prior.is_some() {
+        return Err(absent::untold(request, reference).into());
     }
     absent::missing(observed, request, reference, prior, refused)
 }

@@ -230,6 +230,11 @@ pub(super) fn counted(
     }
 }
 
+/// Whether status says that something is counted for this reason and key.
+pub(super) fn counts(observed: &Observed<'_>, reason: Reason, reference: &KeyReference) -> bool {
+    is_counted(observed, &counted(observed, reason, Some(reference)))
+}
+
 /// Whether status says already what something is counted from.
 fn is_counted(observed: &Observed<'_>, counted: &Counted) -> bool {
     let status = observed.object.status.as_ref();

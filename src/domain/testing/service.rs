@@ -29,6 +29,9 @@ pub(crate) struct Service {
     pub(crate) lists_stale: Option<Vec<KeyMetadata>>,
     /// So many keys beside these that none is listed unless one is named by name.
     pub(crate) singly: bool,
+    /// No answer tells these of any key, though it goes by them.
+    pub(crate) omits_rings: bool,
+    pub(crate) omits_aliases: bool,
     /// Lists fail so.
     pub(crate) lists_fail: Option<FailureKind>,
     /// Single reads of metadata fail so.
@@ -97,8 +100,15 @@ impl Service {
         };
         let now_rows = || self.keys.values().cloned().collect();
         let rows: Vec<KeyMetadata> = self.lists_stale.clone().unwrap_or_else(now_rows);
-        let rows = rows.iter().filter(listed).cloned().collect();
+        let rows = rows.iter().filter(listed);
+        let rows = rows.cloned().map(|key| self.told(key)).collect();
         Listing::Fresh(Arc::new(Catalogue::new(rows, now)))
+    }
+
+    fn told(&self, mut key: KeyMetadata) -> KeyMetadata {
+        key.key_ring = key.key_ring.filter(|_| !self.omits_rings);
+        key.aliases = key.aliases.filter(|_| !self.omits_aliases);
+        key
     }
 
     pub(crate) fn answer(&mut self, question: &Question, now: Timestamp) -> Answer {
@@ -127,6 +137,7 @@ impl Service {
         let found = self.keys.values().find(|key| named(key) && ring(key));
         found
             .cloned()
+            .map(|key| self.told(key))
             .ok_or_else(|| failure(Operation::GetKeyMetadata, FailureKind::KeyNotFound))
     }
 

@@ -295,8 +295,46 @@ fn a_vanished_name_deletes_only_when_its_key_is_gone() {
     delete_key(&mut world);
     refreshed(&mut world, 60);
     assert_ready(&world, "True", "AliasMoving");
+    // The key itself says that it was deleted.
     let plan = refreshed(&mut world, 15);
     assert_revoked(&mut world, &plan, "KeyDeleted");
+    let mut world = doomed(naming(by_name("orders", "payments")));
+    world.service.keys.remove(&key_id(1));
+    refreshed(&mut world, 60);
+    assert_ready(&world, "True", "AliasMoving");
+    // It is missed by its ID now, and has to be a grace later once more.
+    assert!(refreshed(&mut world, 15).writes.is_empty());
+    assert_eq!(world.ready("orders").0, "True");
+    assert!(refreshed(&mut world, 14).writes.is_empty());
+    let plan = refreshed(&mut world, 1);
+    assert_revoked(&mut world, &plan, "KeyDeleted");
+}
+
+/// A key that moved to another ring has no such name any more; one read that misses it, or many
+/// beside a listing that shows it, say nothing.
+#[test]
+fn a_vanished_name_whose_key_is_missed_once_or_listed_deletes_nothing() {
+    for is_listed in [false, true] {
+        let mut world = doomed(naming(by_name("orders", "payments")));
+        world
+            .service
+            .change(&key_id(1), |key| key.key_ring = Some("other".to_owned()));
+        refreshed(&mut world, 60);
+        assert_ready(&world, "True", "AliasMoving");
+        world.service.reads_fail = Some(FailureKind::KeyNotFound);
+        if !is_listed {
+            world.service.unlisted.insert(key_id(1));
+        }
+        assert!(refreshed(&mut world, 15).writes.is_empty());
+        if !is_listed {
+            world.service.reads_fail = None;
+        }
+        for _ in 0..6 {
+            let plan = refreshed(&mut world, 16);
+            assert!(plan.writes.is_empty(), "{is_listed}: {}", plan.cause);
+        }
+        assert!(is_there(&world), "{is_listed}");
+    }
 }
 
 #[test]
@@ -315,7 +353,7 @@ fn a_rule_by_alias_takes_no_access_away_while_the_alias_moves() {
 #[test]
 fn not_knowing_is_not_revocation() {
     type Trouble = (&'static str, fn(&mut World));
-    let troubles: [Trouble; 14] = [
+    let troubles: [Trouble; 16] = [
         ("an empty list, and no single read", |world| {
             world.service.unlisted.extend([key_id(1), key_id(9)]);
             world.service.reads_fail = Some(FailureKind::Denied);
@@ -354,6 +392,24 @@ fn not_knowing_is_not_revocation() {
             world.service.lists_fail = Some(FailureKind::CredentialRejected);
             world.service.reads_fail = Some(FailureKind::CredentialRejected);
         }),
+        (
+            "rows and answers without rings, by which rules go",
+            |world| {
+                let mut by_ring = rule();
+                by_ring.key_rings = strings(&["payments"]);
+                world.access = Some(vec![by_ring]);
+                world.service.omits_rings = true;
+            },
+        ),
+        (
+            "rows and answers without aliases, by which rules go",
+            |world| {
+                let mut by_alias = rule();
+                by_alias.aliases = strings(&["ord*"]);
+                world.access = Some(vec![by_alias]);
+                world.service.omits_aliases = true;
+            },
+        ),
         ("the instance is gone", |world| world.instance = false),
         ("the instance cannot be used", |world| {
             world.unusable = Some((crate::api::Reason::CredentialMissing, "No API key."));
@@ -744,6 +800,27 @@ fn beyond_three_of_ten_revocations_wait_also_after_an_hour_and_a_restart() {
     for _ in 0..4 {
         world.pass(minutes(61));
         world.restart();
+        world.refresh();
+        look_at_ten(&mut world);
+        assert_eq!((world.cluster.secrets.len(), held(&world)), (7, 7));
+    }
+}
+
+#[test]
+fn what_waits_for_leave_still_waits_after_the_service_was_not_to_be_had() {
+    let mut world = ten();
+    delete_ten(&mut world);
+    look_at_ten(&mut world);
+    assert_eq!((world.cluster.secrets.len(), held(&world)), (7, 7));
+    for kind in [FailureKind::Unreachable, FailureKind::Throttled] {
+        world.service.lists_fail = Some(kind);
+        world.service.reads_fail = Some(kind);
+        world.restart();
+        world.pass(minutes(61));
+        world.refresh();
+        look_at_ten(&mut world);
+        assert_eq!(held(&world), 7, "{kind:?}");
+        (world.service.lists_fail, world.service.reads_fail) = (None, None);
         world.refresh();
         look_at_ten(&mut world);
         assert_eq!((world.cluster.secrets.len(), held(&world)), (7, 7));
