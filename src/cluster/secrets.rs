@@ -201,15 +201,32 @@ pub async fn probe_unseen(
     let uri = managed(&format!("{}/{name}", collection(namespace)), "&dryRun=All");
     let body = marked(namespace, name, secret_type);
     match send::<Identity>(client, Method::PUT, &uri, body).await {
-        // Types that need entries refuse an empty Secret, after the fence has let it pass or not:
-        // the write itself will tell.
         Ok(_) => Ok(Probe::Ours),
-        Err(RequestError::Refused(status)) if status.code == 422 => Ok(Probe::Ours),
+        // The API server asks no policy about a Secret that is not valid: one of a type that needs
+        // entries, or that is immutable or of another type already.
+        Err(RequestError::Refused(status)) if status.code == 422 => {
+            probe_label(client, namespace, name).await
+        }
         Err(RequestError::Refused(status)) if status.code == 404 => Ok(Probe::Free),
         Err(error) => match refused(&error, false) {
             WriteFailure::NotOurs => Ok(Probe::Taken),
             // What the fence minds is that the probe says nothing of them.
             WriteFailure::Finalizers | WriteFailure::Immutable => Ok(Probe::Ours),
+            failure => Err(failure),
+        },
+    }
+}
+
+/// Asks whether the fence takes a Secret for the operator's, by a deletion that is not carried out.
+/// It names no UID, which the fence refuses as well: but first of all one without the label.
+async fn probe_label(client: &Client, namespace: &str, name: &str) -> Result<Probe, WriteFailure> {
+    let options = json!({"dryRun": ["All"]});
+    match send_delete(client, namespace, name, options).await {
+        Ok(()) => Ok(Probe::Ours),
+        Err(RequestError::Refused(status)) if status.code == 404 => Ok(Probe::Free),
+        Err(error) => match refused(&error, false) {
+            WriteFailure::NotOurs => Ok(Probe::Taken),
+            WriteFailure::Rejected(_) => Ok(Probe::Ours),
             failure => Err(failure),
         },
     }

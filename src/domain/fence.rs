@@ -43,6 +43,10 @@ pub fn refusal(message: &str) -> Option<Refusal> {
             Refusal::NotOurs,
         ),
         (
+            "key-protect-operator deletes no Secret but those labelled",
+            Refusal::NotOurs,
+        ),
+        (
             "key-protect-operator leaves finalizers alone",
             Refusal::Finalizers,
         ),

@@ -208,6 +208,10 @@ fn a_refusal_by_the_fence_is_told_in_words_of_the_operators_own() {
         ("key-protect-operator leaves immutable alone", "Immutable"),
         ("this Secret is not key-protect-operator's", "NotOurs"),
         (
+            "key-protect-operator deletes no Secret but those labelled",
+            "NotOurs",
+        ),
+        (
             "key-protect-operator changes the label keyprotect.dev/target in one way only",
             "NotOurs",
         ),
