@@ -40,6 +40,8 @@ pub struct Asker<'a> {
     pub namespace: &'a str,
     /// Whether it has read that key before.
     pub read_before: bool,
+    /// Whether somebody asks for the object's sync by hand.
+    pub forced: bool,
 }
 
 /// What became of a wish for a payload. It is kept alive by whoever holds this, and wiped with
@@ -146,6 +148,7 @@ impl Asker<'_> {
             },
             key,
             read_before: self.read_before,
+            forced: self.forced,
         }
     }
 }

@@ -337,6 +337,15 @@ enum Learned {
     Later(Timestamp),
 }
 
+/// Whether somebody asked for this look by hand.
+fn is_forced(gathered: &Gathered) -> bool {
+    let seen = gathered.remembered.memory.sync_request.as_ref();
+    seen.is_some_and(|seen| {
+        seen.let_through_at <= now()
+            && observed::sync_asked_for(&gathered.object) == Some(&seen.value)
+    })
+}
+
 /// Asks what a decision needs.
 async fn learn(
     context: &Arc<Context>,
@@ -361,9 +370,11 @@ async fn learn(
         return Ok(Learned::Something);
     };
     let object = &gathered.object;
+    let forced = is_forced(gathered);
     let asker = |key: &KeyName| Asker {
         namespace: object.metadata.namespace.as_deref().unwrap_or_default(),
         read_before: concern::used_before(object, key),
+        forced,
     };
     match need {
         Need::TargetFree

@@ -24,6 +24,9 @@ const BY_ITSELF: Duration = Duration::from_secs(4);
 /// How long it may take then: forced syncs of one object are ten seconds apart, calls that hang
 /// end after half a minute, and the garbage collector has its own pace.
 const FORCED: Duration = Duration::from_secs(90);
+/// Whoever asks by hand asks again after so long: a refusal of just before stands for ten seconds
+/// against them too.
+const ASKED_AGAIN: Duration = Duration::from_secs(20);
 /// Files that the operator may hold at a rest beside its connections, and threads.
 const FILES: usize = 24;
 const THREADS: usize = 24;
@@ -144,14 +147,21 @@ impl Run {
                 );
             }
             self.forced += left.len();
-            let keys = left.iter().filter(|amiss| amiss.which.kind == Kind::Key);
-            for amiss in keys {
-                self.ask(&amiss.which).await;
-            }
-            if !self.come_in_order(FORCED).await {
-                let left = self.amiss().into_iter();
-                let left: Vec<_> = left.map(|amiss| (amiss.which, amiss.what)).collect();
-                self.fail(what, &left);
+            let end = Instant::now() + FORCED;
+            loop {
+                let left = self.amiss();
+                let keys = left.iter().filter(|amiss| amiss.which.kind == Kind::Key);
+                for amiss in keys {
+                    self.ask(&amiss.which).await;
+                }
+                if self.come_in_order(ASKED_AGAIN).await {
+                    break;
+                }
+                if Instant::now() > end {
+                    let left = self.amiss().into_iter();
+                    let left: Vec<_> = left.map(|amiss| (amiss.which, amiss.what)).collect();
+                    self.fail(what, &left);
+                }
             }
         }
         let held = self.leaks(what).await;

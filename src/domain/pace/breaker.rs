@@ -8,6 +8,10 @@ use crate::domain::service::failure::FetchFailure;
 /// How long a probe may be under way before another one is let through in its place.
 const PROBE: SignedDuration = SignedDuration::from_secs(60);
 
+/// How long a failure stands also against somebody who asks by hand, having put something right:
+/// else a hand that keeps asking would storm the service.
+const FORCED: SignedDuration = SignedDuration::from_secs(10);
+
 /// When a breaker opens, and how long it stays so.
 #[derive(Clone, Copy, Debug)]
 pub struct Temper {
@@ -48,9 +52,13 @@ pub struct Breaker {
 #[derive(Clone, Debug)]
 struct Open {
     failure: FetchFailure,
+    /// When it last failed.
+    at: Timestamp,
     until: Timestamp,
     step: usize,
     probing: bool,
+    /// The probe came before its time.
+    forced: bool,
 }
 
 impl Breaker {
@@ -92,9 +100,19 @@ impl Breaker {
         Some(failure)
     }
 
+    /// Whether somebody who asks by hand may be its probe, before the time for one.
+    #[must_use]
+    pub fn yields(&self, now: Timestamp) -> bool {
+        self.open.as_ref().is_none_or(|open| {
+            !open.probing && !(SignedDuration::ZERO..FORCED).contains(&now.duration_since(open.at))
+        })
+    }
+
     /// Notes that a request is sent: while it is open, that one is its probe.
     pub fn sent(&mut self, now: Timestamp) {
+        let forced = self.answer(now).is_some();
         if let Some(open) = &mut self.open {
+            open.forced = forced;
             open.probing = true;
             open.until = after(now, PROBE);
         }
@@ -109,6 +127,8 @@ impl Breaker {
             self.struck.extend(key.map(str::to_owned));
         }
         let step = match &self.open {
+            // Nobody else waits longer for it.
+            Some(open) if open.probing && open.forced => open.step,
             Some(open) if open.probing => open.step.saturating_add(1),
             None if self.strikes >= self.temper.strikes => 0,
             // One that was under way when the breaker opened says nothing new.
@@ -129,9 +149,11 @@ impl Breaker {
                 request_id: None,
                 ..failure.clone()
             },
+            at: now,
             until,
             step,
             probing: false,
+            forced: false,
         });
     }
 

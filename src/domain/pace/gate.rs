@@ -23,6 +23,8 @@ pub struct Errand {
     pub key: String,
     /// Whether the same object has read that key before.
     pub read_before: bool,
+    /// Whether somebody asks for it by hand.
+    pub forced: bool,
 }
 
 /// What a refusal speaks of. One namespace's refusals are nothing to another: whoever names keys
@@ -105,9 +107,11 @@ impl Gate {
     /// Says whether a request may be sent; where it may, it is taken for sent.
     pub fn admit(&mut self, errand: &Errand, now: Timestamp) -> Admission {
         let scope = self.refusals.get(&errand.scope);
-        let answer = [Some(&self.outage), Some(&self.withdrawal), scope]
+        let breakers = [Some(&self.outage), Some(&self.withdrawal), scope];
+        let answer = breakers
             .into_iter()
             .flatten()
+            .filter(|breaker| !(errand.forced && breaker.yields(now)))
             .find_map(|breaker| breaker.answer(now));
         if let Some(answer) = answer {
             // For whoever asked, it is that request which is not answered.

@@ -17,6 +17,7 @@ fn errand(namespace: &str, key: &str) -> Errand {
         },
         key: key.to_owned(),
         read_before: false,
+        forced: false,
     }
 }
 
@@ -185,6 +186,36 @@ fn a_listing_that_succeeds_again_ends_a_withdrawal_of_metadata_but_not_of_payloa
         next.scope.operation = operation;
         assert_eq!(gate.admit(&next, at(1)) == Admission::Go, ends);
     }
+}
+
+#[test]
+fn who_asks_by_hand_is_a_probe_before_its_time_and_makes_nobody_wait_longer() {
+    let refused = failure(FailureKind::Denied, Some(401));
+    let mut by_hand = errand("a", "1");
+    by_hand.forced = true;
+    let mut gate = Gate::default();
+    assert_eq!(cost(&mut gate, 100, 0, &refused), 3);
+    let sent: Vec<i64> = (1..=30)
+        .filter(|second| {
+            let sent = gate.admit(&by_hand, at(*second)) == Admission::Go;
+            if sent {
+                gate.settle(&by_hand, Err(&refused), at(*second));
+            }
+            sent
+        })
+        .collect();
+    assert_eq!(sent, [10, 20, 30], "however often it is asked");
+    // The first step, a minute, counts from the last word.
+    assert_eq!(cost(&mut gate, 1, 30 + 59, &refused), 0);
+    assert_eq!(cost(&mut gate, 1, 30 + 60, &refused), 1);
+    assert_eq!(gate.admit(&by_hand, at(100)), Admission::Go);
+    assert_ne!(
+        gate.admit(&by_hand, at(100)),
+        Admission::Go,
+        "one at a time"
+    );
+    assert!(gate.settle(&by_hand, Ok(()), at(100)), "it closes for all");
+    assert_eq!(cost(&mut gate, 1, 100, &refused), 1);
 }
 
 #[test]
