@@ -305,7 +305,7 @@ fn a_target_of_before_that_another_object_wants_is_let_be() {
         world.objects.insert("second".to_owned(), younger);
         world.sync("second");
         world.edit("orders", |spec| {
-            target(spec).name = Some("shared".to_owned())
+            target(spec).name = Some("shared".to_owned());
         });
         // The name is taken, and the next look asks by whom.
         world.sync("orders");
