@@ -10,7 +10,11 @@ use kube::ResourceExt;
 
 use super::turns::{Standing, Turns};
 
-/// Looks at objects of one instance at once: as many as may read a key, and some that write.
+/// Looks under way at once. Most of them wait for a request, whose number has limits of its own.
+pub(super) const LOOKS: usize = 512;
+/// Looks at objects of one instance at once: as many as may read a key, and some that write. It has
+/// no more than are left for the others, so that however many instances do not answer, there are
+/// some left.
 const LOOKS_OF_AN_INSTANCE: usize = 96;
 /// Further ones, for objects that come alone: they do not wait until one of a crowd is done.
 const LOOKS_ALONE: usize = 8;
@@ -122,6 +126,8 @@ pub struct Queue {
     first: Line,
     routine: Line,
     running: HashMap<ObjectKey, usize>,
+    /// All that are running.
+    looks: usize,
 }
 
 impl Queue {
@@ -174,16 +180,18 @@ impl Queue {
             }
         }
         let running = &self.running;
+        let most = LOOKS_OF_AN_INSTANCE.min(LOOKS.saturating_sub(self.looks));
         let may = |instance: &ObjectKey, standing| {
             let most = match standing {
-                Standing::Alone => LOOKS_OF_AN_INSTANCE + LOOKS_ALONE,
-                Standing::InCrowd => LOOKS_OF_AN_INSTANCE,
+                Standing::Alone => most + LOOKS_ALONE,
+                Standing::InCrowd => most,
             };
             running.get(instance).copied().unwrap_or_default() < most
         };
         let next = self.first.pop(may).or_else(|| self.routine.pop(may));
         let (instance, key, standing) = next?;
         *self.running.entry(instance.clone()).or_default() += 1;
+        self.looks += 1;
         let again = None;
         self.slots
             .insert(key.clone(), Slot::Running { instance, again });
@@ -198,6 +206,7 @@ impl Queue {
         let Some(Slot::Running { instance, again }) = self.slots.remove(key) else {
             return;
         };
+        self.looks = self.looks.saturating_sub(1);
         if let Some(running) = self.running.get_mut(&instance) {
             *running = running.saturating_sub(1);
             if *running == 0 {
@@ -354,6 +363,33 @@ mod tests {
         queue.done(&taken[0].0);
         assert!(queue.pop(at(7), instance_of).is_some());
         assert_eq!(queue.pop(at(7), instance_of), None);
+    }
+
+    #[test]
+    fn however_many_instances_do_not_answer_the_next_ones_object_comes_at_once() {
+        let instance_of = |key: &ObjectKey| ObjectKey::new("system", &key.namespace);
+        let mut queue = Queue::default();
+        for instance in ["a", "b", "c", "d", "e", "f"] {
+            for n in 0..200 {
+                let key = ObjectKey::new(instance, &n.to_string());
+                queue.schedule(&key, at(0), Lane::First);
+            }
+        }
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        let mut looks = 0;
+        while looks < LOOKS
+            && let Some((key, _)) = queue.pop(at(0), instance_of)
+        {
+            *taken.entry(key.namespace).or_default() += 1;
+            looks += 1;
+        }
+        assert!(looks < LOOKS, "{taken:?}");
+        assert!(looks > LOOKS / 2, "few are left unused: {taken:?}");
+        assert_eq!(taken.len(), 6);
+        let well = ObjectKey::new("well", "x");
+        queue.schedule(&well, at(0), Lane::Routine);
+        let next = queue.pop(at(0), instance_of);
+        assert_eq!(next, Some((well, Standing::Alone)));
     }
 
     #[test]
