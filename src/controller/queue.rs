@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::turns::{Standing, Turns};
@@ -18,6 +18,8 @@ pub(super) const LOOKS: usize = 512;
 const LOOKS_OF_AN_INSTANCE: usize = 96;
 /// Further ones, for objects that come alone: they do not wait until one of a crowd is done.
 const LOOKS_ALONE: usize = 8;
+/// A clock that goes back by no more than this was corrected, not set.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(1);
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,6 +130,8 @@ pub struct Queue {
     running: HashMap<ObjectKey, usize>,
     /// All that are running.
     looks: usize,
+    /// The time of the last look into it.
+    seen: Option<Timestamp>,
 }
 
 impl Queue {
@@ -164,6 +168,7 @@ impl Queue {
         now: Timestamp,
         instance_of: impl Fn(&ObjectKey) -> ObjectKey,
     ) -> Option<(ObjectKey, Standing)> {
+        self.note_time(now);
         while let Some((at, _)) = self.timers.first() {
             if *at > now {
                 break;
@@ -196,6 +201,29 @@ impl Queue {
         self.slots
             .insert(key.clone(), Slot::Running { instance, again });
         Some((key, standing))
+    }
+
+    /// After the clock was set back, nobody knows which times were meant: all that waits is due,
+    /// rather than in hours.
+    fn note_time(&mut self, now: Timestamp) {
+        let before = self.seen.replace(now);
+        if before.is_none_or(|before| before.duration_since(now) <= CLOCK_STEP) {
+            return;
+        }
+        self.timers.clear();
+        for (key, slot) in &mut self.slots {
+            match slot {
+                Slot::Waiting { at, .. } => {
+                    *at = now.min(*at);
+                    self.timers.insert((*at, key.clone()));
+                }
+                Slot::Running {
+                    again: Some((at, _)),
+                    ..
+                } => *at = now.min(*at),
+                Slot::Running { again: None, .. } | Slot::Ready { .. } => {}
+            }
+        }
     }
 
     /// Says that the look at an object has ended.
@@ -390,6 +418,24 @@ mod tests {
         queue.schedule(&well, at(0), Lane::Routine);
         let next = queue.pop(at(0), instance_of);
         assert_eq!(next, Some((well, Standing::Alone)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_wait_until_it_has_caught_up() {
+        let mut queue = Queue::default();
+        let (key, looked_at) = (ObjectKey::new("a", "x"), ObjectKey::new("a", "y"));
+        queue.schedule(&looked_at, at(80), Lane::Routine);
+        assert_eq!(pop(&mut queue, 90), Some(looked_at.clone()));
+        queue.schedule(&looked_at, at(100), Lane::Routine);
+        queue.schedule(&key, at(100), Lane::Routine);
+        assert_eq!(pop(&mut queue, 90), None);
+        // A step of the kind that clocks make all the time.
+        assert_eq!(pop(&mut queue, 89), None);
+        assert_eq!(pop(&mut queue, 10), Some(key));
+        assert_eq!(pop(&mut queue, 10), None);
+        queue.done(&looked_at);
+        assert_eq!(pop(&mut queue, 10), Some(looked_at));
+        assert_eq!(queue.next_due(), None);
     }
 
     #[test]
