@@ -29,6 +29,9 @@ use crate::keyprotect::{Client, CredentialSource, Listed, Mark};
 
 /// How long a single read is kept: beyond that it serves nobody.
 const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
+/// So many single reads are kept. Whoever changes a spec again and again asks for ever new ones, and
+/// one that is dropped is only asked for once more.
+const ANSWERS: usize = 8_192;
 /// A clock that goes back by no more than this was corrected, not set.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(1);
 
@@ -74,8 +77,8 @@ struct Pause {
 }
 
 impl Pause {
-    /// When it is over. Before it began, it was a clock set back since that made it, and it would
-    /// last until the clock has caught up: it is over then.
+    /// When it is over: at once where it lies ahead as a whole. Then the clock was set back, and it
+    /// would last until the clock has caught up.
     fn end(self, now: Timestamp) -> Timestamp {
         if self.from.duration_since(now) > CLOCK_STEP {
             now
@@ -200,7 +203,15 @@ impl Connection {
 
     /// Keeps what became of a single read.
     pub(super) fn keep(&self, question: Question, answer: Answer) {
-        lock(&self.answers).insert(question, answer);
+        let mut answers = lock(&self.answers);
+        answers.insert(question, answer);
+        if answers.len() > ANSWERS {
+            // Many at once, so that this is seldom.
+            let mut times: Vec<Timestamp> =
+                answers.values().map(|answer| answer.asked_at).collect();
+            let (_, oldest, _) = times.select_nth_unstable(ANSWERS / 4);
+            answers.retain(|_, answer| answer.asked_at > *oldest);
+        }
     }
 
     /// The key that a single read found last, whoever asked for it, and when it was asked for.

@@ -101,6 +101,22 @@ fn what_was_asked_before_the_clock_was_set_back_is_asked_again() {
 }
 
 #[test]
+fn ever_new_questions_do_not_fill_the_memory() {
+    let connection = unusable();
+    let begun = now();
+    for n in 0..100_000 {
+        let asked_at = begun
+            .checked_add(SignedDuration::from_nanos(n - 100_000))
+            .unwrap();
+        connection.keep(asked_for(&format!("a{n}")), not_there(asked_at));
+        assert!(lock(&connection.answers).len() <= ANSWERS);
+    }
+    // The newest are kept.
+    let newest = asked_for("a99999");
+    assert_eq!(connection.answers(&[newest, asked_for("a0")]).len(), 1);
+}
+
+#[test]
 fn old_single_reads_go_also_where_the_listing_is_refused() {
     let connection = unusable();
     let begun = now();
