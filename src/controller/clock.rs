@@ -33,21 +33,32 @@ pub fn boot_now() -> BootTime {
     BootTime::since_boot(seconds.saturating_add(rest))
 }
 
-/// Sleeps until a time; for ever, where there is none.
+/// Sleeps until a time; for ever, where there is none. Ends early where the clock was set back
+/// meanwhile: whoever sleeps has to find out anew for how long.
 pub async fn sleep_until(at: Option<Timestamp>) {
-    let Some(at) = at else {
-        return std::future::pending().await;
-    };
+    match at {
+        Some(at) => sleep_by(now, at).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_by(clock: impl Fn() -> Timestamp, at: Timestamp) {
     // In bounded steps, so that a clock that is set meanwhile is noticed.
-    const STEP: std::time::Duration = std::time::Duration::from_secs(30);
+    const STEP: Duration = Duration::from_secs(30);
+    let mut then = clock();
     loop {
-        let Ok(left) = std::time::Duration::try_from(at.duration_since(now())) else {
+        let Ok(left) = Duration::try_from(at.duration_since(then)) else {
             return;
         };
         if left.is_zero() {
             return;
         }
         tokio::time::sleep(left.min(STEP)).await;
+        let now = clock();
+        if now < then {
+            return;
+        }
+        then = now;
     }
 }
 
@@ -80,5 +91,25 @@ impl Heartbeat {
     pub fn age(&self) -> Duration {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         self.begun.elapsed().saturating_sub(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_sleeps_wakes_when_the_clock_is_set_back() {
+        let clock = Cell::new(0);
+        let read = || {
+            let hours = clock.replace(-8);
+            Timestamp::from_second(hours * 3600).unwrap()
+        };
+        let at = Timestamp::from_millisecond(20).unwrap();
+        let sleeps = sleep_by(read, at);
+        let woke = tokio::time::timeout(Duration::from_secs(5), sleeps).await;
+        assert!(woke.is_ok());
     }
 }

@@ -29,6 +29,11 @@ use crate::keyprotect::{Client, CredentialSource, Listed, Mark};
 
 /// How long a single read is kept: beyond that it serves nobody.
 const ANSWERS_FOR: SignedDuration = SignedDuration::from_hours(24);
+/// So many single reads are kept. Whoever changes a spec again and again asks for ever new ones, and
+/// one that is dropped is only asked for once more.
+const ANSWERS: usize = 8_192;
+/// A clock that goes back by no more than this was corrected, not set.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(1);
 
 /// What a listing brought.
 #[derive(Clone, Debug)]
@@ -58,10 +63,29 @@ pub struct Watched {
 #[derive(Debug, Default)]
 struct Pace {
     failures: u32,
-    not_before: Option<Timestamp>,
-    /// The service named that time itself.
+    pause: Option<Pause>,
+    /// The service named its end itself.
     bidden: bool,
     credential: Option<u64>,
+}
+
+/// How long no listing is sent after one that failed.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    from: Timestamp,
+    until: Timestamp,
+}
+
+impl Pause {
+    /// When it is over: at once where it lies ahead as a whole. Then the clock was set back, and it
+    /// would last until the clock has caught up.
+    fn end(self, now: Timestamp) -> Timestamp {
+        if self.from.duration_since(now) > CLOCK_STEP {
+            now
+        } else {
+            self.until
+        }
+    }
 }
 
 /// What an attempt at a listing brought.
@@ -168,10 +192,26 @@ impl Connection {
     #[must_use]
     pub fn answers(&self, questions: &[Question]) -> HashMap<Question, Answer> {
         let answers = lock(&self.answers);
+        let now = now();
         questions
             .iter()
             .filter_map(|question| Some((question.clone(), answers.get(question)?.clone())))
+            // Of one from before the clock was set back, nobody knows how old it is.
+            .filter(|(_, answer)| answer.asked_at <= now)
             .collect()
+    }
+
+    /// Keeps what became of a single read.
+    pub(super) fn keep(&self, question: Question, answer: Answer) {
+        let mut answers = lock(&self.answers);
+        answers.insert(question, answer);
+        if answers.len() > ANSWERS {
+            // Many at once, so that this is seldom.
+            let mut times: Vec<Timestamp> =
+                answers.values().map(|answer| answer.asked_at).collect();
+            let (_, oldest, _) = times.select_nth_unstable(ANSWERS / 4);
+            answers.retain(|_, answer| answer.asked_at > *oldest);
+        }
     }
 
     /// The key that a single read found last, whoever asked for it, and when it was asked for.
@@ -193,13 +233,13 @@ impl Connection {
         let usable = self.usable.as_ref().ok()?;
         let mut pace = self.turn.lock().await;
         let listing = self.listing();
-        if listing.attempted_at().is_some_and(|at| at >= not_before) {
+        let begun = now();
+        if self.attempted_at(begun).is_some_and(|at| at >= not_before) {
             return None;
         }
-        let begun = now();
         let credential = self.credential_version(usable).await;
         let renewed = pace.credential.is_some_and(|then| then != credential);
-        let held_back = pace.not_before.is_some_and(|due| begun < due);
+        let held_back = pace.pause.is_some_and(|pause| begun < pause.end(begun));
         let overridden = renewed || forced && !pace.bidden;
         if held_back && !overridden {
             if let Listing::Failed { at, .. } = &mut *lock(&self.listing) {
@@ -331,8 +371,9 @@ impl Connection {
                 };
                 let retry = schedule::retry(reason);
                 pace.bidden = failure.retry_after.is_some();
-                pace.not_before =
+                let until =
                     schedule::retry_at(begun, retry, pace.failures, &self.uid, failure.retry_after);
+                pace.pause = until.map(|until| Pause { from: begun, until });
                 let since = match &*listing {
                     Listing::Failed { since, .. } => *since,
                     Listing::None | Listing::Fresh(_) | Listing::Singly { .. } => begun,
@@ -351,16 +392,26 @@ impl Connection {
     /// When the next listing is due by itself; nothing, where none was attempted yet.
     pub async fn next_listing(&self, interval: SignedDuration) -> Option<Timestamp> {
         let pace = self.turn.lock().await;
-        if let Some(due) = pace.not_before {
-            return Some(due);
+        let now = now();
+        if let Some(pause) = pace.pause {
+            return Some(pause.end(now));
         }
         let listed = self.listing().attempted_at()?;
+        if listed > now {
+            return Some(now);
+        }
         // Spread by the UID, so that instances made together are not listed together.
         let spread = i64::from(schedule::spread_of(&self.uid, 0) % 1000);
         let early = i64::try_from(interval.as_millis()).unwrap_or(0) / 20 * spread / 1000;
         listed
             .checked_add(interval - SignedDuration::from_millis(early))
             .ok()
+    }
+
+    /// When the last listing was attempted; nothing, where that is still to come: then the clock
+    /// was set back, and nobody knows how long ago it was.
+    fn attempted_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.listing().attempted_at().filter(|at| *at <= now)
     }
 
     /// The version of the credential, looked at the sooner where the last listing failed for it.
@@ -388,32 +439,5 @@ impl Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::service::failure::Operation;
-    use crate::domain::service::ids::Alias;
-    use crate::domain::service::reference::KeyName;
-
-    #[test]
-    fn old_single_reads_go_also_where_the_listing_is_refused() {
-        let unusable = Err((Reason::Unreachable, String::new()));
-        let connection = Connection::new("u".to_owned(), Some(1), unusable);
-        let begun = now();
-        let refused = || FetchFailure::new(Operation::ListKeys, FailureKind::Denied, "refused");
-        for (alias, hours) in [("old", 25), ("young", 23)] {
-            let question = Question {
-                key: KeyName::Alias(Alias::parse(alias).unwrap()),
-                ring: None,
-            };
-            let answer = Answer {
-                result: Err(refused()),
-                asked_at: begun
-                    .checked_sub(SignedDuration::from_hours(hours))
-                    .unwrap(),
-            };
-            lock(&connection.answers).insert(question, answer);
-        }
-        connection.take_listing(Err(refused()), begun, &mut Pace::default());
-        assert_eq!(lock(&connection.answers).len(), 1);
-    }
-}
+#[path = "connection_tests.rs"]
+mod tests;

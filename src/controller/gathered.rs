@@ -44,6 +44,8 @@ pub struct Remembered {
     pub missed_at: Option<Timestamp>,
     /// Single reads that the object needed last time.
     pub questions: Vec<Question>,
+    /// The generation of the spec that needed them.
+    pub asked_by: Option<i64>,
     /// Nothing is done before this but for a change of the object itself.
     pub not_before: Timestamp,
     /// How often in a row its status could not be written.
@@ -56,6 +58,7 @@ impl Remembered {
             memory: Memory::new(started),
             missed_at: None,
             questions: Vec::new(),
+            asked_by: None,
             not_before: Timestamp::MIN,
             unwritten: 0,
         }

@@ -43,11 +43,8 @@ use tokio_util::sync::CancellationToken;
 use clock::{now, sleep_until};
 use context::Context;
 use leadership::Term;
-use queue::Lane;
+use queue::{LOOKS, Lane};
 
-/// Looks under way at once. Most of them wait for a request, whose number has limits of its own;
-/// how many are of one instance, the queue sees to.
-const LOOKS: usize = 512;
 /// When an object is looked at again whose look panicked.
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How long looks may go on after the operator was told to stop. A write takes milliseconds; what

@@ -5,15 +5,21 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::turns::{Standing, Turns};
 
-/// Looks at objects of one instance at once: as many as may read a key, and some that write.
+/// Looks under way at once. Most of them wait for a request, whose number has limits of its own.
+pub(super) const LOOKS: usize = 512;
+/// Looks at objects of one instance at once: as many as may read a key, and some that write. It has
+/// no more than are left for the others, so that however many instances do not answer, there are
+/// some left.
 const LOOKS_OF_AN_INSTANCE: usize = 96;
 /// Further ones, for objects that come alone: they do not wait until one of a crowd is done.
 const LOOKS_ALONE: usize = 8;
+/// A clock that goes back by no more than this was corrected, not set.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(1);
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,6 +128,10 @@ pub struct Queue {
     first: Line,
     routine: Line,
     running: HashMap<ObjectKey, usize>,
+    /// All that are running.
+    looks: usize,
+    /// The time of the last look into it.
+    seen: Option<Timestamp>,
 }
 
 impl Queue {
@@ -158,6 +168,7 @@ impl Queue {
         now: Timestamp,
         instance_of: impl Fn(&ObjectKey) -> ObjectKey,
     ) -> Option<(ObjectKey, Standing)> {
+        self.note_time(now);
         while let Some((at, _)) = self.timers.first() {
             if *at > now {
                 break;
@@ -174,20 +185,45 @@ impl Queue {
             }
         }
         let running = &self.running;
+        let most = LOOKS_OF_AN_INSTANCE.min(LOOKS.saturating_sub(self.looks));
         let may = |instance: &ObjectKey, standing| {
             let most = match standing {
-                Standing::Alone => LOOKS_OF_AN_INSTANCE + LOOKS_ALONE,
-                Standing::InCrowd => LOOKS_OF_AN_INSTANCE,
+                Standing::Alone => most + LOOKS_ALONE,
+                Standing::InCrowd => most,
             };
             running.get(instance).copied().unwrap_or_default() < most
         };
         let next = self.first.pop(may).or_else(|| self.routine.pop(may));
         let (instance, key, standing) = next?;
         *self.running.entry(instance.clone()).or_default() += 1;
+        self.looks += 1;
         let again = None;
         self.slots
             .insert(key.clone(), Slot::Running { instance, again });
         Some((key, standing))
+    }
+
+    /// After the clock was set back, nobody knows which times were meant: all that waits is due,
+    /// rather than in hours.
+    fn note_time(&mut self, now: Timestamp) {
+        let before = self.seen.replace(now);
+        if before.is_none_or(|before| before.duration_since(now) <= CLOCK_STEP) {
+            return;
+        }
+        self.timers.clear();
+        for (key, slot) in &mut self.slots {
+            match slot {
+                Slot::Waiting { at, .. } => {
+                    *at = now.min(*at);
+                    self.timers.insert((*at, key.clone()));
+                }
+                Slot::Running {
+                    again: Some((at, _)),
+                    ..
+                } => *at = now.min(*at),
+                Slot::Running { again: None, .. } | Slot::Ready { .. } => {}
+            }
+        }
     }
 
     /// Says that the look at an object has ended.
@@ -198,6 +234,7 @@ impl Queue {
         let Some(Slot::Running { instance, again }) = self.slots.remove(key) else {
             return;
         };
+        self.looks = self.looks.saturating_sub(1);
         if let Some(running) = self.running.get_mut(&instance) {
             *running = running.saturating_sub(1);
             if *running == 0 {
@@ -354,6 +391,51 @@ mod tests {
         queue.done(&taken[0].0);
         assert!(queue.pop(at(7), instance_of).is_some());
         assert_eq!(queue.pop(at(7), instance_of), None);
+    }
+
+    #[test]
+    fn however_many_instances_do_not_answer_the_next_ones_object_comes_at_once() {
+        let instance_of = |key: &ObjectKey| ObjectKey::new("system", &key.namespace);
+        let mut queue = Queue::default();
+        for instance in ["a", "b", "c", "d", "e", "f"] {
+            for n in 0..200 {
+                let key = ObjectKey::new(instance, &n.to_string());
+                queue.schedule(&key, at(0), Lane::First);
+            }
+        }
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        let mut looks = 0;
+        while looks < LOOKS
+            && let Some((key, _)) = queue.pop(at(0), instance_of)
+        {
+            *taken.entry(key.namespace).or_default() += 1;
+            looks += 1;
+        }
+        assert!(looks < LOOKS, "{taken:?}");
+        assert!(looks > LOOKS / 2, "few are left unused: {taken:?}");
+        assert_eq!(taken.len(), 6);
+        let well = ObjectKey::new("well", "x");
+        queue.schedule(&well, at(0), Lane::Routine);
+        let next = queue.pop(at(0), instance_of);
+        assert_eq!(next, Some((well, Standing::Alone)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_makes_nothing_wait_until_it_has_caught_up() {
+        let mut queue = Queue::default();
+        let (key, looked_at) = (ObjectKey::new("a", "x"), ObjectKey::new("a", "y"));
+        queue.schedule(&looked_at, at(80), Lane::Routine);
+        assert_eq!(pop(&mut queue, 90), Some(looked_at.clone()));
+        queue.schedule(&looked_at, at(100), Lane::Routine);
+        queue.schedule(&key, at(100), Lane::Routine);
+        assert_eq!(pop(&mut queue, 90), None);
+        // A step of the kind that clocks make all the time.
+        assert_eq!(pop(&mut queue, 89), None);
+        assert_eq!(pop(&mut queue, 10), Some(key));
+        assert_eq!(pop(&mut queue, 10), None);
+        queue.done(&looked_at);
+        assert_eq!(pop(&mut queue, 10), Some(looked_at));
+        assert_eq!(queue.next_due(), None);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Connection {
             *lock(&self.found) = Some((found.id.clone(), asked_at));
         }
         if keep {
-            lock(&self.answers).insert(question.clone(), answer.clone());
+            self.keep(question.clone(), answer.clone());
         }
         Some(answer)
     }

@@ -170,15 +170,24 @@ impl Learnt {
 
 impl Learnt {
     /// Notes which single reads this look needed, beside those that it knew from the one before,
-    /// so that the next one begins with all of them.
+    /// so that the next one begins with all of them. Of those of an earlier spec only what this one
+    /// names too is needed.
     fn note_questions(&self, mut gathered: Gathered) -> Gathered {
-        let questions = &mut gathered.remembered.questions;
+        let (object, remembered) = (&gathered.object, &mut gathered.remembered);
+        let questions = &mut remembered.questions;
+        let generation = object.metadata.generation;
+        if remembered.asked_by != generation {
+            remembered.asked_by = generation;
+            questions.retain(|question| {
+                concern::references(object).any(|reference| reference.name == question.key)
+            });
+        }
         for question in self.answers.keys() {
             if !questions.contains(question) {
                 questions.push(question.clone());
             }
         }
-        // Those of an earlier spec go first.
+        // The oldest go first.
         let surplus = questions.len().saturating_sub(QUESTIONS);
         questions.drain(..surplus);
         gathered
@@ -451,6 +460,52 @@ async fn list(
 mod tests {
     use super::*;
     use serde_json::json;
+
+    use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
+    use crate::domain::service::ids::Alias;
+
+    #[tokio::test]
+    async fn questions_of_an_earlier_spec_are_forgotten_and_those_of_this_one_are_not() {
+        let context = Context::nowhere();
+        let key = ObjectKey::new("n", "x");
+        let asked_after = |generation: i64, alias: &str, asks: &[&str]| {
+            let object = json!({
+                "apiVersion": "keyprotect.dev/v1alpha1",
+                "kind": "KeyProtectKey",
+                "metadata": {"name": "x", "namespace": "n", "uid": "u", "generation": generation,
+                    "resourceVersion": generation.to_string()},
+                "spec": {"key": {"alias": alias}},
+            });
+            let object = serde_json::from_value(object).unwrap();
+            context.world().key_applied(object);
+            let mut learnt = Learnt::default();
+            for alias in asks {
+                let question = Question {
+                    key: KeyName::Alias(Alias::parse(alias).unwrap()),
+                    ring: None,
+                };
+                let gone = FailureKind::KeyNotFound;
+                let result = Err(FetchFailure::new(Operation::GetKeyMetadata, gone, "gone"));
+                let asked_at = now();
+                learnt.answers.insert(question, Answer { result, asked_at });
+            }
+            let gathered = learnt.note_questions(gather(&context, &key).unwrap());
+            let remembered = gathered.remembered;
+            let asked = remembered.questions.iter();
+            let mut asked: Vec<_> = asked.map(|question| question.key.to_string()).collect();
+            context.world().remember(&key, Some("u"), remembered);
+            asked.sort_unstable();
+            asked
+        };
+        assert_eq!(asked_after(1, "one", &["one", "old"]), ["old", "one"]);
+        assert_eq!(asked_after(1, "one", &["new"]), ["new", "old", "one"]);
+        // An edit of something else costs no read of what is known.
+        assert_eq!(asked_after(2, "one", &[]), ["one"]);
+        for generation in 3..400 {
+            let alias = format!("a{generation}");
+            assert_eq!(asked_after(generation, &alias, &[&alias]), [&*alias]);
+        }
+    }
 
     #[tokio::test]
     async fn forced_syncs_of_an_object_are_let_through_ten_seconds_apart() {

@@ -29,9 +29,39 @@ pub struct Secrets {
     by_owner: HashMap<String, BTreeSet<ObjectKey>>,
     /// Shared Secrets that have entries of an object, which may be gone.
     by_merging: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
-    /// Those that the operator wrote while a listing is under way there, which may lack them; nothing
-    /// between listings.
-    written_meanwhile: HashMap<Place, HashSet<ObjectKey>>,
+    watched: HashMap<Place, Watched>,
+}
+
+/// How far the watch of a place has come.
+#[derive(Debug, Default)]
+struct Watched {
+    /// The newest resourceVersion that it has shown: whatever was written until then and is not in
+    /// view is gone again.
+    shown: Option<Box<str>>,
+    /// The listing that is under way.
+    listing: Option<UnderWay>,
+}
+
+/// A listing that is not complete yet.
+#[derive(Debug, Default)]
+struct UnderWay {
+    /// Those that the operator wrote meanwhile, which it may lack.
+    written: HashSet<ObjectKey>,
+    /// The newest resourceVersion in it. It says nothing before the end: pages come in the order
+    /// of names.
+    newest: Option<Box<str>>,
+}
+
+impl Watched {
+    fn show(&mut self, version: &str) {
+        let newest = match &mut self.listing {
+            Some(listing) => &mut listing.newest,
+            None => &mut self.shown,
+        };
+        if is_newer(Some(version), newest.as_deref()) {
+            *newest = Some(version.into());
+        }
+    }
 }
 
 impl Secrets {
@@ -80,7 +110,8 @@ impl Secrets {
     }
 
     /// Takes in a Secret that a watch shows, or that the operator wrote itself; nothing, if what
-    /// is known is newer.
+    /// is known is newer. The answer to a write may come after the watch has shown that somebody
+    /// deleted the Secret: it must not bring it back, for nothing would ever take it away again.
     pub fn applied(
         &mut self,
         namespace: &str,
@@ -88,16 +119,23 @@ impl Secrets {
         own_write: bool,
     ) -> Option<Touched> {
         let key = ObjectKey::new(namespace, &view.name);
+        let is_past = own_write && self.has_shown(&key, &view.resource_version);
+        if !own_write {
+            self.show(&key, &view.resource_version);
+        }
         let old = self.held.get(&key);
-        if old.is_some_and(|old| {
-            *old.uid == *view.uid
-                && !is_newer(Some(&view.resource_version), Some(&old.resource_version))
-        }) {
+        let is_old = match old.filter(|old| *old.uid == *view.uid) {
+            Some(old) => !is_newer(Some(&view.resource_version), Some(&old.resource_version)),
+            None => is_past,
+        };
+        if is_old {
             return None;
         }
-        let listings = self.written_meanwhile.iter_mut().filter(|_| own_write);
-        for (_, written) in listings.filter(|(place, _)| listed::covers(place, &key)) {
-            written.insert(key.clone());
+        let listings = self.watched.iter_mut().filter(|_| own_write);
+        for (_, watched) in listings.filter(|(place, _)| listed::covers(place, &key)) {
+            if let Some(listing) = &mut watched.listing {
+                listing.written.insert(key.clone());
+            }
         }
         let old = old.and_then(|old| old.view(&key));
         if let Some(old) = &old {
@@ -128,6 +166,9 @@ impl Secrets {
     /// Takes in that a Secret is gone, or has lost the operator's mark; nothing, if the operator
     /// has made it anew since.
     pub fn deleted(&mut self, key: &ObjectKey, resource_version: Option<&str>) -> Option<Touched> {
+        if let Some(version) = resource_version {
+            self.show(key, version);
+        }
         let old = self.held.get(key)?;
         if resource_version.is_some() && is_newer(Some(&old.resource_version), resource_version) {
             return None;
@@ -145,15 +186,22 @@ impl Secrets {
 
     /// Takes in that a listing begins.
     pub fn listing(&mut self, place: &Place) {
-        let written = self.written_meanwhile.entry(place.clone());
-        written.or_default().clear();
+        let watched = self.watched.entry(place.clone()).or_default();
+        watched.listing = Some(UnderWay::default());
     }
 
     /// Takes in that a listing is complete: the others are gone, but for those that the operator
     /// wrote meanwhile.
     pub fn listed(&mut self, listed: &Listed) -> Vec<Touched> {
-        let written = self.written_meanwhile.remove(&listed.place);
-        let written = written.unwrap_or_default();
+        let watched = self.watched.get_mut(&listed.place);
+        let ended = watched.and_then(|watched| {
+            let ended = watched.listing.take()?;
+            if let Some(newest) = &ended.newest {
+                watched.show(newest);
+            }
+            Some(ended)
+        });
+        let written = ended.unwrap_or_default().written;
         let gone: Vec<ObjectKey> = self
             .held
             .keys()
@@ -163,6 +211,24 @@ impl Secrets {
         gone.iter()
             .filter_map(|key| self.deleted(key, None))
             .collect()
+    }
+
+    fn show(&mut self, key: &ObjectKey, version: &str) {
+        for (place, watched) in &mut self.watched {
+            if listed::covers(place, key) {
+                watched.show(version);
+            }
+        }
+    }
+
+    /// Whether the watch has come as far as this version of a Secret, or farther.
+    fn has_shown(&self, key: &ObjectKey, version: &str) -> bool {
+        let mut watched = self.watched.iter();
+        watched.any(|(place, watched)| {
+            listed::covers(place, key)
+                && watched.shown.is_some()
+                && !is_newer(Some(version), watched.shown.as_deref())
+        })
     }
 
     fn disown(&mut self, key: &ObjectKey, view: &SecretView) {
@@ -232,6 +298,69 @@ mod tests {
     }
 
     #[test]
+    fn a_late_answer_to_an_own_write_does_not_bring_back_what_the_watch_showed_deleted() {
+        let mut secrets = Secrets::default();
+        secrets.listing(&None);
+        secrets.listed(&Listed::default());
+        secrets.applied("n", view("u", "7"), false);
+        assert!(secrets.deleted(&key(), Some("8")).is_some());
+        assert_eq!(secrets.applied("n", view("u", "7"), true), None);
+        assert_eq!(secrets.get(&key()), None);
+        // What the watch has not come to yet is taken in.
+        assert!(secrets.applied("n", view("v", "9"), true).is_some());
+        assert!(secrets.get(&key()).is_some());
+        // Made anew by somebody else: it stays that one.
+        secrets.deleted(&key(), Some("10"));
+        secrets.applied("n", view("w", "11"), false);
+        assert_eq!(secrets.applied("n", view("v", "9"), true), None);
+        assert_eq!(secrets.get(&key()).unwrap().uid, "w");
+    }
+
+    #[test]
+    fn a_deletion_of_what_was_never_held_counts_too() {
+        let mut secrets = Secrets::default();
+        secrets.listing(&None);
+        secrets.listed(&Listed::default());
+        assert_eq!(secrets.deleted(&key(), Some("8")), None);
+        assert_eq!(secrets.applied("n", view("u", "7"), true), None);
+    }
+
+    #[test]
+    fn what_a_listing_shows_counts_once_it_is_complete() {
+        let mut secrets = Secrets::default();
+        secrets.listing(&None);
+        let other = SecretView {
+            name: "other".to_owned(),
+            ..view("o", "9")
+        };
+        // Pages come in the order of names, not of versions.
+        secrets.applied("n", other, false);
+        assert!(secrets.applied("n", view("u", "7"), true).is_some());
+        secrets.listed(&Listed {
+            names: HashSet::from([ObjectKey::new("n", "other"), key()]),
+            ..Listed::default()
+        });
+        let late = SecretView {
+            name: "late".to_owned(),
+            ..view("l", "8")
+        };
+        assert_eq!(secrets.applied("n", late.clone(), true), None);
+        // Another namespace's watch says nothing of it.
+        let mut secrets = Secrets::default();
+        let (m, n) = (Some("m".to_owned()), Some("n".to_owned()));
+        secrets.listing(&m);
+        secrets.listing(&n);
+        for place in [&m, &n] {
+            secrets.listed(&Listed {
+                place: place.clone(),
+                ..Listed::default()
+            });
+        }
+        secrets.applied("m", view("u", "9"), false);
+        assert!(secrets.applied("n", late, true).is_some());
+    }
+
+    #[test]
     fn a_listing_takes_what_it_lacks_but_not_what_was_written_meanwhile() {
         let mut secrets = Secrets::default();
         secrets.applied("n", view("u", "1"), false);
@@ -243,7 +372,7 @@ mod tests {
         assert!(secrets.get(&key()).is_some());
         // Between listings nothing is noted, so that nothing grows.
         secrets.applied("n", view("u", "3"), true);
-        assert!(secrets.written_meanwhile.is_empty());
+        assert!(secrets.watched[&None].listing.is_none());
     }
 
     #[test]

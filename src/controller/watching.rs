@@ -313,13 +313,46 @@ fn forget(
     if let Some(task) = tasks.remove(key) {
         task.cancel();
     }
+    // In this order: a look in between would find the instance still there, and put its connection
+    // back, which nobody would take away any more.
+    let concerned = context.world().instance_deleted(key);
     context.connections().remove(key);
-    context.world().instance_deleted(key)
+    concerned
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_instance_leaves_the_world_before_its_connection_goes() {
+        let context = Arc::new(Context::nowhere());
+        let instance = serde_json::json!({
+            "apiVersion": "keyprotect.dev/v1alpha1",
+            "kind": "KeyProtectInstance",
+            "metadata": {"name": "default", "namespace": "n", "uid": "u", "generation": 1},
+            "spec": {},
+        });
+        let instance: KeyProtectInstance = serde_json::from_value(instance).unwrap();
+        let key = ObjectKey::of(&instance);
+        context.world().instance_applied(instance.clone());
+        assert!(instance::connection(&context, &instance).is_some());
+        // While a look holds the connections, so that it is seen what is done first: one that comes
+        // in between must not find the instance still there, and connect it again.
+        let held = context.connections();
+        let (theirs, gone) = (Arc::clone(&context), key.clone());
+        let forgetting =
+            std::thread::spawn(move || forget(&theirs, &mut HashMap::new(), &gone).len());
+        let is_gone = (0..100).any(|_| {
+            #[allow(clippy::disallowed_methods, reason = "a lock is held meanwhile")]
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            context.world().instance(&key).is_none()
+        });
+        drop(held);
+        forgetting.join().unwrap();
+        assert!(is_gone);
+        assert!(context.connections().is_empty());
+    }
 
     #[test]
     fn names_are_noted_in_a_listing_and_never_between_two() {

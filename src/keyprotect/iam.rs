@@ -93,6 +93,18 @@ impl State {
             _ => self.held.as_ref().map(|_| Ok(())),
         }
     }
+
+    /// Lets go of a token that Key Protect refused and IAM gives no successor for: each request
+    /// with it would be one more critical event in the customer's audit log.
+    fn discard(&mut self, refused: &Token) {
+        if self
+            .held
+            .as_ref()
+            .is_some_and(|held| held.token.serial() == refused.serial())
+        {
+            self.held = None;
+        }
+    }
 }
 
 /// What to do about a wish for a token.
@@ -164,7 +176,11 @@ impl TokenSource {
                 .is_some_and(|at| now.duration_since(at) < FORCE_EVERY);
             match &state.failed {
                 Some(failed) if failed.version == state.version && now < failed.next => {
-                    return Err(failed.failure.clone());
+                    let failure = failed.failure.clone();
+                    if failure.kind == FailureKind::CredentialRejected {
+                        state.discard(refused);
+                    }
+                    return Err(failure);
                 }
                 // After a failure no new token came of the force; the back-off keeps the pace.
                 None if just_forced && state.flight.is_none() => return Ok(None),
@@ -177,7 +193,7 @@ impl TokenSource {
         if let Err(failure) = &result
             && failure.kind == FailureKind::CredentialRejected
         {
-            inner.discard(refused);
+            inner.lock().discard(refused);
         }
         result.map(Some)
     }
@@ -211,19 +227,6 @@ impl TokenSource {
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets go of a token that Key Protect refused and IAM gives no successor for: each request
-    /// with it would be one more critical event in the customer's audit log.
-    fn discard(&self, refused: &Token) {
-        let mut state = self.lock();
-        if state
-            .held
-            .as_ref()
-            .is_some_and(|held| held.token.serial() == refused.serial())
-        {
-            state.held = None;
-        }
     }
 
     /// Looks at the key, if the last look is too old.

@@ -102,9 +102,16 @@ pub(super) async fn all_keys(
     let known = known.filter(|known| known.count <= most && known.pages.len() <= MOST_UNREAD);
     let mut last: Option<Vec<KeyMetadata>> = None;
     for _ in 0..READINGS {
+        let limit = client.page_size.load(Ordering::Relaxed);
         match read_all(client, extractable, most, known).await? {
-            Reading::Whole(rows, mark) => return Ok(Listed::All(rows, Some(mark))),
-            Reading::Unchanged => return Ok(Listed::Unchanged),
+            Reading::Whole(rows, mark) => {
+                grow(client, limit);
+                return Ok(Listed::All(rows, Some(mark)));
+            }
+            Reading::Unchanged => {
+                grow(client, limit);
+                return Ok(Listed::Unchanged);
+            }
             Reading::More(count) => return Ok(Listed::More(count)),
             // Twice the same is no shift: then it is the announced total that cannot be relied on.
             Reading::Shifted(rows) if last.as_ref() == Some(&rows) => {
@@ -198,6 +205,15 @@ async fn page(
             .page_size
             .store((limit / 2).max(SMALLEST_PAGE), Ordering::Relaxed);
     }
+}
+
+/// Asks for larger pages again after a listing in which none was too slow: an hour of a slow service
+/// must not cost fifty times the requests for ever. A size that changed meanwhile tells of one that
+/// was.
+fn grow(client: &Client, from: usize) {
+    let larger = from.saturating_mul(2).min(largest_page(&client.options));
+    let size = &client.page_size;
+    let _ = size.compare_exchange(from, larger, Ordering::Relaxed, Ordering::Relaxed);
 }
 
 /// What a page did to the list.

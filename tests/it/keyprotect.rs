@@ -195,6 +195,17 @@ async fn pages_fit_together_and_slow_ones_are_halved() {
             .iter()
             .any(|served| served.query.starts_with("limit=200&"))
     );
+    // What was slow once may be quick again: the size that served grows back.
+    bed.emulator.clear_faults();
+    for limit in ["limit=200&", "limit=400&", "limit=400&"] {
+        bed.emulator.clear_requests();
+        assert_eq!(client.list_keys().await.unwrap().len(), 1051);
+        let served = bed.served("list");
+        assert!(
+            served.iter().all(|served| served.query.starts_with(limit)),
+            "not {limit}"
+        );
+    }
     bed.fault(json!({"match": {"operation": "list"}, "effect": {"delayMs": 3000}}));
     let failure = client.list_keys().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Unreachable, "{failure}");

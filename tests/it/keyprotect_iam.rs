@@ -368,3 +368,25 @@ async fn while_iam_is_silent_it_is_iam_that_did_not_answer() {
         "{failure}"
     );
 }
+
+#[tokio::test]
+async fn a_refused_token_is_not_sent_again_while_iam_refuses_the_key() {
+    let bed = Bed::start().await;
+    let client = bed.client();
+    assert!(client.list_keys().await.is_ok());
+    bed.put_api_key("wrong-api-key");
+    until("IAM has refused the renewal", async || {
+        assert!(client.list_keys().await.is_ok(), "the old token serves");
+        client.token_source().authenticated() != Some(Ok(()))
+    })
+    .await;
+    bed.emulator.revoke_tokens();
+    bed.emulator.clear_requests();
+    for _ in 0..3 {
+        let failure = client.list_keys().await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::CredentialRejected, "{failure}");
+    }
+    let sent = bed.served("list").len();
+    assert_eq!(sent, 1, "each is a critical event in the audit log");
+    assert!(bed.served("token").is_empty(), "its back-off is not over");
+}

@@ -1,0 +1,139 @@
+use super::*;
+use crate::domain::service::endpoint;
+use crate::domain::service::failure::Operation;
+use crate::domain::service::hosts::AllowedHosts;
+use crate::domain::service::ids::Alias;
+use crate::domain::service::reference::KeyName;
+use crate::keyprotect::ClientOptions;
+
+fn unusable() -> Connection {
+    let usable = Err((Reason::Unreachable, String::new()));
+    Connection::new("u".to_owned(), Some(1), usable)
+}
+
+fn usable() -> Connection {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let spec = serde_json::json!({
+        "instanceID": "11111111-2222-4333-8444-555555555555",
+        "region": "us-south",
+    });
+    let endpoint = endpoint::resolve(
+        &serde_json::from_value(spec).unwrap(),
+        &AllowedHosts::default(),
+    )
+    .unwrap();
+    let credential = CredentialSource::at("/nowhere/key".into());
+    let options = ClientOptions::default();
+    let usable = Usable {
+        client: Client::new(&endpoint, credential.clone(), &options).unwrap(),
+        endpoint,
+        credential,
+        place: CredentialPlace::Mounted("key".to_owned()),
+    };
+    Connection::new("u".to_owned(), Some(1), Ok(usable))
+}
+
+fn in_hours(hours: i64) -> Timestamp {
+    now()
+        .checked_add(SignedDuration::from_hours(hours))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_holds_no_listing_up() {
+    let connection = usable();
+    let (interval, ahead) = (SignedDuration::from_hours(1), in_hours(8));
+    let listed = Listing::Fresh(Arc::new(Catalogue::new(Vec::new(), ahead)));
+    *lock(&connection.listing) = listed;
+    let due = connection.next_listing(interval).await.unwrap();
+    assert!(due <= now(), "{due}");
+    // There is no credential, so that the attempt fails; that it was made is what counts.
+    let news = connection
+        .ensure_listing(now(), true, Watched::default)
+        .await;
+    assert!(matches!(news, Some(News::Failed)), "{news:?}");
+
+    let failed = || FetchFailure::new(Operation::ListKeys, FailureKind::Unreachable, "away");
+    let fail_at = async |begun| {
+        let mut pace = connection.turn.lock().await;
+        connection.take_listing(Err(failed()), begun, &mut pace);
+    };
+    fail_at(ahead).await;
+    let due = connection.next_listing(interval).await.unwrap();
+    assert!(due <= now(), "{due}");
+    let news = connection
+        .ensure_listing(now(), false, Watched::default)
+        .await;
+    assert!(matches!(news, Some(News::Failed)), "{news:?}");
+    // One that failed just now does.
+    fail_at(now()).await;
+    assert!(connection.next_listing(interval).await.unwrap() > now());
+    let news = connection
+        .ensure_listing(now(), false, Watched::default)
+        .await;
+    assert!(news.is_none(), "{news:?}");
+}
+
+fn asked_for(alias: &str) -> Question {
+    Question {
+        key: KeyName::Alias(Alias::parse(alias).unwrap()),
+        ring: None,
+    }
+}
+
+fn not_there(asked_at: Timestamp) -> Answer {
+    let result = Err(FetchFailure::new(
+        Operation::GetKeyMetadata,
+        FailureKind::KeyNotFound,
+        "not there",
+    ));
+    Answer { result, asked_at }
+}
+
+#[test]
+fn what_was_asked_before_the_clock_was_set_back_is_asked_again() {
+    let connection = unusable();
+    let (old, new) = (asked_for("old"), asked_for("new"));
+    connection.keep(old.clone(), not_there(in_hours(8)));
+    connection.keep(new.clone(), not_there(now()));
+    let answers = connection.answers(&[old, new.clone()]);
+    assert_eq!(answers.keys().collect::<Vec<_>>(), [&new]);
+}
+
+#[test]
+fn ever_new_questions_do_not_fill_the_memory() {
+    let connection = unusable();
+    let begun = now();
+    for n in 0..100_000 {
+        let asked_at = begun
+            .checked_add(SignedDuration::from_nanos(n - 100_000))
+            .unwrap();
+        connection.keep(asked_for(&format!("a{n}")), not_there(asked_at));
+        assert!(lock(&connection.answers).len() <= ANSWERS);
+    }
+    // The newest are kept.
+    let newest = asked_for("a99999");
+    assert_eq!(connection.answers(&[newest, asked_for("a0")]).len(), 1);
+}
+
+#[test]
+fn old_single_reads_go_also_where_the_listing_is_refused() {
+    let connection = unusable();
+    let begun = now();
+    let refused = || FetchFailure::new(Operation::ListKeys, FailureKind::Denied, "refused");
+    for (alias, hours) in [("old", 25), ("young", 23)] {
+        let question = Question {
+            key: KeyName::Alias(Alias::parse(alias).unwrap()),
+            ring: None,
+        };
+        let answer = Answer {
+            result: Err(refused()),
+            asked_at: begun
+                .checked_sub(SignedDuration::from_hours(hours))
+                .unwrap(),
+        };
+        lock(&connection.answers).insert(question, answer);
+    }
+    connection.take_listing(Err(refused()), begun, &mut Pace::default());
+    assert_eq!(lock(&connection.answers).len(), 1);
+}
