@@ -76,7 +76,8 @@ fn a_deletion_names_what_it_deletes() {
 
 #[test]
 fn no_payload_shows_in_a_plans_debug_output() {
-    let shown = format!("{:?}", plan());
+    let material = KeyMaterial::new(zeroize::Zeroizing::new(b"payload of a key".to_vec()));
+    let shown = format!("{:?} {material:?}", plan());
     assert!(
         !shown.contains("payload of") && !shown.contains("112, 97, 121"),
         "{shown}"

@@ -238,6 +238,26 @@ fn an_owner_reference_that_vanished_is_put_back_only_after_a_live_look() {
 fn a_replacement_and_a_deletion_name_exactly_what_was_seen() {
     let mut world = synced();
     let seen = world.cluster.secrets["orders"].view.clone();
+    world.cluster.edit_entry("orders", "key", b"edited");
+    let edited = world.cluster.secrets["orders"].view.clone();
+    let plan = world.plan("orders");
+    let [
+        Write::Replace {
+            uid,
+            resource_version,
+            ..
+        },
+    ] = plan.writes.as_slice()
+    else {
+        panic!("what was edited is replaced: {:?}", plan.writes)
+    };
+    assert_eq!(
+        (uid, resource_version),
+        (&edited.uid, &edited.resource_version)
+    );
+    assert_ne!(edited.resource_version, seen.resource_version);
+    world.sync("orders");
+    let seen = world.cluster.secrets["orders"].view.clone();
     world.edit("orders", |spec| {
         target(spec).name = Some("other".to_owned());
     });

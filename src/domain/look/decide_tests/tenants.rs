@@ -4,7 +4,9 @@ use super::{assert_ready, orders, synced};
 use crate::domain::look::hindrance::Need;
 use crate::domain::service::failure::FailureKind;
 use crate::domain::testing::world::World;
-use crate::domain::testing::{KeyExt as _, by_alias, key, key_id, naming, object, rule, strings};
+use crate::domain::testing::{
+    KeyExt as _, by_alias, by_id, key, key_id, naming, object, rule, strings,
+};
 
 #[test]
 fn no_such_key_no_such_instance_and_not_for_you_read_and_ask_alike() {
@@ -107,4 +109,15 @@ fn the_payload_that_is_read_must_still_be_what_was_authorised() {
     world.now = next;
     world.sync("orders");
     assert_ready(&world, "False", "KeyNotAvailable");
+    // It lost the alias by which the rule goes: the read finds it, and what it answers is told.
+    let mut world = orders();
+    world.edit("orders", |spec| *spec = naming(by_id(&key_id(1))));
+    let mut by_alias = rule();
+    by_alias.aliases = strings(&["ord*"]);
+    world.access = Some(vec![by_alias]);
+    world.refresh();
+    world.service.unalias("orders");
+    let plan = world.sync("orders");
+    assert!(plan.writes.is_empty(), "{:?}", plan.writes);
+    assert_eq!(world.service.requests[2], 1, "it was read");
 }
