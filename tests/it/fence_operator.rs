@@ -256,6 +256,51 @@ fn a_team_may_label_its_secret_and_release_it_but_not_change_its_entries() {
 }
 
 #[test]
+fn a_foreign_secret_that_no_write_could_change_is_named_as_a_foreign_one() {
+    let scene = Stage::shared().scene("unchangeable");
+    let tls = json!({"tls.crt": base64(b"theirs"), "tls.key": base64(b"theirs")});
+    for (name, theirs) in [
+        ("web", json!({"type": "kubernetes.io/tls", "data": tls})),
+        (
+            "frozen",
+            json!({"immutable": true, "stringData": {"a": "theirs"}}),
+        ),
+    ] {
+        scene.alias(name, "payload");
+        let theirs = scene.create(SECRET, name, theirs);
+        let reads = scene.served("get").len();
+        scene.object(name, json!({}));
+        scene
+            .until_reason(name, "SecretNotOwned")
+            .tells(&["keyprotect.dev/target=adopt"]);
+        scene.sync(name);
+        scene.until_reason(name, "SecretNotOwned");
+        assert_eq!(version(&scene.get(SECRET, name)), version(&theirs));
+        let reads = scene.served("get").len() - reads;
+        assert_eq!(reads, 1, "once, before the name was seen to be taken");
+    }
+}
+
+#[test]
+fn a_secret_that_its_owner_took_back_stays_when_its_object_names_another() {
+    let scene = Stage::shared().scene("took-back");
+    scene.alias("orders-db", "payload");
+    scene.synced_object("orders-db", json!({}));
+    let release =
+        json!({"metadata": {"labels": {"keyprotect.dev/target": null}, "ownerReferences": null}});
+    let theirs = scene.patch(SECRET, "orders-db", &release);
+    if !Form::current().reads_secrets() {
+        // Asked for now, instead of waiting for the next look at it.
+        scene.ask(KEY, "orders-db");
+    }
+    scene.until_reason("orders-db", "SecretNotOwned");
+    scene.object("orders-db", json!({"target": {"name": "another"}}));
+    scene.until_synced("orders-db").tells(&["Secret another"]);
+    assert_eq!(scene.data("another")["key"], b"payload");
+    assert_eq!(version(&scene.get(SECRET, "orders-db")), version(&theirs));
+}
+
+#[test]
 fn who_has_the_verb_adopt_restores_a_secret_from_a_backup() {
     let scene = Stage::shared().scene("backup");
     scene.alias("orders-db", "payload");
