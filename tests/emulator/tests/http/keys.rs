@@ -319,6 +319,36 @@ async fn point_15_the_correlation_id_is_echoed_and_written_down() {
 }
 
 #[tokio::test]
+async fn point_15_answers_and_refusals_lack_the_correlation_id_when_told_to() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "key" }));
+    let id = "11111111-2222-4333-8444-555555555555";
+    let unknown = "keys/66666666-7777-4888-9999-aaaaaaaaaaaa/metadata";
+    for (echoed, shown) in [(true, Some(id)), (false, None)] {
+        world.modes(json!({ "echoCorrelationId": echoed }));
+        for (path, status) in [(&*format!("keys/{key}/metadata"), 200), (unknown, 404)] {
+            let request = world.request(Method::GET, path);
+            let request = request.header("correlation-id", id);
+            let answer = read(request.send().await.unwrap()).await;
+            let header = answer.headers.get("correlation-id");
+            assert_eq!(answer.status, status);
+            assert_eq!(header.map(|text| text.to_str().unwrap()), shown, "{path}");
+        }
+        // None is made up for a request without one, either.
+        let made = world.get("keys").await;
+        assert_eq!(made.headers.contains_key("correlation-id"), echoed);
+    }
+    // It is written down whether it is echoed or not.
+    let served = world
+        .emulator
+        .requests(&key_protect_emulator::Wanted::default());
+    let of_caller = |served: &&key_protect_emulator::Served| {
+        served.operation == "metadata" && served.correlation_id.as_deref() == Some(id)
+    };
+    assert_eq!(served.iter().filter(of_caller).count(), 4);
+}
+
+#[tokio::test]
 async fn point_18_deleted_keys_read_as_deactivated_when_told_to() {
     let world = World::plain().await;
     let key = world.key(json!({ "name": "key" }));
