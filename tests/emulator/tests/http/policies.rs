@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{INSTANCE, Read, World, read, roles, wrapped};
+use crate::support::{INSTANCE, OTHER_INSTANCE, Read, World, read, roles, wrapped};
 
 const DAY: i64 = 86_400;
 
@@ -371,6 +371,40 @@ async fn point_17_an_allowed_ip_rule_and_a_wrong_instance_answer_401() {
     assert_eq!(other().await, 404);
     world.modes(json!({ "unknownInstance": 401 }));
     assert_eq!(other().await, 401);
+}
+
+#[tokio::test]
+async fn point_17_an_instance_where_the_caller_has_no_role_answers_401_and_lists_nothing() {
+    let world = World::plain().await;
+    let new = serde_json::from_value(json!({ "name": "key", "aliases": ["alias"] })).unwrap();
+    let key = world.emulator.create_key(OTHER_INSTANCE, new).unwrap();
+    let key = key["id"].as_str().unwrap().to_owned();
+    let there = async |method: Method, path: &str| {
+        let request = world.bare(method, path).bearer_auth(&world.token);
+        let request = request.header("bluemix-instance", OTHER_INSTANCE);
+        read(request.send().await.unwrap()).await
+    };
+    // A key that is not there gets no other answer, which would tell what is.
+    let unknown = "11111111-2222-4333-8444-555555555555";
+    for name in [&*key, "alias", unknown] {
+        for (method, path) in [
+            (Method::GET, format!("keys/{name}")),
+            (Method::GET, format!("keys/{name}/metadata")),
+            (Method::DELETE, format!("keys/{name}")),
+        ] {
+            let refused = there(method.clone(), &path).await;
+            assert_eq!(
+                (refused.status, refused.code()),
+                (401, None),
+                "{method} {path}"
+            );
+        }
+    }
+    let listed = there(Method::GET, "keys").await;
+    assert_eq!((listed.status, listed.body.get("resources")), (200, None));
+    assert_eq!(listed.body["metadata"]["collectionTotal"], 0);
+    world.modes(json!({ "listForbiddenAsEmpty200": false }));
+    assert_eq!(there(Method::GET, "keys").await.status, 401);
 }
 
 #[tokio::test]
