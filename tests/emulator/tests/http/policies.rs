@@ -407,6 +407,42 @@ async fn point_17_an_instance_where_the_caller_has_no_role_answers_401_and_lists
     assert_eq!(there(Method::GET, "keys").await.status, 401);
 }
 
+/// The emulator knows no context-based rules: who needs one, matches a fault
+/// as the rule would the request.
+#[tokio::test]
+async fn point_17_a_context_based_rule_is_imitated_by_a_fault() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "key" }));
+    let both = json!([{ "instance": INSTANCE, "role": "Manager" },
+                      { "instance": OTHER_INSTANCE, "role": "Manager" }]);
+    let token = world.token_for("both", &both).await;
+    let status = async |instance: &str, path: &str| {
+        let request = world.bare(Method::GET, path).bearer_auth(&token);
+        let request = request.header("bluemix-instance", instance);
+        let answer = read(request.send().await.unwrap()).await;
+        assert_eq!(answer.code(), None);
+        answer.status
+    };
+    let metadata = format!("keys/{key}/metadata");
+    let payload = format!("keys/{key}");
+
+    let rule = json!({ "match": { "instance": INSTANCE }, "effect": { "status": 401 } });
+    world.fault("rule", &rule);
+    for path in ["keys", &*metadata, &*payload] {
+        assert_eq!(status(INSTANCE, path).await, 401, "{path}");
+    }
+    assert_eq!(status(OTHER_INSTANCE, "keys").await, 200);
+
+    let rule = json!({ "match": { "operation": ["get"] }, "effect": { "status": 401 } });
+    world.fault("rule", &rule);
+    assert_eq!(status(INSTANCE, &payload).await, 401);
+    assert_eq!(status(INSTANCE, &metadata).await, 200);
+    assert_eq!(status(INSTANCE, "keys").await, 200);
+
+    world.emulator.clear_faults();
+    assert_eq!(status(INSTANCE, &payload).await, 200);
+}
+
 #[tokio::test]
 async fn point_17_changes_of_access_take_a_while_both_ways() {
     let world = World::plain().await;
