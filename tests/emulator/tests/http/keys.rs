@@ -351,17 +351,35 @@ async fn point_15_answers_and_refusals_lack_the_correlation_id_when_told_to() {
 #[tokio::test]
 async fn point_18_deleted_keys_read_as_deactivated_when_told_to() {
     let world = World::plain().await;
-    let key = world.key(json!({ "name": "key" }));
+    let date = "2999-01-01T00:00:00Z";
+    let key = world.key(json!({ "name": "key", "expirationDate": date }));
     world
         .emulator
         .set_key_state(INSTANCE, &key, &json!("deleted"))
         .unwrap();
+    let metadata = async || {
+        world
+            .get(&format!("keys/{key}/metadata"))
+            .await
+            .resource()
+            .clone()
+    };
+    let before = metadata().await;
     world.modes(json!({ "deletedReadsAs3": true }));
-    let read = world.get(&format!("keys/{key}/metadata")).await;
-    assert_eq!(read.resource()["state"], 3);
-    assert_eq!(read.resource()["deleted"], true);
-    assert!(read.resource()["deletionDate"].is_string());
-    assert_eq!(world.get("keys").await.ids(), std::slice::from_ref(&key));
+    let read = metadata().await;
+    assert_eq!((&before["state"], &read["state"]), (&json!(5), &json!(3)));
+    // Only the state is in doubt: a client goes by these.
+    assert_eq!(read["deleted"], true);
+    assert_eq!(read["expirationDate"], date);
+    assert!(read["deletionDate"].is_string());
+    for fact in ["deleted", "deletionDate", "expirationDate"] {
+        assert_eq!(read[fact], before[fact], "{fact}");
+    }
+    let listed = world.get("keys").await;
+    assert_eq!(listed.ids(), std::slice::from_ref(&key));
+    for fact in ["deleted", "deletionDate", "expirationDate"] {
+        assert_eq!(listed.resource()[fact], before[fact], "{fact} in a list");
+    }
     assert_eq!(
         world
             .get(&format!("keys/{key}"))
