@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{INSTANCE, World, read, wrapped};
+use crate::support::{INSTANCE, World, read, wrapped, writes};
 
 #[tokio::test]
 async fn point_3_root_and_deleted_keys_are_read_without_a_payload() {
@@ -416,6 +416,45 @@ async fn point_19_an_instance_rolls_back_and_may_be_read_only() {
         503
     );
     assert_eq!(world.get("keys/current").await.status, 200);
+}
+
+#[tokio::test]
+async fn point_19_a_service_that_is_read_only_refuses_every_write_and_reads_on() {
+    let world = World::plain().await;
+    world.key(json!({ "name": "ringed", "keyRing": "ring-a" }));
+    let key = world.key(json!({ "name": "root", "extractable": false, "aliases": ["alias"] }));
+    let standard = world.key(json!({ "name": "standard", "payload": "aGVsbG8=" }));
+    let before = world.emulator.keys(INSTANCE).unwrap();
+    world.modes(json!({ "readOnly": true }));
+    for (operation, method, path) in writes(&key) {
+        let refused = world.send(method, &path).await;
+        assert_eq!((refused.status, refused.code()), (503, None), "{operation}");
+        let served = world
+            .emulator
+            .requests(&key_protect_emulator::Wanted::default());
+        assert_eq!(served.last().unwrap().operation, operation);
+    }
+    assert_eq!(world.emulator.keys(INSTANCE).unwrap(), before);
+    for path in [
+        "keys",
+        "keys/alias",
+        "keys/alias/metadata",
+        &format!("keys/{key}/versions"),
+        &format!("keys/{key}/policies"),
+        &format!("keys/{standard}"),
+        "key_rings",
+        "instance/policies",
+    ] {
+        assert_eq!(world.get(path).await.status, 200, "{path}");
+    }
+    let listed = world.get("keys").await;
+    assert_eq!(listed.ids().len(), 3);
+    let payload = world.get(&format!("keys/{standard}")).await;
+    assert_eq!(payload.resource()["payload"], "aGVsbG8=");
+    assert_eq!(world.send(Method::HEAD, "keys").await.status, 200);
+    // A data key is wrapped without anything being kept.
+    let wrap = format!("keys/{key}/actions/wrap");
+    assert_eq!(world.post(&wrap, &json!({})).await.status, 200);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::sync::Once;
 
 use key_protect_emulator::control::types::{CreateKey, NewInstance, NewServiceId};
+use key_protect_emulator::http::route::Operation;
 use key_protect_emulator::{Emulator, Options, Tls};
 use reqwest::{Certificate, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -191,6 +192,83 @@ impl World {
         self.emulator
             .put_fault(name, serde_json::from_value(fault.clone()).unwrap());
     }
+}
+
+/// Every request that writes: its operation, its method and its path, with
+/// `{key}` for a key.
+const WRITES: [(&str, &str, &str); 29] = [
+    ("create", "POST", "keys"),
+    ("createWithPolicies", "POST", "keys_with_policy_overrides"),
+    ("patch", "PATCH", "keys/{key}"),
+    ("delete", "DELETE", "keys/{key}"),
+    ("purge", "DELETE", "keys/{key}/purge"),
+    ("restore", "POST", "keys/{key}/restore"),
+    ("rotate", "POST", "keys/{key}/actions/rotate"),
+    ("enable", "POST", "keys/{key}/actions/enable"),
+    ("disable", "POST", "keys/{key}/actions/disable"),
+    (
+        "setKeyForDeletion",
+        "POST",
+        "keys/{key}/actions/setKeyForDeletion",
+    ),
+    (
+        "unsetKeyForDeletion",
+        "POST",
+        "keys/{key}/actions/unsetKeyForDeletion",
+    ),
+    ("sync", "POST", "keys/{key}/actions/sync"),
+    ("setKeyPolicies", "PUT", "keys/{key}/policies"),
+    ("createAlias", "POST", "keys/{key}/aliases/new-alias"),
+    ("deleteAlias", "DELETE", "keys/{key}/aliases/alias"),
+    ("createRing", "POST", "key_rings/ring-b"),
+    ("deleteRing", "DELETE", "key_rings/ring-a"),
+    ("setInstancePolicies", "PUT", "instance/policies"),
+    ("createImportToken", "POST", "import_token"),
+    // It is read, and has one retrieval less.
+    ("importToken", "GET", "import_token"),
+    ("createRegistration", "POST", "keys/{key}/registrations/crn"),
+    ("replaceRegistration", "PUT", "keys/{key}/registrations/crn"),
+    (
+        "updateRegistration",
+        "PATCH",
+        "keys/{key}/registrations/crn",
+    ),
+    (
+        "deleteRegistration",
+        "DELETE",
+        "keys/{key}/registrations/crn",
+    ),
+    ("createKmipAdapter", "POST", "kmip_adapters"),
+    ("deleteKmipAdapter", "DELETE", "kmip_adapters/adapter"),
+    (
+        "deleteKmipObject",
+        "DELETE",
+        "kmip_adapters/adapter/kmip_objects/object",
+    ),
+    (
+        "addKmipCertificate",
+        "POST",
+        "kmip_adapters/adapter/certificates",
+    ),
+    (
+        "deleteKmipCertificate",
+        "DELETE",
+        "kmip_adapters/adapter/certificates/one",
+    ),
+];
+
+/// Returns every request that writes, with this key where there is one in it:
+/// its operation, its method and its path.
+pub(crate) fn writes(key: &str) -> Vec<(&'static str, Method, String)> {
+    // A write that a table leaves out would go on unnoticed.
+    let listed: Vec<&str> = WRITES.iter().map(|(operation, ..)| *operation).collect();
+    let all = Operation::ALL.iter().filter(|operation| operation.writes());
+    assert_eq!(listed, all.map(|one| one.name()).collect::<Vec<_>>());
+    let of = |(operation, method, path): &(&'static str, &str, &str)| {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        (*operation, method, path.replace("{key}", key))
+    };
+    WRITES.iter().map(of).collect()
 }
 
 /// Wraps a resource in the envelope of a create request.
