@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{INSTANCE, World, wrapped};
+use crate::support::{INSTANCE, World, wrapped, writes};
 
 /// Sends bytes and reads until the server closes: its head, by lower-case
 /// names, and its body.
@@ -327,14 +327,29 @@ async fn prefer_decides_what_deletion_and_restoration_answer() {
 async fn point_20_an_uninitialised_crypto_unit_makes_everything_unavailable() {
     let world = World::plain().await;
     let key = world.key(json!({ "name": "key" }));
-    world.modes(json!({ "cryptoUnitUninitialized": true }));
+    let before = world.emulator.keys(INSTANCE).unwrap();
+    let count = async |uninitialized: bool| {
+        world.modes(json!({ "cryptoUnitUninitialized": uninitialized }));
+        world.send(Method::HEAD, "keys").await
+    };
+    assert_eq!(count(false).await.status, 200);
+    let head = count(true).await;
+    assert_eq!((head.status, head.headers.get("key-total")), (503, None));
     for path in [
         "keys".to_owned(),
         format!("keys/{key}"),
         format!("keys/{key}/metadata"),
+        "key_rings".to_owned(),
     ] {
         assert_eq!(world.get(&path).await.status, 503, "{path}");
     }
+    let wrap = format!("keys/{key}/actions/wrap");
+    assert_eq!(world.post(&wrap, &json!({})).await.status, 503);
+    for (operation, method, path) in writes(&key) {
+        let refused = world.send(method, &path).await;
+        assert_eq!((refused.status, refused.code()), (503, None), "{operation}");
+    }
+    assert_eq!(world.emulator.keys(INSTANCE).unwrap(), before);
 }
 
 #[tokio::test]
