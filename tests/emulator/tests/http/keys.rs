@@ -478,6 +478,31 @@ async fn point_20_payloads_may_have_line_breaks_or_be_empty_or_late() {
 }
 
 #[tokio::test]
+async fn point_20_an_import_with_line_breaks_in_its_base64_is_refused() {
+    let world = World::plain().await;
+    let whole = STANDARD.encode([7_u8; 24]);
+    for extractable in [true, false] {
+        let create = async |payload: &str| {
+            let new = json!({ "name": "key", "extractable": extractable, "payload": payload });
+            world.post("keys", &wrapped(&new)).await
+        };
+        for (at, line_break) in [(16, "\n"), (16, "\r\n"), (whole.len(), "\n")] {
+            let mut broken = whole.clone();
+            broken.insert_str(at, line_break);
+            let refused = create(&broken).await;
+            assert_eq!(
+                (refused.status, refused.code()),
+                (400, Some("INVALID_FIELD_ERR")),
+                "{broken:?}"
+            );
+            let target = &refused.resource()["reasons"][0]["target"];
+            assert_eq!(target["name"], "payload");
+        }
+        assert_eq!(create(&whole).await.status, 201);
+    }
+}
+
+#[tokio::test]
 async fn point_21_an_unknown_key_has_its_reason_code() {
     let world = World::plain().await;
     let unknown = world.get("keys/11111111-2222-4333-8444-555555555555").await;
