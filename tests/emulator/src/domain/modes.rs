@@ -43,6 +43,8 @@ pub struct Modes {
     /// What an instance that does not exist answers: 404 or 401.
     #[serde(deserialize_with = "either::<_, 404, 401>")]
     pub unknown_instance: u16,
+    /// The reason code of the 400 for a request without `bluemix-instance`.
+    pub missing_instance_code: MissingInstanceCode,
     /// What a key in another ring than the header's answers: 404 or 401.
     #[serde(deserialize_with = "either::<_, 404, 401>")]
     pub other_ring: u16,
@@ -84,6 +86,18 @@ pub struct Modes {
     pub token_expiration_skew_seconds: i64,
 }
 
+/// The reason code that a request without an instance gets: a field's, as for
+/// other values that the service does not take, or none, as some errors have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MissingInstanceCode {
+    /// `INVALID_FIELD_ERR`, with the header as its target.
+    #[serde(rename = "INVALID_FIELD_ERR")]
+    InvalidField,
+    /// No `reasons` at all.
+    #[serde(rename = "none")]
+    None,
+}
+
 impl Default for Modes {
     fn default() -> Self {
         Self {
@@ -100,6 +114,7 @@ impl Default for Modes {
             deleted_reads_as3: false,
             deleted_get: 200,
             unknown_instance: 404,
+            missing_instance_code: MissingInstanceCode::InvalidField,
             other_ring: 404,
             no_access: 401,
             alias_deletion_delay_seconds: 0,

@@ -17,7 +17,7 @@ use super::route::{Operation, Route};
 use crate::domain::access::{Action, Rights};
 use crate::domain::instance::{Instance, Random};
 use crate::domain::key::Damage;
-use crate::domain::modes::Modes;
+use crate::domain::modes::{MissingInstanceCode, Modes};
 use crate::domain::refusal::Refusal;
 use crate::iam::token::Unfit;
 use crate::world::{World, draw};
@@ -204,10 +204,11 @@ fn named_instance(world: &World, call: &Call) -> Result<Option<String>, Refusal>
     }
     let (Some(org), Some(space)) = (call.header("bluemix-org"), call.header("bluemix-space"))
     else {
-        return Err(Refusal::field(
-            "bluemix-instance",
-            "The header Bluemix-Instance is missing.",
-        ));
+        let message = "The header Bluemix-Instance is missing.";
+        return Err(match world.modes.missing_instance_code {
+            MissingInstanceCode::InvalidField => Refusal::field("bluemix-instance", message),
+            MissingInstanceCode::None => Refusal::bare(400, format!("Bad Request: {message}")),
+        });
     };
     let home = (org.to_owned(), space.to_owned());
     Ok(world

@@ -156,6 +156,10 @@ fn modes(dice: &mut Dice) -> Value {
             json!(dice.pick(&[&200, &410, &0, &999])),
         );
         modes.insert(
+            "missingInstanceCode".to_owned(),
+            json!(dice.pick(&["INVALID_FIELD_ERR", "none", "x"])),
+        );
+        modes.insert(
             "unknownInstance".to_owned(),
             json!(dice.pick(&[&404, &401, &7])),
         );

@@ -170,8 +170,23 @@ async fn point_4_a_wrong_ring_in_the_header_hides_the_key() {
 async fn point_14_the_instance_must_be_named_and_sees_only_its_own_keys() {
     let world = World::plain().await;
     let key = world.key(json!({ "name": "key", "aliases": ["shared"] }));
-    let missing = world.bare(Method::GET, "keys").bearer_auth(&world.token);
-    assert_eq!(read(missing.send().await.unwrap()).await.status, 400);
+    let missing = async || {
+        let request = world.bare(Method::GET, "keys").bearer_auth(&world.token);
+        read(request.send().await.unwrap()).await
+    };
+    let with_reason = missing().await;
+    assert_eq!(
+        (with_reason.status, with_reason.code()),
+        (400, Some("INVALID_FIELD_ERR"))
+    );
+    let reason = &with_reason.resource()["reasons"][0];
+    assert_eq!(reason["target"]["name"], "bluemix-instance");
+    world.modes(json!({ "missingInstanceCode": "none" }));
+    let bare = missing().await;
+    assert_eq!((bare.status, bare.code()), (400, None));
+    assert_eq!(bare.resource().get("reasons"), None);
+    world.modes(json!({ "missingInstanceCode": "INVALID_FIELD_ERR" }));
+    assert_eq!(missing().await.code(), Some("INVALID_FIELD_ERR"));
     let both = json!([{ "instance": INSTANCE, "role": "Manager" },
                       { "instance": OTHER_INSTANCE, "role": "Manager" }]);
     let token = world.token_for("both", &both).await;
