@@ -91,6 +91,15 @@ pub fn too_many() -> Refusal {
     )
 }
 
+/// The refusal for more aliases than an instance may have.
+pub fn too_many_in_instance(limit: usize) -> Refusal {
+    Refusal::because(
+        400,
+        "KEY_ALIAS_QUOTA_ERR",
+        format!("An instance has at most {limit} aliases."),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

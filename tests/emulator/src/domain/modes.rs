@@ -51,6 +51,8 @@ pub struct Modes {
     /// What a key outside the caller's grants answers: 401 or 404.
     #[serde(deserialize_with = "either::<_, 401, 404>")]
     pub no_access: u16,
+    /// How many aliases an instance may have; 0 is no limit.
+    pub aliases_per_instance: usize,
     /// How long a deleted alias lingers.
     pub alias_deletion_delay_seconds: i64,
     /// How long a key stays in its old ring after a move.
@@ -117,6 +119,7 @@ impl Default for Modes {
             missing_instance_code: MissingInstanceCode::InvalidField,
             other_ring: 404,
             no_access: 401,
+            aliases_per_instance: 0,
             alias_deletion_delay_seconds: 0,
             ring_move_delay_seconds: 0,
             role_change_delay_seconds: 0,

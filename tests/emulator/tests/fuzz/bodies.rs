@@ -155,6 +155,7 @@ fn modes(dice: &mut Dice) -> Value {
             "deletedGet".to_owned(),
             json!(dice.pick(&[&200, &410, &0, &999])),
         );
+        modes.insert("aliasesPerInstance".to_owned(), json!(dice.below(9)));
         modes.insert(
             "missingInstanceCode".to_owned(),
             json!(dice.pick(&["INVALID_FIELD_ERR", "none", "x"])),

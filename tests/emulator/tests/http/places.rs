@@ -151,6 +151,48 @@ async fn point_10_aliases_keep_every_rule() {
 }
 
 #[tokio::test]
+async fn point_10_an_instance_has_so_many_aliases_and_no_more_when_told_to() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "key" }));
+    let give = async |alias: &str| {
+        world
+            .send(Method::POST, &format!("keys/{key}/aliases/{alias}"))
+            .await
+    };
+    let make = async |aliases: &[&str]| {
+        let new = json!({ "name": "other", "aliases": aliases });
+        world.post("keys", &wrapped(&new)).await
+    };
+    // There is no limit by default.
+    assert_eq!(make(&["a1", "a2"]).await.status, 201);
+
+    world.modes(json!({ "aliasesPerInstance": 3 }));
+    let refused = make(&["a3", "a4"]).await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (400, Some("KEY_ALIAS_QUOTA_ERR"))
+    );
+    assert_eq!(give("a3").await.status, 201);
+    let refused = give("a4").await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (400, Some("KEY_ALIAS_QUOTA_ERR"))
+    );
+    assert_eq!(give("a1").await.code(), Some("ALIAS_NOT_UNIQUE_ERR"));
+    assert_eq!(make(&[]).await.status, 201);
+    assert_eq!(world.get("keys").await.ids().len(), 3);
+
+    // A deleted one makes room, even while it lingers.
+    world.modes(json!({ "aliasesPerInstance": 3, "aliasDeletionDelaySeconds": 300 }));
+    let path = format!("keys/{key}/aliases/a3");
+    assert_eq!(world.send(Method::DELETE, &path).await.status, 204);
+    assert_eq!(give("a4").await.status, 201);
+
+    world.modes(json!({ "aliasesPerInstance": 0 }));
+    assert_eq!(give("a5").await.status, 201);
+}
+
+#[tokio::test]
 async fn point_20_a_ring_deleted_by_force_moves_its_destroyed_keys_to_default() {
     let world = World::plain().await;
     let key = world.key(json!({ "name": "key", "keyRing": "ring-a" }));

@@ -43,6 +43,7 @@ impl Instance {
         id: &str,
         alias: &str,
         by: &str,
+        modes: &Modes,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         aliases::check_name(alias)?;
@@ -54,8 +55,23 @@ impl Instance {
         if key.aliases.len() >= aliases::MAX_ALIASES {
             return Err(aliases::too_many());
         }
+        self.check_room_for_aliases(1, modes)?;
         self.put_alias(alias, id, by, now);
         self.key_mut(id)?.last_update = now;
+        Ok(())
+    }
+
+    /// Refuses so many new aliases where the instance may not have them.
+    pub fn check_room_for_aliases(&self, new: usize, modes: &Modes) -> Result<(), Refusal> {
+        let limit = modes.aliases_per_instance;
+        if limit == 0 || new == 0 {
+            return Ok(());
+        }
+        // One that lingers is deleted for its key, and so for the count.
+        let there = self.aliases.values().filter(|one| one.gone_at.is_none());
+        if there.count() + new > limit {
+            return Err(aliases::too_many_in_instance(limit));
+        }
         Ok(())
     }
 

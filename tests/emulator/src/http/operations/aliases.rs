@@ -14,7 +14,7 @@ pub fn create(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refusal> 
     let (call, caller) = (admitted.call, &admitted.caller);
     admitted
         .instance
-        .create_alias(id, call.item(), caller, call.now)?;
+        .create_alias(id, call.item(), caller, admitted.modes, call.now)?;
     let resource = json!({
         "keyId": id,
         "alias": call.item(),

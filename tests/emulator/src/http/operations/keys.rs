@@ -69,6 +69,9 @@ pub fn create(
     let new = body::new_key(&call.body, ring, with_policies)?;
     let payload = new.check(admitted.instance.import_token.as_ref(), call.now)?;
     let caller = &admitted.caller;
+    admitted
+        .instance
+        .check_room_for_aliases(new.aliases.len(), admitted.modes)?;
     let id = admitted
         .instance
         .create(&new, payload, caller, &call.random, call.now)?;
