@@ -216,6 +216,8 @@ mod tests {
         sent: AtomicUsize,
         now: AtomicUsize,
         most: AtomicUsize,
+        /// Nothing is answered before so many were in flight at once.
+        least: AtomicUsize,
     }
 
     impl Service {
@@ -224,6 +226,9 @@ mod tests {
             let now = self.now.fetch_add(1, Ordering::Relaxed) + 1;
             self.most.fetch_max(now, Ordering::Relaxed);
             tokio::task::yield_now().await;
+            while self.most.load(Ordering::Relaxed) < self.least.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
             self.now.fetch_sub(1, Ordering::Relaxed);
             result
         }
@@ -272,7 +277,10 @@ mod tests {
                 .map(|errand| limiter.run(errand, || service.answer(Ok(()))));
             join_all(runs)
         };
-        wave().await;
+        service.least.store(2, Ordering::Relaxed);
+        let first = tokio::time::timeout(Duration::from_secs(10), wave()).await;
+        assert!(first.is_ok(), "two are in flight at once");
+        service.least.store(0, Ordering::Relaxed);
         let most = service.most.swap(0, Ordering::Relaxed);
         assert!((2..=20).contains(&most), "{most}");
         while limiter.gate().size() < WIDEST {
