@@ -166,9 +166,7 @@ impl Learnt {
             };
         }
     }
-}
 
-impl Learnt {
     /// Notes which single reads this look needed, beside those that it knew from the one before,
     /// so that the next one begins with all of them. Of those of an earlier spec only what this one
     /// names too is needed.
@@ -346,15 +344,6 @@ enum Learned {
     Later(Timestamp),
 }
 
-/// Whether somebody asked for this look by hand.
-fn is_forced(gathered: &Gathered) -> bool {
-    let seen = gathered.remembered.memory.sync_request.as_ref();
-    seen.is_some_and(|seen| {
-        seen.let_through_at <= now()
-            && observed::sync_asked_for(&gathered.object) == Some(&seen.value)
-    })
-}
-
 /// Asks what a decision needs.
 async fn learn(
     context: &Arc<Context>,
@@ -379,7 +368,7 @@ async fn learn(
         return Ok(Learned::Something);
     };
     let object = &gathered.object;
-    let forced = is_forced(gathered);
+    let forced = observed::forced(object, &gathered.remembered.memory, now()).is_some();
     let asker = |key: &KeyName| Asker {
         namespace: object.metadata.namespace.as_deref().unwrap_or_default(),
         read_before: concern::used_before(object, key),

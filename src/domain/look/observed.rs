@@ -284,10 +284,7 @@ impl Observed<'_> {
     }
 
     fn forced(&self) -> Option<(&str, Timestamp)> {
-        let asked = sync_asked_for(self.object)?;
-        let seen = self.memory.sync_request.as_ref()?;
-        let is_open = seen.value == asked && seen.let_through_at <= self.now;
-        is_open.then_some((asked, seen.let_through_at))
+        forced(self.object, self.memory, self.now)
     }
 
     /// Whether that request was made after something that is known since this time.
@@ -303,6 +300,20 @@ impl Observed<'_> {
         let secret = self.secret?;
         Some((secret.uid.clone(), secret.resource_version.clone()))
     }
+}
+
+/// The sync request of an object that its status has not answered yet and that is let through, and
+/// since when it is.
+#[must_use]
+pub fn forced<'a>(
+    object: &'a KeyProtectKey,
+    memory: &Memory,
+    now: Timestamp,
+) -> Option<(&'a str, Timestamp)> {
+    let asked = sync_asked_for(object)?;
+    let seen = memory.sync_request.as_ref()?;
+    let is_open = seen.value == asked && seen.let_through_at <= now;
+    is_open.then_some((asked, seen.let_through_at))
 }
 
 /// The sync request of an object that its status has not answered yet.
