@@ -124,7 +124,7 @@ fn by_id(
             FailureKind::KeyNotFound | FailureKind::KeyGone => {
                 let other = other_found_since(observed, id, span.since)?;
                 let evidence = Evidence::not_found(id, span, answer, other);
-                let names_no_other = format!("is not found since {}", counted.since);
+                let names_no_other = format!("it is not found since {}", counted.since);
                 Err(gone(request, reference, id, counted, evidence, &names_no_other).into())
             }
             _ => Err(unknown(observed, id, failure).into()),
