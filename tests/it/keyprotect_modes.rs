@@ -87,16 +87,29 @@ async fn without_the_right_to_list_a_listing_is_empty_or_refused() {
 #[tokio::test]
 async fn a_deleted_key_that_reads_as_deactivated_is_deleted() {
     let bed = Bed::start().await;
-    bed.modes(json!({"deletedReadsAs3": true}));
     let client = bed.client();
     bed.emulator
         .set_key_state(INSTANCE, STANDARD, &json!("deleted"))
         .unwrap();
-    let listed = client.list_keys().await.unwrap();
-    for key in [&listed[0], &metadata(&client).await.unwrap()] {
-        assert_eq!(key.state, Some(KeyState::Deactivated));
-        assert!(key.is_deleted());
-        assert_eq!(key.known_state(), Some(KeyState::Destroyed));
+    for (places, listed_as, read_as) in [
+        (
+            "everywhere",
+            Some(KeyState::Deactivated),
+            KeyState::Deactivated,
+        ),
+        ("lists", Some(KeyState::Deactivated), KeyState::Destroyed),
+        ("reads", None, KeyState::Deactivated),
+    ] {
+        bed.modes(json!({"deletedReadsAs3Seconds": 86_400, "deletedReadsAs3In": places}));
+        let listed = client.list_keys().await.unwrap();
+        let listed = listed.iter().find(|key| key.id == id(STANDARD));
+        let read = metadata(&client).await.unwrap();
+        assert_eq!(listed.and_then(|key| key.state), listed_as, "{places}");
+        assert_eq!(read.state, Some(read_as), "{places}");
+        for key in listed.into_iter().chain([&read]) {
+            assert!(key.is_deleted());
+            assert_eq!(key.known_state(), Some(KeyState::Destroyed));
+        }
     }
     assert!(payload(&client).await.unwrap().material.is_none());
 }

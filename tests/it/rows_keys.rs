@@ -330,7 +330,7 @@ fn an_alias_that_goes_back_to_an_older_key_waits_unless_a_sync_is_forced() {
 #[test]
 fn a_deleted_key_that_reads_as_deactivated_is_told_as_deleted_and_keeps_its_value() {
     let scene = Stage::shared().scene("reads-as-3");
-    scene.modes(json!({"deletedReadsAs3": true}));
+    scene.modes(json!({"deletedReadsAs3Seconds": 86_400}));
     let id = scene.key(json!({"name": "orders", "payload": base64(b"kept")}));
     scene.synced_object("orders", json!({"key": {"id": id}}));
     let keep = kept(&scene, "orders");

@@ -2,9 +2,10 @@
 //! that holds a good value stays Ready, the instance says what is wrong, and all recovers by
 //! itself.
 
+use key_protect_emulator::control::types::Failover;
 use serde_json::{Value, json};
 
-use crate::scene::{INSTANCE, KEY, SECRET, Scene};
+use crate::scene::{INSTANCE, KEY, SECRET, Scene, base64};
 use crate::seen::{Said, condition, version};
 use crate::stage::Stage;
 
@@ -169,6 +170,55 @@ fn a_service_that_is_read_only_is_read_as_ever() {
     }
     held.unchanged();
     held.recovers();
+}
+
+/// Another region's copy is older than what Secrets hold: an alias means what it meant then, and
+/// keys that were made since are not there. Nobody believes it at once, and a key's absence takes
+/// no value away.
+#[test]
+fn a_failover_to_an_old_copy_is_waited_out() {
+    let scene = Stage::shared().scene("failover");
+    scene.modes(json!({"historySeconds": 3600}));
+    let older = scene.alias("moved", "older");
+    scene.emulator.set_clock_offset(600);
+    let newer = scene.key(json!({"name": "newer", "payload": base64(b"newer")}));
+    scene.move_alias("moved", &newer);
+    scene.synced_object("moved", json!({}));
+    scene.synced_object("by-id", json!({"key": {"id": newer}}));
+    let secrets = ["moved", "by-id"].map(|name| (name, scene.get(SECRET, name)));
+    let unchanged = |(name, secret): &(&str, Value)| {
+        assert_eq!(version(&scene.get(SECRET, name)), version(secret), "{name}");
+    };
+    let (emulator, guid) = (&scene.emulator, &scene.guid);
+    emulator.take_snapshot(guid, "newest").expect("a snapshot");
+    emulator.set_clock_offset(900);
+    let failover = Failover {
+        age_seconds: 600,
+        read_only_seconds: 3600,
+    };
+    emulator.fail_over(guid, failover).expect("an old copy");
+    scene.sync_instance();
+    let said = scene.until_reason("moved", "AliasWentBack");
+    unchanged(&secrets[0]);
+    assert_eq!(said.status, "True");
+    said.tells(&[&older, &newer]);
+    scene.ask(KEY, "by-id");
+    scene.until_reason("by-id", "KeyDeleted").tells(&[
+        &newer,
+        "not found since",
+        "keeps its last value",
+    ]);
+    unchanged(&secrets[1]);
+    emulator
+        .restore_snapshot(guid, "newest")
+        .expect("all of it");
+    scene.sync_instance();
+    for name in ["moved", "by-id"] {
+        scene.sync(name);
+        scene.until_synced(name);
+        assert_eq!(scene.data(name)["key"], b"newer");
+    }
+    unchanged(&secrets[1]);
 }
 
 /// The object that names the instance is deleted and made again.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::connections::Connections;
+use crate::domain::history::History;
 use crate::domain::instance::{Instance, Random};
 use crate::domain::modes::Modes;
 use crate::faults::Faults;
@@ -29,10 +30,40 @@ pub struct World {
     pub modes: Modes,
     /// The faults in force.
     pub faults: Faults,
+    /// What instances were, where the modes have it kept.
+    pub histories: BTreeMap<String, History>,
     /// Instances as they once were, by instance and name.
     pub snapshots: BTreeMap<(String, String), Instance>,
     /// How long a token lives.
     pub token_lifetime_seconds: i64,
+}
+
+impl World {
+    /// Keeps what an instance is before a change, where the modes say so.
+    pub fn keep_past(&mut self, id: &str, now: Timestamp) {
+        let seconds = self.modes.history_seconds;
+        let Some(instance) = self.instances.get(id).filter(|_| seconds > 0) else {
+            return;
+        };
+        self.histories
+            .entry(id.to_owned())
+            .or_insert_with(|| History::begin(now))
+            .keep(instance, seconds, now);
+    }
+
+    /// Sets the switches. Where a past is to be kept, it begins now.
+    pub fn set_modes(&mut self, modes: Modes, now: Timestamp) {
+        if modes.history_seconds <= 0 {
+            self.histories.clear();
+        } else {
+            for id in self.instances.keys() {
+                self.histories
+                    .entry(id.clone())
+                    .or_insert_with(|| History::begin(now));
+            }
+        }
+        self.modes = modes;
+    }
 }
 
 /// What every server and every handle shares.
@@ -56,6 +87,7 @@ impl Shared {
             signer: Signer::new(&random_bytes()),
             modes: Modes::default(),
             faults: Faults::default(),
+            histories: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             token_lifetime_seconds,
         };

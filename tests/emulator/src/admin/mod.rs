@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::control::types::{
-    ConnectionTrouble, NewApiKey, NewInstance, NewProfile, NewServiceId, Roles, SetClock,
+    ConnectionTrouble, Failover, NewApiKey, NewInstance, NewProfile, NewServiceId, Roles, SetClock,
     TokenLifetime,
 };
 use crate::control::{Control, ControlError};
@@ -45,6 +45,7 @@ pub fn router(control: Control) -> Router {
             "/instances/{id}/snapshots/{name}",
             post(take_snapshot).put(restore_snapshot),
         )
+        .route("/instances/{id}/failover", post(fail_over))
         .route("/service-ids", post(create_service_id))
         .route("/service-ids/{name}/roles", put(set_roles))
         .route("/profiles", post(create_profile))
@@ -98,6 +99,16 @@ async fn restore_snapshot(
 ) -> Done {
     control
         .restore_snapshot(&id, &name)
+        .map(|()| StatusCode::NO_CONTENT)
+}
+
+async fn fail_over(
+    State(control): State<Control>,
+    Path(id): Path<String>,
+    Json(failover): Json<Failover>,
+) -> Done {
+    control
+        .fail_over(&id, failover)
         .map(|()| StatusCode::NO_CONTENT)
 }
 

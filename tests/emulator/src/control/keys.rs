@@ -264,12 +264,14 @@ impl Control {
         })
     }
 
+    /// Acts on an instance, which may change by it.
     fn on_instance<T>(
         &self,
         instance: &str,
         act: impl FnOnce(&mut Instance, &Modes) -> Result<T, ControlError>,
     ) -> Result<T, ControlError> {
         let mut world = self.shared.world();
+        world.keep_past(instance, self.shared.now());
         let modes = world.modes.clone();
         act(known_instance(&mut world, instance)?, &modes)
     }

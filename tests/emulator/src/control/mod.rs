@@ -4,6 +4,7 @@
 //! to Rust tests directly.
 
 mod keys;
+mod past;
 pub mod types;
 
 use std::sync::Arc;
@@ -122,7 +123,9 @@ impl Control {
 
     /// Ends an instance with all that is in it.
     pub fn delete_instance(&self, id: &str) -> Result<(), ControlError> {
-        let gone = self.shared.world().instances.remove(id);
+        let mut world = self.shared.world();
+        world.histories.remove(id);
+        let gone = world.instances.remove(id);
         gone.map(drop).ok_or_else(|| missing_instance(id))
     }
 
@@ -206,7 +209,8 @@ impl Control {
 
     /// Sets all modes.
     pub fn set_modes(&self, modes: Modes) {
-        self.shared.world().modes = modes;
+        let now = self.shared.now();
+        self.shared.world().set_modes(modes, now);
     }
 
     /// Sets some modes, by their names on the admin port, and leaves the others.
@@ -220,7 +224,8 @@ impl Control {
         if let Some(modes) = modes.as_object_mut() {
             modes.extend(changes);
         }
-        world.modes = serde_json::from_value(modes).map_err(wrong)?;
+        let modes = serde_json::from_value(modes).map_err(wrong)?;
+        world.set_modes(modes, self.shared.now());
         Ok(())
     }
 
@@ -327,33 +332,6 @@ impl Control {
     /// Forgets the requests that were served.
     pub fn clear_requests(&self) {
         self.shared.journal.clear();
-    }
-
-    /// Keeps an instance as it is now, under a name.
-    pub fn take_snapshot(&self, instance: &str, name: &str) -> Result<(), ControlError> {
-        let mut world = self.shared.world();
-        let copy = known_instance(&mut world, instance)?.clone();
-        world
-            .snapshots
-            .insert((instance.to_owned(), name.to_owned()), copy);
-        Ok(())
-    }
-
-    /// Rolls an instance back to what it was under a name, as a failover does
-    /// to a region whose copy is old.
-    pub fn restore_snapshot(&self, instance: &str, name: &str) -> Result<(), ControlError> {
-        let mut world = self.shared.world();
-        let kept = world
-            .snapshots
-            .get(&(instance.to_owned(), name.to_owned()))
-            .cloned();
-        let Some(kept) = kept else {
-            return Err(ControlError::Missing(format!(
-                "snapshot {name} of instance {instance}"
-            )));
-        };
-        world.instances.insert(instance.to_owned(), kept);
-        Ok(())
     }
 }
 

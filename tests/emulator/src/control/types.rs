@@ -192,6 +192,16 @@ pub struct NewRegistration {
     pub prevent_key_deletion: bool,
 }
 
+/// A failover of an instance to another region.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Failover {
+    /// How many seconds old the copy there is.
+    pub age_seconds: u32,
+    /// For how many seconds nothing can be changed there.
+    pub read_only_seconds: u32,
+}
+
 /// What is to be broken about a key inside the service.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]

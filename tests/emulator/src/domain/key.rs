@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::modes::{Modes, after, date};
+use super::modes::{Modes, Places, after, date};
 use super::policies::key::{Authorization, KeyPolicies, Rotation};
 use super::state::{KeyClass, KeyState, PURGE_FROM_SECONDS, PURGED_SECONDS, RESTORE_SECONDS};
 use super::versions::Versions;
@@ -198,15 +198,20 @@ pub struct Key {
 }
 
 impl Key {
-    /// Returns the state that answers show.
-    pub fn shown_state(&self, modes: &Modes) -> KeyState {
-        if self.state == KeyState::Destroyed && modes.deleted_reads_as3 {
+    /// Returns the state that is shown in some place.
+    pub fn shown_state(&self, place: Places, modes: &Modes, now: Timestamp) -> KeyState {
+        let late_here = [Places::Everywhere, place].contains(&modes.deleted_reads_as3_in);
+        let recent = self
+            .deletion
+            .as_ref()
+            .is_some_and(|gone| now < after(gone.at, modes.deleted_reads_as3_seconds));
+        if self.state == KeyState::Destroyed && late_here && recent {
             return KeyState::Deactivated;
         }
         self.state
     }
 
-    /// Returns the metadata, as GET metadata and lists show them.
+    /// Returns the metadata, as GET metadata shows them.
     pub fn metadata(&self, instance_crn: &str, modes: &Modes, now: Timestamp) -> KeyView<'_> {
         let root = self.class == KeyClass::Root;
         let newest = self.versions.newest();
@@ -218,7 +223,7 @@ impl Key {
             aliases: Some(&self.aliases),
             description: self.description.as_deref(),
             tags: &self.tags,
-            state: self.shown_state(modes).number(),
+            state: self.shown_state(Places::Reads, modes, now).number(),
             expiration_date: self.expiration.map(date),
             extractable: !root,
             crn: format!(

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod aliases;
 pub mod envelope;
+pub mod history;
 pub mod import;
 pub mod import_token;
 pub mod instance;

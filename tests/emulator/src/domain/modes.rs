@@ -35,8 +35,10 @@ pub struct Modes {
     pub list_shows_single_grants: bool,
     /// How long each page of a list takes.
     pub page_delay_ms: u64,
-    /// Deleted keys read as Deactivated (3).
-    pub deleted_reads_as3: bool,
+    /// How long a deleted key reads as Deactivated (3).
+    pub deleted_reads_as3_seconds: i64,
+    /// Where it does.
+    pub deleted_reads_as3_in: Places,
     /// What reading a deleted key answers: 200 without payload, or 410.
     #[serde(deserialize_with = "either::<_, 200, 410>")]
     pub deleted_get: u16,
@@ -69,6 +71,8 @@ pub struct Modes {
     pub read_media_type: bool,
     /// All writes are refused (503), as after a regional failover.
     pub read_only: bool,
+    /// How far back each instance can be rolled; 0 keeps no past.
+    pub history_seconds: i64,
     /// Everything is refused (503), as by Key Protect Dedicated before its
     /// crypto units are initialised.
     pub crypto_unit_uninitialized: bool,
@@ -86,6 +90,18 @@ pub struct Modes {
     pub token_omits_access_token: bool,
     /// How far `expiration` in token answers is off.
     pub token_expiration_skew_seconds: i64,
+}
+
+/// Where the service shows a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Places {
+    /// In lists, and of the key itself.
+    Everywhere,
+    /// In lists only.
+    Lists,
+    /// In what is answered of the key itself only.
+    Reads,
 }
 
 /// The reason code that a request without an instance gets: a field's, as for
@@ -113,7 +129,8 @@ impl Default for Modes {
             list_forbidden_as_empty200: true,
             list_shows_single_grants: false,
             page_delay_ms: 0,
-            deleted_reads_as3: false,
+            deleted_reads_as3_seconds: 0,
+            deleted_reads_as3_in: Places::Everywhere,
             deleted_get: 200,
             unknown_instance: 404,
             missing_instance_code: MissingInstanceCode::InvalidField,
@@ -128,6 +145,7 @@ impl Default for Modes {
             www_authenticate: false,
             read_media_type: false,
             read_only: false,
+            history_seconds: 0,
             crypto_unit_uninitialized: false,
             payload_delay_seconds: 0,
             payload_missing: false,

@@ -179,6 +179,9 @@ fn admit<'w>(
     let grants = world.identities.grants(&claims.iam_id, call.now);
     let rights = Rights::on_instance(grants, &id);
     let service = world.identities.service(&claims.iam_id).map(str::to_owned);
+    if call.route.operation.writes() {
+        world.keep_past(&id, call.now);
+    }
     let Some(instance) = world.instances.get_mut(&id) else {
         return Err(Refusal::no_access());
     };
@@ -224,7 +227,11 @@ fn perform(mut admitted: Admitted<'_>, trace: &mut Trace) -> Result<Answer, Refu
     if admitted.modes.crypto_unit_uninitialized {
         return Err(Refusal::bare(503, "No crypto unit is initialised."));
     }
-    if operation.writes() && admitted.modes.read_only {
+    let failed_over = admitted
+        .instance
+        .read_only_until
+        .is_some_and(|until| admitted.call.now < until);
+    if operation.writes() && (admitted.modes.read_only || failed_over) {
         return Err(Refusal::bare(
             503,
             "The service is read-only after a failover.",

@@ -94,7 +94,7 @@ pub(crate) fn of_api(dice: &mut Dice, known: &Known, path: &str) -> Value {
 
 /// A body of the admin port. Nothing in it makes the emulator wait for long.
 pub(crate) fn of_admin(dice: &mut Dice, known: &Known) -> Value {
-    match dice.below(14) {
+    match dice.below(15) {
         0 => json!({ "offsetSeconds": dice.number() }),
         1 => json!({ "rate": dice.pick(&[&json!(0), &json!(60), &json!(1e308), &json!(-1)]) }),
         2 => json!({ "seconds": dice.number() }),
@@ -114,13 +114,16 @@ pub(crate) fn of_admin(dice: &mut Dice, known: &Known) -> Value {
         12 => {
             json!({ "damage": dice.pick(&[&json!("metadata"), &json!("signature"), &Value::Null]) })
         }
+        13 => {
+            json!({ "ageSeconds": dice.below(90), "readOnlySeconds": dice.below(3) })
+        }
         11 => json!({ "expirationDate": dice.pick(&["1970-01-01T00:00:00Z", "x"]) }),
         _ => json!({ "roles": [{ "instance": crate::INSTANCES[0], "role": "Manager" }] }),
     }
 }
 
 fn modes(dice: &mut Dice) -> Value {
-    const SECONDS: [&str; 7] = [
+    const SECONDS: [&str; 9] = [
         "newKeyHiddenSeconds",
         "aliasDeletionDelaySeconds",
         "ringMoveDelaySeconds",
@@ -128,14 +131,15 @@ fn modes(dice: &mut Dice) -> Value {
         "expiryPassSeconds",
         "payloadDelaySeconds",
         "tokenExpirationSkewSeconds",
+        "deletedReadsAs3Seconds",
+        "historySeconds",
     ];
-    const SWITCHES: [&str; 12] = [
+    const SWITCHES: [&str; 11] = [
         "listOmitsAliases",
         "listEmpty",
         "listHalf",
         "listDisagrees",
         "listShowsSingleGrants",
-        "deletedReadsAs3",
         "wwwAuthenticate",
         "readMediaType",
         "payloadEmpty",
@@ -156,6 +160,10 @@ fn modes(dice: &mut Dice) -> Value {
             json!(dice.pick(&[&200, &410, &0, &999])),
         );
         modes.insert("aliasesPerInstance".to_owned(), json!(dice.below(9)));
+        modes.insert(
+            "deletedReadsAs3In".to_owned(),
+            json!(dice.pick(&["everywhere", "lists", "reads", "x"])),
+        );
         modes.insert(
             "missingInstanceCode".to_owned(),
             json!(dice.pick(&["INVALID_FIELD_ERR", "none", "x"])),

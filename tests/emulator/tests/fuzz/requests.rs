@@ -103,7 +103,7 @@ const API_PATHS: [&str; 50] = [
     "DELETE keys/{key}/registrations/{crn}",
 ];
 
-const ADMIN_PATHS: [&str; 25] = [
+const ADMIN_PATHS: [&str; 27] = [
     "PUT clock",
     "GET clock",
     "PATCH modes",
@@ -126,6 +126,8 @@ const ADMIN_PATHS: [&str; 25] = [
     "PUT instances/{id}/aliases/{name}",
     "POST instances/{id}/expiry-pass",
     "POST instances/{id}/snapshots/s",
+    "PUT instances/{id}/snapshots/s",
+    "POST instances/{id}/failover",
     "PUT tokens/lifetime",
     "PUT service-ids/manager/roles",
     "PUT instances/{id}/keys/{key}/damage",

@@ -120,6 +120,13 @@ async fn every_order_of_the_admin_port_is_carried_out() {
         ),
         (&json!(["alias-00"]), &json!("ring-b"), None)
     );
+    let failover = json!({ "ageSeconds": 1, "readOnlySeconds": 0 });
+    let path = of_instance("/failover");
+    let unkept = order(&world, post.clone(), &path, Some(failover)).await;
+    assert_eq!(unkept.status, 400);
+    assert!(unkept.text.contains("historySeconds"), "{}", unkept.text);
+    let of_no_age = order(&world, post.clone(), &path, Some(json!({}))).await;
+    assert_eq!(of_no_age.status, 204);
     let purged = order(
         &world,
         post,

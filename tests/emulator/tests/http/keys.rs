@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use key_protect_emulator::control::types::Failover;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{INSTANCE, World, read, wrapped, writes};
+use crate::support::{INSTANCE, OTHER_INSTANCE, World, read, roles, wrapped, writes};
 
 #[tokio::test]
 async fn point_3_root_and_deleted_keys_are_read_without_a_payload() {
@@ -348,6 +349,18 @@ async fn point_15_answers_and_refusals_lack_the_correlation_id_when_told_to() {
     assert_eq!(served.iter().filter(of_caller).count(), 4);
 }
 
+/// The state of a key where it is read, and where it is listed, if at all.
+async fn shown_states(world: &World, key: &str) -> (Value, Option<Value>) {
+    let read = world.get(&format!("keys/{key}/metadata")).await;
+    let listed = world.get("keys?state=0,1,2,3").await;
+    let rows = listed.body["resources"].as_array();
+    let row = rows.into_iter().flatten().find(|row| row["id"] == key);
+    (
+        read.resource()["state"].clone(),
+        row.map(|row| row["state"].clone()),
+    )
+}
+
 #[tokio::test]
 async fn point_18_deleted_keys_read_as_deactivated_when_told_to() {
     let world = World::plain().await;
@@ -357,16 +370,12 @@ async fn point_18_deleted_keys_read_as_deactivated_when_told_to() {
         .emulator
         .set_key_state(INSTANCE, &key, &json!("deleted"))
         .unwrap();
-    let metadata = async || {
-        world
-            .get(&format!("keys/{key}/metadata"))
-            .await
-            .resource()
-            .clone()
-    };
-    let before = metadata().await;
-    world.modes(json!({ "deletedReadsAs3": true }));
-    let read = metadata().await;
+    let path = format!("keys/{key}/metadata");
+    let before = world.get(&path).await;
+    let before = before.resource();
+    world.modes(json!({ "deletedReadsAs3Seconds": 86_400 }));
+    let read = world.get(&path).await;
+    let read = read.resource();
     assert_eq!((&before["state"], &read["state"]), (&json!(5), &json!(3)));
     // Only the state is in doubt: a client goes by these.
     assert_eq!(read["deleted"], true);
@@ -377,17 +386,46 @@ async fn point_18_deleted_keys_read_as_deactivated_when_told_to() {
     }
     let listed = world.get("keys").await;
     assert_eq!(listed.ids(), std::slice::from_ref(&key));
+    assert_eq!(listed.resource()["state"], 3);
     for fact in ["deleted", "deletionDate", "expirationDate"] {
         assert_eq!(listed.resource()[fact], before[fact], "{fact} in a list");
     }
-    assert_eq!(
-        world
-            .get(&format!("keys/{key}"))
-            .await
-            .resource()
-            .get("payload"),
-        None
-    );
+    let payload = world.get(&format!("keys/{key}")).await;
+    assert_eq!(payload.resource().get("payload"), None);
+}
+
+#[tokio::test]
+async fn point_18_a_deleted_key_reads_as_deactivated_for_a_while_and_in_places() {
+    let mut world = World::plain().await;
+    world.emulator.set_token_lifetime(200_000);
+    world.token = world.token_for("patient", &roles("Manager")).await;
+    let key = world.key(json!({ "name": "key" }));
+    let deleted = world.send(Method::DELETE, &format!("keys/{key}")).await;
+    assert_eq!(deleted.status, 200);
+    let (three, five) = (json!(3), json!(5));
+    for (places, read, listed) in [
+        ("everywhere", &three, Some(&three)),
+        ("lists", &five, Some(&three)),
+        ("reads", &three, None),
+    ] {
+        world.modes(json!({ "deletedReadsAs3Seconds": 86_400, "deletedReadsAs3In": places }));
+        for (after, read, listed) in [
+            (0, read, listed),
+            (86_300, read, listed),
+            (86_500, &five, None),
+        ] {
+            world.emulator.set_clock_offset(after);
+            let shown = shown_states(&world, &key).await;
+            let expected = (read.clone(), listed.cloned());
+            assert_eq!(shown, expected, "{places}, {after} s after");
+            let count = world.send(Method::HEAD, "keys").await;
+            let total = if listed.is_some() { "1" } else { "0" };
+            assert_eq!(
+                count.headers["key-total"], total,
+                "{places}, {after} s after"
+            );
+        }
+    }
 }
 
 #[tokio::test]
@@ -416,6 +454,59 @@ async fn point_19_an_instance_rolls_back_and_may_be_read_only() {
         503
     );
     assert_eq!(world.get("keys/current").await.status, 200);
+}
+
+#[tokio::test]
+async fn point_19_a_failover_rolls_an_instance_back_by_a_given_time() {
+    let mut world = World::plain().await;
+    world.emulator.set_token_lifetime(200_000);
+    world.token = world.token_for("patient", &roles("Manager")).await;
+    world.modes(json!({ "historySeconds": 7200 }));
+    let new_key = async |name: &str| {
+        let made = world.post("keys", &wrapped(&json!({ "name": name }))).await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        made.resource()["id"].as_str().unwrap().to_owned()
+    };
+    let fail_over = |age_seconds, read_only_seconds| {
+        let failover = Failover {
+            age_seconds,
+            read_only_seconds,
+        };
+        world.emulator.fail_over(INSTANCE, failover)
+    };
+    // What is known of an instance is never more than there was of it.
+    let unknown = fail_over(3600, 0).unwrap_err().to_string();
+    assert!(unknown.contains("historySeconds"), "{unknown}");
+
+    let first = new_key("first").await;
+    world.emulator.set_clock_offset(3000);
+    let second = new_key("second").await;
+    world.emulator.set_clock_offset(5000);
+    // By the API or behind its back.
+    world.key(json!({ "name": "third" }));
+    let gone = world.send(Method::DELETE, &format!("keys/{first}")).await;
+    assert_eq!(gone.status, 200);
+    world.emulator.set_clock_offset(6000);
+    // To 2400, 600 before the second key.
+    fail_over(3600, 21_600).unwrap();
+    assert_eq!(world.get("keys").await.ids(), std::slice::from_ref(&first));
+    assert_eq!(world.get(&format!("keys/{second}")).await.status, 404);
+    for (after, status) in [(6000, 503), (27_500, 503), (27_700, 201)] {
+        world.emulator.set_clock_offset(after);
+        let made = world
+            .post("keys", &wrapped(&json!({ "name": "key" })))
+            .await;
+        assert_eq!(made.status, status, "{after}");
+    }
+    // The other instance has not failed over.
+    assert!(
+        world
+            .emulator
+            .keys(OTHER_INSTANCE)
+            .is_ok_and(|keys| keys.is_empty())
+    );
+    let too_old = fail_over(7300, 0).unwrap_err().to_string();
+    assert!(too_old.contains("historySeconds"), "{too_old}");
 }
 
 #[tokio::test]

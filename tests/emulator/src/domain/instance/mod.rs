@@ -67,6 +67,8 @@ pub struct Instance {
     pub registrations: Vec<Registration>,
     /// Its KMIP adapters.
     pub kmip: Adapters,
+    /// Until when nothing in it can be changed, after a failover.
+    pub read_only_until: Option<Timestamp>,
     /// A pass over expired keys that a test asked for.
     pub forced_expiry_pass: Option<Timestamp>,
     /// Rows of lists as they were last written, by key. Who changes a key drops
@@ -102,6 +104,7 @@ impl Instance {
             import_token: None,
             registrations: Vec::new(),
             kmip: Adapters::default(),
+            read_only_until: None,
             forced_expiry_pass: None,
             rows: HashMap::new(),
             due: None,

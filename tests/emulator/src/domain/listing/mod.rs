@@ -17,7 +17,7 @@ use self::sort::Sort;
 use super::access::Rights;
 use super::instance::Instance;
 use super::key::{KEY_TYPE, Key, KeyView};
-use super::modes::{Modes, after};
+use super::modes::{Modes, Places, after};
 use super::refusal::Refusal;
 use super::state::{KeyClass, KeyState};
 
@@ -95,8 +95,9 @@ impl ListQuery {
         })
     }
 
-    fn admits(&self, key: &Key, modes: &Modes) -> bool {
-        self.states.contains(&key.shown_state(modes))
+    fn admits(&self, key: &Key, modes: &Modes, now: Timestamp) -> bool {
+        self.states
+            .contains(&key.shown_state(Places::Lists, modes, now))
             && self
                 .extractable
                 .is_none_or(|yes| yes == (key.class == KeyClass::Standard))
@@ -146,12 +147,18 @@ fn live_states() -> BTreeSet<KeyState> {
 }
 
 /// Counts the keys that a list would have, over all of its pages.
-pub fn total(instance: &Instance, rights: &Rights, query: &ListQuery, modes: &Modes) -> usize {
+pub fn total(
+    instance: &Instance,
+    rights: &Rights,
+    query: &ListQuery,
+    modes: &Modes,
+    now: Timestamp,
+) -> usize {
     instance
         .keys
         .values()
         .filter(|key| rights.lists_key(&key.id, &key.ring, modes.list_shows_single_grants))
-        .filter(|key| query.admits(key, modes) && query.filter.admits(key))
+        .filter(|key| query.admits(key, modes, now) && query.filter.admits(key))
         .count()
 }
 
@@ -229,7 +236,7 @@ fn page_of(
         .keys
         .values()
         .filter(|key| rights.lists_key(&key.id, &key.ring, modes.list_shows_single_grants))
-        .filter(|key| query.admits(key, modes) && query.filter.admits(key))
+        .filter(|key| query.admits(key, modes, now) && query.filter.admits(key))
         .filter(|key| !modes.list_omit_keys.contains(&key.id))
         .filter(|key| {
             let hidden = modes.new_key_hidden_seconds;
@@ -285,6 +292,7 @@ fn page_of(
 
 fn row<'k>(key: &'k Key, crn: &str, modes: &Modes, now: Timestamp) -> KeyView<'k> {
     let mut row = key.metadata(crn, modes, now);
+    row.state = key.shown_state(Places::Lists, modes, now).number();
     if modes.list_omits_aliases {
         row.aliases = None;
     }

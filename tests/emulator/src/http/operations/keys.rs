@@ -39,7 +39,13 @@ pub fn count(admitted: &Admitted<'_>) -> Result<Answer, Refusal> {
     if !listable && !admitted.modes.list_forbidden_as_empty200 {
         return Err(Refusal::no_access());
     }
-    let total = listing::total(admitted.instance, &admitted.rights, &query, admitted.modes);
+    let total = listing::total(
+        admitted.instance,
+        &admitted.rights,
+        &query,
+        admitted.modes,
+        admitted.call.now,
+    );
     Ok(Answer::empty(200).header("key-total", total.to_string()))
 }
 
