@@ -71,9 +71,10 @@ pub(super) struct RawPage {
 }
 
 impl RawPage {
-    fn read(&self) -> Result<KeyPage, FetchFailure> {
+    /// Reads its rows. The text, megabytes of it, is not held beyond that.
+    fn read(self) -> Result<KeyPage, FetchFailure> {
         wire::key_page(&self.body)
-            .map_err(|error| unreadable(Operation::ListKeys, error, self.correlation_id.clone()))
+            .map_err(|error| unreadable(Operation::ListKeys, error, self.correlation_id))
     }
 
     fn mark(&self, offset: usize, limit: usize) -> PageMark {
@@ -256,18 +257,17 @@ impl Assembly {
                 || (!is_end && announced > self.count)
         };
         let fits = is_continued && page.announced.is_none_or(is_announced);
-        let mut is_repeated = false;
-        for row in page
-            .rows
-            .into_iter()
-            .skip(overlap * usize::from(is_continued))
-        {
-            self.last = Some(row.id.clone());
-            if self.seen.insert(row.id.clone()) {
-                self.rows.push(row);
-            } else {
-                is_repeated = true;
-            }
+        // In place, and the first page as it is: a page of thousands is not in memory twice.
+        let mut rows = page.rows;
+        rows.drain(..rows.len().min(overlap * usize::from(is_continued)));
+        let new = rows.len();
+        self.last = rows.last().map(|row| row.id.clone()).or(self.last.take());
+        rows.retain(|row| self.seen.insert(row.id.clone()));
+        let is_repeated = rows.len() < new;
+        if self.rows.is_empty() {
+            self.rows = rows;
+        } else {
+            self.rows.append(&mut rows);
         }
         match (fits && !is_repeated, is_end) {
             (false, _) => Progress::Shifted,
