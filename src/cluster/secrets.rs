@@ -92,8 +92,9 @@ async fn put(
     view(answer.map_err(|error| refused(&error, false))?)
 }
 
-/// Deletes what was seen, and nothing else. Without a resourceVersion, what is gone, another one or
-/// somebody else's by now counts as deleted.
+/// Deletes this Secret, as it was at that resourceVersion if one is given, and nothing else. Of one
+/// that was not seen (`unseen`), what is gone, another one, changed or somebody else's by now counts
+/// as deleted.
 ///
 /// # Errors
 /// Says why it was not deleted.
@@ -103,6 +104,7 @@ pub async fn delete(
     name: &str,
     uid: &str,
     resource_version: Option<&str>,
+    unseen: bool,
 ) -> Result<(), WriteFailure> {
     let preconditions = match resource_version {
         Some(version) => json!({"uid": uid, "resourceVersion": version}),
@@ -118,7 +120,7 @@ pub async fn delete(
     {
         Ok(()) => Ok(()),
         Err(error) => match refused(&error, false) {
-            WriteFailure::Conflict | WriteFailure::NotOurs if resource_version.is_none() => Ok(()),
+            WriteFailure::Conflict | WriteFailure::NotOurs if unseen => Ok(()),
             failure => Err(failure),
         },
     }

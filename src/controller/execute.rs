@@ -170,9 +170,12 @@ async fn send(
             name,
             uid,
             resource_version,
-        } => secrets::delete(client, namespace, name, uid, resource_version.as_deref())
-            .await
-            .map(|()| None),
+            unseen,
+        } => {
+            let version = resource_version.as_deref();
+            let deleted = secrets::delete(client, namespace, name, uid, version, *unseen);
+            deleted.await.map(|()| None)
+        }
         Write::Merge {
             name,
             uid,

@@ -154,7 +154,7 @@ impl World {
         older.sort_by(|(_, a), (_, b)| a.held.age().cmp(&b.held.age()));
         let claim = claim::of(object);
         older.into_iter().find_map(|(key, known)| {
-            let over = claim.conflict(&claim::of(&known.held.object(key)?))?;
+            let over = claim.conflict(known.held.claim())?;
             let name = key.name.clone();
             Some(Rival { name, over })
         })

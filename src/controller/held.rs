@@ -14,6 +14,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::queue::{Lane, ObjectKey};
 use super::said::Said;
 use crate::api::{KeyProtectKey, SYNC_REQUESTED_ANNOTATION};
+use crate::domain::claim::{self, Claim};
 use crate::domain::concern;
 use crate::domain::look::request;
 use crate::domain::resource_version;
@@ -42,6 +43,9 @@ pub struct Held {
     pub names_by_name: bool,
     /// Hashes of the keys that it names.
     pub named: Box<[u64]>,
+    /// What it wants of its target; none is all of it, as nearly every object does. Held, since who
+    /// wants what another one wants is judged against every other, under the world's lock.
+    claim: Option<Box<Claim>>,
     generation: Option<i64>,
     created: Option<Timestamp>,
     deleted: Option<Timestamp>,
@@ -64,6 +68,9 @@ impl Held {
             interval: schedule::interval_of(&object, SignedDuration::MAX),
             lane: said.lane(),
             said: Arc::new(said),
+            claim: Some(claim::of(&object))
+                .filter(|claim| *claim != Claim::Whole)
+                .map(Box::new),
             spec: text(&object.spec),
             status: object.status.as_ref().map(text),
             instance,
@@ -74,6 +81,12 @@ impl Held {
             deleted: object.metadata.deletion_timestamp.map(|time| time.0),
             annotations: object.metadata.annotations.unwrap_or_default(),
         }
+    }
+
+    /// What it wants of its target.
+    #[must_use]
+    pub fn claim(&self) -> &Claim {
+        self.claim.as_deref().unwrap_or(&Claim::Whole)
     }
 
     /// The object, as a look needs it.

@@ -65,9 +65,11 @@ impl World {
     }
 
     /// The revocations of an instance, but for one object. Where Secrets are `watched`, one that
-    /// status names and that is not in view counts as revoked: it may be one whose status was not
-    /// written any more. But not where the object says that it is another's, or that nothing is
-    /// written for it: then it is not missing for a moment.
+    /// status names and that is not in view counts as revoked: it may be one whose status the
+    /// leader before did not write any more. So only within the window from when this one began;
+    /// else who deletes Secrets that cannot be made anew holds up everybody's revocations for ever.
+    /// And not where the object says that it is another's, or that nothing is written
+    /// for it: then it is not missing for a moment.
     #[must_use]
     pub fn tally(
         &self,
@@ -77,6 +79,7 @@ impl World {
         now: Timestamp,
     ) -> Tally {
         let mut tally = Tally::default();
+        let is_young = revocation::counts(self.started, now);
         for (key, known) in self.objects_of(instance) {
             let said = &known.held.said;
             let given = self.leaves.contains_key(key);
@@ -84,6 +87,7 @@ impl World {
                 .revoked_at
                 .is_some_and(|at| revocation::counts(at, now));
             let missing = watched
+                && is_young
                 && said.has_secret
                 && !said.expects_no_secret()
                 && !self.secrets().has(&known.held.target_key(key));

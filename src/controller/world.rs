@@ -29,7 +29,7 @@ pub type Concerned = Vec<(ObjectKey, Lane)>;
 #[derive(Debug)]
 pub struct World {
     default_instance: (String, String),
-    started: Timestamp,
+    pub(super) started: Timestamp,
     keys: HashMap<ObjectKey, Box<Known>>,
     /// Statuses that are being written: the watch may show them before the write is answered.
     in_writing: HashMap<ObjectKey, Box<RawValue>>,

@@ -210,6 +210,7 @@ fn after_a_restart_statuses_and_missing_secrets_say_what_acted_and_what_waits() 
     world.instance_applied(instance(1, None));
     secrets(&mut world, 10, 2);
     // Deleted just before the end of the process before, which wrote no status.
+    world.forget_looks(now);
     world.secret_deleted(&ObjectKey::new("n", "s9"), None);
     let tally = |world: &World, watched| world.tally(&default, None, watched, now);
     let expected = Tally {
@@ -218,6 +219,9 @@ fn after_a_restart_statuses_and_missing_secrets_say_what_acted_and_what_waits() 
         held: 2,
     };
     assert_eq!(tally(&world, true), expected);
+    // An hour later, nothing is from before.
+    let later = now + jiff::SignedDuration::from_hours(1);
+    assert_eq!(world.tally(&default, None, true, later).acted, 0);
     // Where Secrets are not seen, none is missing.
     assert_eq!(
         tally(&world, false),
@@ -246,6 +250,7 @@ fn a_secret_that_its_owner_took_back_or_whose_object_is_suspended_is_no_revocati
     for reason in ["SecretNotOwned", "Suspended"] {
         let mut world = world_with(object(1, 1, None));
         world.instance_applied(instance(1, None));
+        world.forget_looks(now);
         secrets(&mut world, 10, 0);
         for number in 1..=3 {
             let name = format!("s{number}");

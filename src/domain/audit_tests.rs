@@ -161,6 +161,7 @@ fn a_write_says_which_secret_of_which_keys_and_nothing_of_what_is_in_it() {
         name: "gone".to_owned(),
         uid: "old".to_owned(),
         resource_version: Some("7".to_owned()),
+        unseen: false,
     };
     let line = written(Timestamp::UNIX_EPOCH, subject(), &account, &delete, None);
     assert_eq!(line.outcome, Outcome::Unanswered);

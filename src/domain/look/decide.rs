@@ -266,7 +266,7 @@ fn make(
         .filter(|old| old.other_owner(observed.uid()).is_none())
         .collect();
     let given_back = merge::given_back(observed, request);
-    let left_behind = unread::left_behind(observed, request);
+    let left_behind = unread::left_behind(observed, request).map_err(Hindrance::Ask)?;
     if drift.is_none() && superseded.is_empty() && given_back.is_empty() && left_behind.is_none() {
         return Ok(made);
     }
@@ -321,6 +321,7 @@ fn make(
                 name: old.name.clone(),
                 uid: old.uid.clone(),
                 resource_version: Some(old.resource_version.clone()),
+                unseen: false,
             }));
         made.writes.extend(left_behind);
     }

@@ -60,15 +60,18 @@ pub enum Write {
     /// PUT over whatever is there, in the form without the right to read Secrets: the fence refuses
     /// it on a Secret that is not the operator's.
     Overwrite(SecretBody),
-    /// DELETE of what was seen, and nothing else.
+    /// DELETE of this Secret, and nothing else.
     Delete {
         /// Its name.
         name: String,
-        /// UID of what was seen.
+        /// Its UID.
         uid: String,
-        /// resourceVersion of what was seen; nothing where Secrets are not seen, and whatever is
-        /// gone or another one by now is left alone.
+        /// Its resourceVersion; nothing where whatever was written to it since is the fence's to
+        /// judge.
         resource_version: Option<String>,
+        /// Secrets are not seen: what is gone, another one, changed or somebody else's by now is
+        /// left alone, and counts as deleted.
+        unseen: bool,
     },
     /// Server-side apply of entries that the owner of a shared Secret offers: those, and no
     /// others, are the manager's afterwards.

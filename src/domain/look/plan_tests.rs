@@ -60,6 +60,7 @@ fn a_deletion_names_what_it_deletes() {
         name: "old".to_owned(),
         uid: uid.to_owned(),
         resource_version: Some(version.to_owned()),
+        unseen: false,
     };
     for (write, fine) in [
         (delete("u", "1"), true),
@@ -98,6 +99,7 @@ fn deleting(revocation: Option<Evidence>, outcome: Reason) -> Plan {
             name: "orders".to_owned(),
             uid: "u".to_owned(),
             resource_version: Some("1".to_owned()),
+            unseen: false,
         }],
         ..plan()
     }

@@ -64,6 +64,9 @@ pub(super) fn end(
     if decide::held(observed, REVOCATION) {
         return Some(Step::Do(Box::new(held(observed))));
     }
+    if let Err(need) = unread::proven(observed) {
+        return Some(Step::Ask(need));
+    }
     let plan = match observed.leave {
         None => return Some(Step::Ask(Need::Leave(waits_since(observed)))),
         Some(Leave::Held) => ending::revoked(
@@ -161,6 +164,7 @@ fn taking_away(observed: &Observed<'_>) -> Vec<Write> {
         name: secret.name.clone(),
         uid: secret.uid.clone(),
         resource_version: Some(secret.resource_version.clone()),
+        unseen: false,
     });
     let ours = |manager: &&String| {
         let whose = shared::object_of(manager);

@@ -133,29 +133,61 @@ pub(super) fn write(
     }
 }
 
-/// The deletion of the target of before, by its UID: whatever somebody wrote to it since, it is
-/// the one that the operator made. One that is to stay was marked so when it was written.
-pub(super) fn left_behind(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Option<Write> {
-    if !matches!(observed.sight, Sight::Unread { .. })
-        || request.target.deletion_policy == DeletionPolicy::Retain
-    {
-        return None;
+/// The deletion of the target of before. One that is to stay was marked so when it was written.
+///
+/// # Errors
+/// Whether the fence holds is to be asked first.
+pub(super) fn left_behind(
+    observed: &Observed<'_>,
+    request: &SyncRequest<'_>,
+) -> Result<Option<Write>, Need> {
+    if request.target.deletion_policy == DeletionPolicy::Retain {
+        return Ok(None);
     }
-    deletion_of_written(observed).filter(|deletion| deletion.name() != request.target.name)
+    match deletion_of_written(observed) {
+        Some(deletion) if deletion.name() != request.target.name => {
+            proven(observed).map(|()| Some(deletion))
+        }
+        _ => Ok(None),
+    }
 }
 
-/// The deletion of the Secret that status names, by its UID. None where another object wants it: a
-/// write over it kept its UID, so it cannot be told whose it is.
+/// The deletion of the Secret that status names, where Secrets are not seen. By its UID alone where
+/// a fence keeps it from what is somebody else's by now; where none does, only as it was written:
+/// whoever wrote to it since may have taken it. None where another object wants it: a write over it
+/// kept its UID, so it cannot be told whose it is.
 pub(super) fn deletion_of_written(observed: &Observed<'_>) -> Option<Write> {
+    let Sight::Unread { fence, .. } = observed.sight else {
+        return None;
+    };
     if observed.written_is_wanted {
         return None;
     }
     let written = observed.object.status.as_ref()?.secret.as_ref()?;
+    let resource_version = match fence {
+        FenceProof::Proven | FenceProof::Old => None,
+        FenceProof::Missing | FenceProof::Off => Some(written.resource_version.clone()?),
+    };
     Some(Write::Delete {
         name: written.name.clone(),
         uid: written.uid.clone()?,
-        resource_version: None,
+        resource_version,
+        unseen: true,
     })
+}
+
+/// Whether it is known if the fence holds.
+///
+/// # Errors
+/// It is to be asked.
+pub(super) fn proven(observed: &Observed<'_>) -> Result<(), Need> {
+    match observed.sight {
+        Sight::Unread {
+            fence: FenceProof::Old,
+            ..
+        } => Err(Need::FenceProof),
+        _ => Ok(()),
+    }
 }
 
 /// Whether the Secret is, as far as is known, what the keys in status make of spec as it is now.

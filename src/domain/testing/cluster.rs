@@ -96,7 +96,7 @@ impl Cluster {
                 name,
                 uid,
                 resource_version,
-                ..
+                unseen,
             } => {
                 let seen = self.secrets.get(name);
                 let same = seen.is_some_and(|seen| seen.view.uid == *uid);
@@ -104,7 +104,7 @@ impl Cluster {
                     (Some(seen), Some(version))
                         if same && seen.view.resource_version == *version => {}
                     (Some(seen), None) if same && seen.view.is_owned() => {}
-                    (_, None) => return Ok(None),
+                    _ if *unseen => return Ok(None),
                     _ => return Err(WriteFailure::Conflict),
                 }
                 self.delete(name);

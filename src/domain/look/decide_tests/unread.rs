@@ -293,6 +293,50 @@ fn a_target_of_before_that_is_gone_or_another_ones_is_let_be() {
     }
 }
 
+/// By its UID alone a Secret goes only where a fence keeps its owner's from it: whoever has taken it
+/// back has changed it since it was written, and has kept its UID.
+#[test]
+fn without_a_fence_that_holds_only_what_is_as_it_was_written_goes() {
+    for (fence, goes) in [
+        (FenceProof::Proven, true),
+        (FenceProof::Missing, false),
+        (FenceProof::Off, false),
+    ] {
+        for is_changed in [false, true] {
+            for is_revoked in [false, true] {
+                let what = format!("{fence:?}, changed {is_changed}, revoked {is_revoked}");
+                let mut world = unread();
+                world.edit("orders", |spec| {
+                    spec.revocation_policy = is_revoked.then_some(RevocationPolicy::Delete);
+                });
+                world.sync("orders");
+                if is_changed {
+                    world.cluster.annotate("orders", "theirs", "1");
+                }
+                world.fence = fence;
+                world.unread = Some(match fence {
+                    FenceProof::Off => FenceProof::Off,
+                    _ => FenceProof::Old,
+                });
+                if is_revoked {
+                    world.service.put(key(2).alias("other"));
+                    world
+                        .service
+                        .change(&key_id(1), |key| key.deleted = Some(true));
+                    world.refresh();
+                } else {
+                    world.edit("orders", |spec| target(spec).name = Some("new".to_owned()));
+                }
+                world.sync("orders");
+                let is_there = world.cluster.secrets.contains_key("orders");
+                assert_eq!(is_there, is_changed && !goes, "{what}");
+                let expected = if is_revoked { "KeyDeleted" } else { "Synced" };
+                assert_eq!(world.ready("orders").1, expected, "{what}");
+            }
+        }
+    }
+}
+
 /// Written over, a Secret keeps its UID: by that alone nobody can tell whose it is.
 #[test]
 fn a_target_of_before_that_another_object_wants_is_let_be() {
