@@ -39,16 +39,21 @@ pub struct World {
 }
 
 impl World {
-    /// Keeps what an instance is before a change, where the modes say so.
+    /// Adds an instance, whose past, where one is kept, begins now.
+    pub fn add_instance(&mut self, instance: Instance, now: Timestamp) {
+        if self.modes.history_seconds > 0 {
+            let history = History::begin(now);
+            self.histories.insert(instance.id.clone(), history);
+        }
+        self.instances.insert(instance.id.clone(), instance);
+    }
+
+    /// Keeps what an instance is before a change, where a past is kept.
     pub fn keep_past(&mut self, id: &str, now: Timestamp) {
         let seconds = self.modes.history_seconds;
-        let Some(instance) = self.instances.get(id).filter(|_| seconds > 0) else {
-            return;
-        };
-        self.histories
-            .entry(id.to_owned())
-            .or_insert_with(|| History::begin(now))
-            .keep(instance, seconds, now);
+        if let Some((instance, history)) = self.instances.get(id).zip(self.histories.get_mut(id)) {
+            history.keep(instance, seconds, now);
+        }
     }
 
     /// Sets the switches. Where a past is to be kept, it begins now.
@@ -57,9 +62,8 @@ impl World {
             self.histories.clear();
         } else {
             for id in self.instances.keys() {
-                self.histories
-                    .entry(id.clone())
-                    .or_insert_with(|| History::begin(now));
+                let history = self.histories.entry(id.clone());
+                history.or_insert_with(|| History::begin(now));
             }
         }
         self.modes = modes;

@@ -113,7 +113,7 @@ impl Control {
             if world.instances.contains_key(&new.id) {
                 return Err(ControlError::Exists(format!("an instance {}", new.id)));
             }
-            world.instances.insert(new.id.clone(), instance);
+            world.add_instance(instance, self.shared.now());
         }
         for key in new.keys {
             self.create_key(&new.id, key)?;

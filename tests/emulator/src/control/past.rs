@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::types::Failover;
 use super::{Control, ControlError, known_instance};
-use crate::domain::history::{Forgotten, History};
+use crate::domain::history::Forgotten;
 use crate::domain::modes::after;
 
 impl Control {
@@ -31,8 +31,13 @@ impl Control {
                 "snapshot {name} of instance {instance}"
             )));
         };
-        world.keep_past(instance, self.shared.now());
-        world.instances.insert(instance.to_owned(), kept);
+        let now = self.shared.now();
+        if world.instances.contains_key(instance) {
+            world.keep_past(instance, now);
+            world.instances.insert(instance.to_owned(), kept);
+        } else {
+            world.add_instance(kept, now);
+        }
         Ok(())
     }
 
@@ -43,10 +48,8 @@ impl Control {
         let mut world = self.shared.world();
         known_instance(&mut world, instance)?;
         if failover.age_seconds > 0 {
-            let history = world
-                .histories
-                .entry(instance.to_owned())
-                .or_insert_with(|| History::begin(now));
+            let history = world.histories.get_mut(instance);
+            let history = history.ok_or_else(|| too_old(Forgotten { since: now }, now))?;
             let moment = after(now, -i64::from(failover.age_seconds));
             let copy = history.back_to(moment);
             if let Some(copy) = copy.map_err(|forgotten| too_old(forgotten, now))? {

@@ -282,7 +282,9 @@ impl Key {
             deletion_date: date(deletion.at),
             deleted_by: &deletion.by,
             restore_expiration_date: date(restore_until),
-            restore_allowed: now < restore_until && !self.has_expired(now),
+            // A key that had expired when it was deleted is restored as it was.
+            restore_allowed: now < restore_until
+                && (deletion.from == KeyState::Deactivated || !self.has_expired(now)),
             purge_allowed: now >= purge_from,
             purge_allowed_from: date(purge_from),
             purge_scheduled_on: date(after(deletion.at, PURGED_SECONDS)),

@@ -179,7 +179,8 @@ fn admit<'w>(
     let grants = world.identities.grants(&claims.iam_id, call.now);
     let rights = Rights::on_instance(grants, &id);
     let service = world.identities.service(&claims.iam_id).map(str::to_owned);
-    if call.route.operation.writes() {
+    let is_settled = |instance: &Instance| instance.is_settled(&world.modes, call.now);
+    if call.route.operation.writes() || !world.instances.get(&id).is_some_and(is_settled) {
         world.keep_past(&id, call.now);
     }
     let Some(instance) = world.instances.get_mut(&id) else {
@@ -276,7 +277,7 @@ fn perform_on_key(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refus
     if damage == Some(Damage::Metadata) && !matches!(operation, Op::Delete | Op::Purge) {
         return Err(Refusal::incomplete_metadata());
     }
-    match operation {
+    let answer = match operation {
         Op::Get => keys::read(admitted, id, true),
         Op::Metadata => keys::read(admitted, id, false),
         Op::Patch => keys::patch(admitted, id),
@@ -303,6 +304,10 @@ fn perform_on_key(admitted: &mut Admitted<'_>, id: &str) -> Result<Answer, Refus
         Op::CreateAlias => aliases::create(admitted, id),
         Op::DeleteAlias => aliases::delete(admitted, id),
         _ => Err(Refusal::bare(404, "Not Found: no such operation.")),
+    };
+    match operation {
+        Op::Wrap | Op::Unwrap | Op::Rewrap => answer.map(|answer| actions::typed(admitted, answer)),
+        _ => answer,
     }
 }
 

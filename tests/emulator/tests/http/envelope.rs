@@ -315,7 +315,7 @@ async fn an_imported_root_key_rotates_only_with_new_material() {
 }
 
 #[tokio::test]
-async fn the_deprecated_form_of_actions_answers_the_same() {
+async fn the_deprecated_form_of_actions_answers_the_same_under_another_type() {
     let world = World::plain().await;
     let key = world.key(json!({ "name": "root", "extractable": false }));
     let made = world
@@ -329,6 +329,10 @@ async fn the_deprecated_form_of_actions_answers_the_same() {
         .post(&format!("keys/{key}?action=unwrap"), &body)
         .await;
     assert_eq!(opened.body["plaintext"], "aGk=");
+    for answer in [&made, &opened] {
+        let of_any_action = "application/vnd.ibm.kms.key_action+json";
+        assert_eq!(answer.headers["content-type"], of_any_action);
+    }
     for (action, status) in [("rotate", 204), ("disable", 204), ("nonsense", 404)] {
         let path = format!("keys/{key}?action={action}");
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use key_protect_emulator::control::types::Failover;
+use key_protect_emulator::control::types::{CreateKey, Failover};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -484,6 +484,8 @@ async fn point_19_a_failover_rolls_an_instance_back_by_a_given_time() {
     world.emulator.set_clock_offset(5000);
     // By the API or behind its back.
     world.key(json!({ "name": "third" }));
+    let other: CreateKey = serde_json::from_value(json!({ "name": "other" })).unwrap();
+    world.emulator.create_key(OTHER_INSTANCE, other).unwrap();
     let gone = world.send(Method::DELETE, &format!("keys/{first}")).await;
     assert_eq!(gone.status, 200);
     world.emulator.set_clock_offset(6000);
@@ -499,14 +501,64 @@ async fn point_19_a_failover_rolls_an_instance_back_by_a_given_time() {
         assert_eq!(made.status, status, "{after}");
     }
     // The other instance has not failed over.
-    assert!(
-        world
-            .emulator
-            .keys(OTHER_INSTANCE)
-            .is_ok_and(|keys| keys.is_empty())
-    );
+    assert_eq!(world.emulator.keys(OTHER_INSTANCE).unwrap().len(), 1);
     let too_old = fail_over(7300, 0).unwrap_err().to_string();
     assert!(too_old.contains("historySeconds"), "{too_old}");
+}
+
+#[tokio::test]
+async fn point_19_no_past_is_made_up_where_none_was_kept() {
+    let world = World::plain().await;
+    let back_by = |age_seconds| {
+        let failover = Failover {
+            age_seconds,
+            ..Failover::default()
+        };
+        world.emulator.fail_over(INSTANCE, failover)
+    };
+    assert!(back_by(10).is_err());
+    world.emulator.set_clock_offset(5);
+    world.key(json!({ "name": "first" }));
+    world.emulator.set_clock_offset(20);
+    assert!(back_by(10).is_err() && back_by(16).is_err());
+    world.modes(json!({ "historySeconds": 3600 }));
+    world.emulator.set_clock_offset(30);
+    assert!(back_by(15).is_err(), "it began at 20");
+    world.key(json!({ "name": "second" }));
+    world.emulator.set_clock_offset(40);
+    back_by(15).unwrap();
+    assert_eq!(world.emulator.keys(INSTANCE).unwrap().len(), 1);
+    // An instance is known from when it was made.
+    let id = "aaaaaaaa-0000-4000-8000-000000000003";
+    let new = serde_json::from_value(json!({ "id": id })).unwrap();
+    world.emulator.create_instance(new).unwrap();
+    world.emulator.set_clock_offset(50);
+    let key: CreateKey = serde_json::from_value(json!({ "name": "key" })).unwrap();
+    world.emulator.create_key(id, key).unwrap();
+    world.emulator.set_clock_offset(60);
+    let failover = Failover {
+        age_seconds: 15,
+        ..Failover::default()
+    };
+    world.emulator.fail_over(id, failover).unwrap();
+    assert!(world.emulator.keys(id).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_deleted_key_allows_is_what_is_then_allowed() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "key", "expirationDate": "2020-01-01T00:00:00Z" }));
+    world.emulator.run_expiry_pass(INSTANCE).unwrap();
+    let deleted = world.send(Method::DELETE, &format!("keys/{key}")).await;
+    assert_eq!(deleted.resource()["restoreAllowed"], true);
+    assert_eq!(deleted.resource()["purgeAllowed"], false);
+    world.emulator.set_clock_offset(31);
+    let restored = world
+        .send(Method::POST, &format!("keys/{key}/restore"))
+        .await;
+    assert_eq!(restored.status, 201, "{}", restored.text);
+    let read = world.get(&format!("keys/{key}/metadata")).await;
+    assert_eq!(read.resource()["state"], 3);
 }
 
 #[tokio::test]

@@ -71,6 +71,25 @@ async fn point_6_a_deleted_alias_lingers_and_cannot_be_taken_meanwhile() {
 }
 
 #[tokio::test]
+async fn point_7_a_ring_that_a_key_is_on_its_way_to_is_not_empty() {
+    let world = World::plain().await;
+    world.modes(json!({ "ringMoveDelaySeconds": 600 }));
+    assert_eq!(
+        world.send(Method::POST, "key_rings/ring-a").await.status,
+        201
+    );
+    let key = world.key(json!({ "name": "key" }));
+    let patched = world
+        .request(Method::PATCH, &format!("keys/{key}"))
+        .body(json!({ "keyRingID": "ring-a" }).to_string());
+    assert_eq!(patched.send().await.unwrap().status(), 200);
+    assert_eq!(
+        world.send(Method::DELETE, "key_rings/ring-a").await.status,
+        409
+    );
+}
+
+#[tokio::test]
 async fn point_7_a_move_to_another_ring_takes_effect_late() {
     let world = World::plain().await;
     let key = world.key(json!({ "name": "key" }));

@@ -113,10 +113,15 @@ impl Instance {
         }
     }
 
+    /// Says that nothing has become due since it was last looked at.
+    pub fn is_settled(&self, modes: &Modes, now: Timestamp) -> bool {
+        self.due.is_some_and(|due| now < due) && self.seen.as_ref() == Some(modes)
+    }
+
     /// Lets everything happen that time has brought. `draw` is for the versions
     /// of keys that rotate by themselves.
     pub fn advance(&mut self, modes: &Modes, now: Timestamp, draw: &mut dyn FnMut() -> Random) {
-        if self.due.is_some_and(|due| now < due) && self.seen.as_ref() == Some(modes) {
+        if self.is_settled(modes, now) {
             return;
         }
         let pass = modes

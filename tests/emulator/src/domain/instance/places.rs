@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Instance;
 use crate::domain::aliases::{self, Alias};
-use crate::domain::key::RingMove;
+use crate::domain::key::{Key, RingMove};
 use crate::domain::modes::{Modes, after};
 use crate::domain::refusal::Refusal;
 use crate::domain::rings::{self, DEFAULT_RING, Ring};
@@ -152,7 +152,12 @@ impl Instance {
         if !self.rings.contains_key(ring) {
             return Err(rings::not_found(ring));
         }
-        let inside = self.keys.values().filter(|key| key.ring == ring);
+        // A key that is on its way there counts as there.
+        let is_inside = |key: &Key| {
+            let moving = key.ring_move.as_ref();
+            key.ring == ring || moving.is_some_and(|moving| moving.to == ring)
+        };
+        let inside = self.keys.values().filter(|key| is_inside(key));
         let (keys, live) = inside.fold((0, 0), |(keys, live), key| {
             (
                 keys + 1,
@@ -160,8 +165,9 @@ impl Instance {
             )
         });
         rings::check_deletion(ring, keys, live, force)?;
-        for key in self.keys.values_mut().filter(|key| key.ring == ring) {
+        for key in self.keys.values_mut().filter(|key| is_inside(key)) {
             DEFAULT_RING.clone_into(&mut key.ring);
+            key.ring_move = None;
             self.rows.remove(&key.id);
         }
         self.rings.remove(ring);

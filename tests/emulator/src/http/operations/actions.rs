@@ -1,5 +1,5 @@
 //! The actions on a key: `keys/{id}/actions/…`, and their deprecated form
-//! `keys/{id}?action=…`, which answers the same.
+//! `keys/{id}?action=…`, which answers the same under another media type.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,16 @@ use crate::http::calls::Admitted;
 const WRAP_TYPE: &str = "application/vnd.ibm.kms.key_action_wrap+json";
 const UNWRAP_TYPE: &str = "application/vnd.ibm.kms.key_action_unwrap+json";
 const REWRAP_TYPE: &str = "application/vnd.ibm.kms.key_action_rewrap+json";
+
+const ANY_TYPE: &str = "application/vnd.ibm.kms.key_action+json";
+
+/// Gives the answer of the deprecated form its media type.
+pub fn typed(admitted: &Admitted<'_>, mut answer: Answer) -> Answer {
+    if admitted.call.query("action").is_some() {
+        answer.content_type = ANY_TYPE;
+    }
+    answer
+}
 
 /// Wraps a data key; makes one when none is brought along.
 pub fn wrap_key(admitted: &Admitted<'_>, id: &str) -> Result<Answer, Refusal> {
