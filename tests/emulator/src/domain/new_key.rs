@@ -79,10 +79,10 @@ impl NewKey {
                 "A description has 2 to 240 characters.",
             ));
         }
-        if self.tags.len() > 30 || self.tags.iter().any(|tag| !(2..=30).contains(&length(tag))) {
+        if self.tags.len() > 30 || self.tags.iter().any(|tag| !(1..=30).contains(&length(tag))) {
             return Err(Refusal::field(
                 "tags",
-                "A key has up to 30 tags of 2 to 30 characters.",
+                "A key has up to 30 tags of up to 30 characters.",
             ));
         }
         if self.aliases.len() > aliases::MAX_ALIASES {

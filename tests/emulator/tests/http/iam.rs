@@ -128,8 +128,28 @@ async fn point_4_token_answers_can_be_slow_refused_cut_or_absurd() {
             .await
             .is_err()
     );
+    for (effect, waits) in [
+        (json!({ "delayMs": 60_000 }), 300),
+        (json!({ "cut": "midBody" }), 60_000),
+    ] {
+        world.fault(
+            "f",
+            &json!({ "match": { "operation": "token" }, "effect": effect }),
+        );
+        let request = world.client.post(&url).form(&[("a", "b")]);
+        let request = request.timeout(std::time::Duration::from_millis(waits));
+        let text = async { request.send().await?.text().await };
+        assert!(text.await.is_err(), "{effect}");
+    }
+    let down = json!({ "match": { "operation": "token" }, "effect": { "status": 503 } });
+    world.fault("f", &down);
+    let down = ask().await;
+    assert_eq!(down.status, 503);
+    assert!(down.body["errorCode"].is_string());
     world.emulator.clear_faults();
 
+    world.modes(json!({ "tokenExpiresIn": i64::MAX }));
+    assert_eq!(ask().await.body["expires_in"], i64::MAX);
     world.modes(json!({ "tokenExpiresIn": 0, "tokenExpirationSkewSeconds": -4000 }));
     let absurd = ask().await;
     assert_eq!(absurd.body["expires_in"], 0);

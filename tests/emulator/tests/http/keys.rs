@@ -70,7 +70,7 @@ async fn point_5_expiry_shows_only_after_a_background_pass() {
         3
     );
 
-    // One day to a pass: the date goes by, and the state stays for a while.
+    // A year to a pass: the date goes by, and the state stays for a while.
     world.modes(json!({ "expiryPassSeconds": 86_400 * 365 }));
     #[allow(clippy::disallowed_methods)] // A test against the real clock.
     let now = jiff::Timestamp::now();
@@ -86,6 +86,17 @@ async fn point_5_expiry_shows_only_after_a_background_pass() {
     assert_eq!(state(&other).await, json!(3));
     // A deactivated key's payload can still be read.
     assert!(world.get(&format!("keys/{other}")).await.resource()["payload"].is_string());
+
+    // By itself, within an hour: at the next whole one.
+    let later = now + jiff::SignedDuration::from_secs(120);
+    let date = later.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let third = world.key(json!({ "name": "third", "expirationDate": date }));
+    world.modes(json!({ "expiryPassSeconds": 3600 }));
+    let next = 120 + 3600 - later.as_second().rem_euclid(3600);
+    for (offset, expected) in [(next - 30, 1), (next + 30, 3)] {
+        world.emulator.set_clock_offset(offset);
+        assert_eq!(state(&third).await, json!(expected), "{offset}");
+    }
 }
 
 #[tokio::test]
@@ -237,13 +248,16 @@ async fn point_11_payloads_of_a_wrong_size_or_form_are_refused() {
 #[tokio::test]
 async fn point_12_bodies_with_unknown_fields_or_a_wrong_count_are_refused() {
     let world = World::plain().await;
-    let unknown = world
-        .post("keys", &wrapped(&json!({ "name": "key", "colour": "red" })))
-        .await;
-    assert_eq!(
-        (unknown.status, unknown.code()),
-        (400, Some("BAD_BODY_ERR"))
-    );
+    for colour in [json!("red"), Value::Null] {
+        let body = wrapped(&json!({ "name": "key", "colour": colour }));
+        let unknown = world.post("keys", &body).await;
+        assert_eq!(
+            (unknown.status, unknown.code()),
+            (400, Some("BAD_BODY_ERR"))
+        );
+    }
+    let body = wrapped(&json!({ "name": "key", "description": null }));
+    assert_eq!(world.post("keys", &body).await.status, 201);
     let mut body = wrapped(&json!({ "name": "key" }));
     body["metadata"]["collectionTotal"] = json!(2);
     assert_eq!(
@@ -257,6 +271,34 @@ async fn point_12_bodies_with_unknown_fields_or_a_wrong_count_are_refused() {
         world.post("keys", &past).await.code(),
         Some("INVALID_FIELD_ERR")
     );
+}
+
+#[tokio::test]
+async fn tags_are_few_and_short() {
+    let world = World::plain().await;
+    let tags = |count: usize, length: usize| vec!["t".repeat(length); count];
+    for (tags, status) in [
+        (tags(1, 1), 201),
+        (tags(30, 30), 201),
+        (tags(1, 31), 400),
+        (tags(31, 3), 400),
+        (tags(1, 0), 400),
+    ] {
+        let body = wrapped(&json!({ "name": "key", "tags": tags }));
+        assert_eq!(world.post("keys", &body).await.status, status, "{tags:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_versions_of_a_deleted_key_are_asked_for_by_name() {
+    let world = World::plain().await;
+    let key = world.key(json!({ "name": "root", "extractable": false }));
+    let deleted = world.send(Method::DELETE, &format!("keys/{key}")).await;
+    assert_eq!(deleted.status, 200);
+    let versions = async |query: &str| world.get(&format!("keys/{key}/versions{query}")).await;
+    assert_eq!(versions("").await.status, 410);
+    let all = versions("?allKeyStates=true").await;
+    assert_eq!((all.status, all.ids().len()), (200, 1));
 }
 
 #[tokio::test]

@@ -217,4 +217,11 @@ async fn searching_more_than_five_thousand_keys_is_too_broad() {
         by_id.body["metadata"]["incompleteSearch"],
         Value::Bool(true)
     );
+    let alias = "straight-to-it";
+    world.emulator.put_alias(INSTANCE, alias, &ids[9]).unwrap();
+    let by_alias = world.get(&format!("keys?search=alias:{alias}")).await;
+    assert_eq!(by_alias.ids(), [ids[9].clone()]);
+    assert_eq!(by_alias.body["metadata"]["incompleteSearch"], true);
+    let missed = world.get("keys?search=alias:nobody-has-it").await;
+    assert_eq!(missed.code(), Some("KEY_SEARCH_TOO_BROAD"));
 }

@@ -41,9 +41,8 @@ fn fields(value: Value, known: &[&'static str]) -> Result<Fields, Refusal> {
     let Value::Object(object) = value else {
         return Err(Refusal::bad_body("The body is no object."));
     };
-    object
+    let fields: Vec<(&str, Value)> = object
         .into_iter()
-        .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| {
             known
                 .iter()
@@ -51,7 +50,10 @@ fn fields(value: Value, known: &[&'static str]) -> Result<Fields, Refusal> {
                 .map(|known| (*known, value))
                 .ok_or_else(|| Refusal::bad_body(format!("The field {name} is not known.")))
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    // A known field that is null is none.
+    let given = fields.into_iter().filter(|(_, value)| !value.is_null());
+    Ok(given.collect())
 }
 
 /// Reads the one resource out of an envelope.
