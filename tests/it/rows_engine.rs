@@ -1,6 +1,8 @@
 //! What many objects cost, and what they do to each other: one listing for all, one probe for
 //! all, and nobody waits for somebody else's instance.
 
+use jiff::{SignedDuration, Timestamp};
+use key_protect_emulator::Served;
 use serde_json::json;
 
 use crate::cluster::eventually;
@@ -125,8 +127,13 @@ fn one_payload_is_read_once_for_all_objects_that_name_its_key() {
     for name in &names {
         scene.until_synced(name);
     }
-    let reads = scene.served("get").len();
-    assert!(reads <= 3, "{reads} reads of one payload");
+    // It is kept for five seconds and wiped, and a slow machine takes longer to write them all.
+    let reads = scene.served("get");
+    let read_at = |read: &Served| read.at.parse::<Timestamp>().expect("a time");
+    for pair in reads.windows(2) {
+        let apart = read_at(&pair[1]).duration_since(read_at(&pair[0]));
+        assert!(apart >= SignedDuration::from_secs(4), "{apart} apart");
+    }
 }
 
 #[test]
