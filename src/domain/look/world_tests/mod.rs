@@ -533,3 +533,25 @@ proptest! {
         }
     }
 }
+
+/// A grace counts on where an alias came back and went again with no look in between.
+#[test]
+fn what_was_back_between_two_looks_was_seen_by_nobody() {
+    let mut run = Run::new(None);
+    for event in [
+        Event::Look(0),
+        Event::Unalias(0),
+        Event::LookAndCrash(0, 0),
+        Event::Look(0),
+        Event::Pass(1),
+        Event::Revocation(0, true),
+        Event::MoveAlias(0, 1),
+        Event::Unalias(0),
+    ] {
+        run.happen(&event);
+        run.truth.note(&run.world);
+    }
+    run.calm();
+    run.live(SignedDuration::from_hours(5));
+    run.assert_converged();
+}

@@ -47,7 +47,8 @@ impl Truth {
         for name in NAMES {
             if gone(world, name).is_some() {
                 self.since.entry(name.to_owned()).or_insert(self.passed);
-            } else {
+            } else if world.status(name).pending.is_none() {
+                // What came back and went again between two looks, nobody has seen.
                 self.since.remove(name);
             }
         }
