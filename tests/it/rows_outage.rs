@@ -5,6 +5,7 @@
 use key_protect_emulator::control::types::Failover;
 use serde_json::{Value, json};
 
+use crate::cluster::eventually;
 use crate::scene::{INSTANCE, KEY, SECRET, Scene, base64};
 use crate::seen::{Said, condition, version};
 use crate::stage::Stage;
@@ -247,6 +248,13 @@ fn an_outage_of_iam_changes_nothing() {
     let held = Held::with("iam", |scene| scene.emulator.set_token_lifetime(2));
     held.scene
         .fault(json!({"match": {"operation": "token"}, "effect": {"status": 503}}));
+    // A look that comes while the token still lives is answered.
+    eventually("the outage is noticed", || {
+        let scene = &held.scene;
+        scene.ask(INSTANCE, &scene.instance);
+        let instance = scene.get(INSTANCE, &scene.instance);
+        condition(&instance, "Ready").is_some_and(|said| said.reason == "ServiceError")
+    });
     held.fails_safely("ServiceError").tells(&["IAM token"]);
     held.recovers();
 }
