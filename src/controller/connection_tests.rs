@@ -1,4 +1,5 @@
 use super::*;
+use crate::controller::reads::{self, Asker};
 use crate::domain::service::endpoint;
 use crate::domain::service::failure::Operation;
 use crate::domain::service::hosts::AllowedHosts;
@@ -88,6 +89,25 @@ fn not_there(asked_at: Timestamp) -> Answer {
         "not there",
     ));
     Answer { result, asked_at }
+}
+
+/// Several that need a newer answer than one that is under way would join it, and keep it there for
+/// each other, round after round.
+#[tokio::test]
+async fn what_was_asked_before_an_answer_would_count_is_joined_by_nobody() {
+    let connection = usable();
+    let question = asked_for("orders");
+    let asker = Asker {
+        namespace: "n",
+        read_before: false,
+        forced: false,
+    };
+    let first = reads::join(&connection.questions, question.clone(), Timestamp::MIN);
+    let (begun, _) = first;
+    let join = async |not_before| connection.ask(&question, not_before, asker).await.unwrap();
+    assert_eq!(join(begun).await.asked_at, begun);
+    let later = now();
+    assert!(join(later).await.asked_at >= later);
 }
 
 #[test]

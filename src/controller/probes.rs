@@ -39,7 +39,7 @@ pub(super) async fn ask(
             secrets::probe_drift(client, namespace, name, seen).await?
         }
         Need::Listing(_)
-        | Need::Answers(_)
+        | Need::Answers(..)
         | Need::Payloads(_)
         | Need::FenceProof
         | Need::Leave(_) => {

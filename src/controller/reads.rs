@@ -57,13 +57,19 @@ pub struct Reading {
 }
 
 impl Connection {
-    /// Asks a question anew, together with whoever asks it just now.
-    pub async fn ask(&self, question: &Question, asker: Asker<'_>) -> Option<Answer> {
+    /// Asks a question anew, together with whoever asks it just now and began at this time or
+    /// later.
+    pub async fn ask(
+        &self,
+        question: &Question,
+        not_before: Timestamp,
+        asker: Asker<'_>,
+    ) -> Option<Answer> {
         let client = &self.usable.as_ref().ok()?.client;
         let ring = question.ring.as_ref().map(KeyRing::to_string);
         let key = question.key.to_string();
         let errand = asker.errand(Operation::GetKeyMetadata, ring, key);
-        let (asked_at, flight) = join(&self.questions, question.clone());
+        let (asked_at, flight) = join(&self.questions, question.clone(), not_before);
         let answered = flight
             .get_or_try_init(|| async {
                 self.reads.fetch_add(1, Ordering::Relaxed);
@@ -100,7 +106,9 @@ impl Connection {
         let client = &self.usable.as_ref().ok()?.client;
         let ring = need.key_ring.clone();
         let errand = asker.errand(Operation::GetKey, ring, need.id.to_string());
-        let (_, flight) = join(&self.payloads, (need.id.clone(), need.ring.clone()));
+        // A key's payload never changes.
+        let wanted = (need.id.clone(), need.ring.clone());
+        let (_, flight) = join(&self.payloads, wanted, Timestamp::MIN);
         let mut sent_here = false;
         let result = flight
             .get_or_try_init(|| async {
@@ -174,12 +182,19 @@ fn counted<F>(client: &Client, errand: &Errand, request: impl Fn() -> F) -> impl
     }
 }
 
-/// Joins a flight that began within [`SHARED_FOR`], or begins one.
-fn join<K: Hash + Eq, T>(flights: &Flights<K, T>, key: K) -> (Timestamp, Shared<T>) {
+/// Joins a flight that began within [`SHARED_FOR`] and not before this time, or begins one. An
+/// older one would answer nothing, and whoever joins it keeps it there for the next: several that
+/// need a newer one would join each other's for ever.
+pub(super) fn join<K: Hash + Eq, T>(
+    flights: &Flights<K, T>,
+    key: K,
+    not_before: Timestamp,
+) -> (Timestamp, Shared<T>) {
     let mut flights = lock(flights);
     let begun = now();
     flights.retain(|_, (_, flight)| flight.strong_count() > 0);
     if let Some((at, flight)) = flights.get(&key)
+        && *at >= not_before
         && at.checked_add(SHARED_FOR).is_ok_and(|end| end > begun)
         && let Some(flight) = flight.upgrade()
     {

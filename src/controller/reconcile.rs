@@ -76,6 +76,7 @@ pub(super) async fn look_at(
 ) {
     let writer = Writer { term, standing };
     let mut learnt = Learnt::default();
+    let mut last_need = None;
     for _ in 0..ROUNDS {
         let Some(gathered) = gather(context, key) else {
             return give_back(context, term, key).await;
@@ -98,17 +99,20 @@ pub(super) async fn look_at(
                 drop(learnt);
                 return execute::settle(context, writer, key, &gathered, plan).await;
             }
-            Step::Ask(need) => match learn(context, &gathered, &mut learnt, need).await {
-                Ok(Learned::Something) => Ok(()),
-                Ok(Learned::Later(at)) => return wait_for_listing(context, key, gathered, at),
-                Err(failure) => Err(failure),
-            },
+            Step::Ask(need) => {
+                last_need = Some(need.clone());
+                match learn(context, &gathered, &mut learnt, need).await {
+                    Ok(Learned::Something) => Ok(()),
+                    Ok(Learned::Later(at)) => return wait_for_listing(context, key, gathered, at),
+                    Err(failure) => Err(failure),
+                }
+            }
         };
         if let Err(failure) = failed {
             return give_up(context, writer, key, &gathered, &learnt, failure).await;
         }
     }
-    tracing::error!(object = %key, "a look did not come to an end; it is tried again");
+    tracing::error!(object = %key, ?last_need, "a look did not come to an end; it is tried again");
     let failure = WriteFailure::Failed("the operator could not decide; please report this");
     if let Some(gathered) = gather(context, key) {
         give_up(context, writer, key, &gathered, &learnt, failure).await;
@@ -383,7 +387,7 @@ async fn learn(
         Need::Listing(not_before) => {
             list(context, gathered, &connection, not_before).await;
         }
-        Need::Answers(questions) => {
+        Need::Answers(questions, not_before) => {
             if lane_of(object) == Lane::First && !learnt.listed {
                 let missed_at = gathered.remembered.missed_at.unwrap_or_else(now);
                 match connection.missing(missed_at) {
@@ -398,7 +402,7 @@ async fn learn(
             }
             let asked = questions
                 .iter()
-                .map(|question| connection.ask(question, asker(&question.key)));
+                .map(|question| connection.ask(question, not_before, asker(&question.key)));
             let asked = join_all(asked).await;
             for (question, answer) in questions.into_iter().zip(asked) {
                 if let Some(answer) = answer {

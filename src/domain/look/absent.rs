@@ -274,9 +274,10 @@ fn ask_key<'a>(
         key: reference.name,
         ring: None,
     };
+    let asked_after = asked_after.max(known::answers_after(observed));
     known::answer(observed, request, &question)
         .filter(|answer| answer.asked_at >= asked_after)
-        .ok_or(Hindrance::Ask(Need::Answers(vec![question])))
+        .ok_or(Hindrance::Ask(Need::Answers(vec![question], asked_after)))
 }
 
 /// When an alias was last asked for, or a name was last listed; nothing older than a time counts.
@@ -293,6 +294,7 @@ fn last_asked(
             .filter(|listed| *listed >= asked_after)
             .ok_or(Hindrance::Ask(Need::Listing(asked_after)));
     }
+    let asked_after = asked_after.max(known::answers_after(observed));
     let mut unasked = Vec::new();
     let mut oldest = observed.now;
     for question in questions {
@@ -304,7 +306,7 @@ fn last_asked(
     if unasked.is_empty() {
         Ok(oldest)
     } else {
-        Err(Hindrance::Ask(Need::Answers(unasked)))
+        Err(Hindrance::Ask(Need::Answers(unasked, asked_after)))
     }
 }
 

@@ -17,8 +17,8 @@ use crate::domain::status::with_request_id;
 pub enum Need {
     /// A listing begun at this time or later (any, for the least time there is).
     Listing(Timestamp),
-    /// Single reads of metadata.
-    Answers(Vec<Question>),
+    /// Single reads of metadata that are begun at this time or later.
+    Answers(Vec<Question>, Timestamp),
     /// Payloads.
     Payloads(Vec<PayloadNeed>),
     /// A dry-run create: whether the target's name is free, before a payload is read for it.

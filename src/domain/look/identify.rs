@@ -1,12 +1,16 @@
 //! Which keys an object means now, found in what is known of the instance or still to be asked
 //! for. What a key that was found, or an absence, amounts to stands in [`judge`] and [`absent`].
 
+use jiff::Timestamp;
+
 use crate::api::key::SourceKey;
 use crate::domain::access::{Question, Verdict};
 use crate::domain::look::absent;
 use crate::domain::look::hindrance::{Hindrance, Identity, Need, failed};
 use crate::domain::look::judge;
-use crate::domain::look::known::{answer, fits, fresh_after, meant, prior, questions};
+use crate::domain::look::known::{
+    answer, answers_after, fits, fresh_after, meant, prior, questions,
+};
 use crate::domain::look::observed::Observed;
 use crate::domain::look::request::{SyncRequest, capitalised};
 use crate::domain::service::catalogue::{Listing, LookUp};
@@ -25,10 +29,12 @@ pub(super) fn identify_all(
 ) -> Result<Vec<KeyMetadata>, Hindrance> {
     let mut keys = Vec::with_capacity(request.target.sources.len());
     let mut questions: Vec<Question> = Vec::new();
+    let mut not_before = Timestamp::MIN;
     for source in &request.target.sources {
         match identify(observed, request, &source.key) {
             Ok(key) => keys.push(key),
-            Err(Hindrance::Ask(Need::Answers(unasked))) => {
+            Err(Hindrance::Ask(Need::Answers(unasked, after))) => {
+                not_before = not_before.max(after);
                 for question in unasked {
                     if !questions.contains(&question) {
                         questions.push(question);
@@ -41,7 +47,7 @@ pub(super) fn identify_all(
     if questions.is_empty() {
         Ok(keys)
     } else {
-        Err(Hindrance::Ask(Need::Answers(questions)))
+        Err(Hindrance::Ask(Need::Answers(questions, not_before)))
     }
 }
 
@@ -90,7 +96,8 @@ fn identify(
         }
     }
     if !unasked.is_empty() {
-        return Err(Hindrance::Ask(Need::Answers(unasked)));
+        let after = answers_after(observed);
+        return Err(Hindrance::Ask(Need::Answers(unasked, after)));
     }
     // On a key never synced, this and an absence read alike.
     if untold && prior.is_some() {

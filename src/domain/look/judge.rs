@@ -100,7 +100,10 @@ fn still_named(
     if unasked.is_empty() {
         Ok(None)
     } else {
-        Err(Hindrance::Ask(Need::Answers(unasked)))
+        Err(Hindrance::Ask(Need::Answers(
+            unasked,
+            known::answers_after(observed),
+        )))
     }
 }
 

@@ -99,6 +99,12 @@ fn due(observed: &Observed<'_>, at: Timestamp) -> Timestamp {
     }
 }
 
+/// Nothing that was asked before this time is an answer.
+#[must_use]
+pub(super) fn answers_after(observed: &Observed<'_>) -> Timestamp {
+    due(observed, observed.memory.answers_after).max(fresh_after(observed))
+}
+
 /// An answer that is fresh enough, if there is one.
 #[must_use]
 pub(super) fn answer<'a>(
@@ -107,8 +113,7 @@ pub(super) fn answer<'a>(
     question: &Question,
 ) -> Option<&'a Answer> {
     let answer = observed.knowledge.answers.get(question)?;
-    let old = answer.asked_at < due(observed, observed.memory.answers_after)
-        || answer.asked_at < fresh_after(observed)
+    let old = answer.asked_at < answers_after(observed)
         || answer
             .asked_at
             .checked_add(request.interval)

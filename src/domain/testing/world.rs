@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) account: Account,
     /// What a self-test of the fence would show.
     pub(crate) fence: FenceProof,
+    /// How long before it is needed a single read may have begun: others may need the same.
+    pub(crate) joined: SignedDuration,
     /// What the last look asked for.
     pub(crate) asked: Vec<Need>,
 }
@@ -95,6 +97,7 @@ impl World {
             watches_namespaces: true,
             terminating: false,
             unread: None,
+            joined: SignedDuration::ZERO,
             may_merge: true,
             policy: Policy {
                 grace: minutes(15),
@@ -215,10 +218,16 @@ impl World {
         probe: &mut Option<Probe>,
     ) {
         match need {
-            Need::Listing(_) => self.refresh(),
-            Need::Answers(questions) => {
+            Need::Listing(not_before) => {
+                assert!(*not_before <= self.now, "no listing is so new: {need:?}");
+                self.refresh();
+            }
+            Need::Answers(questions, not_before) => {
+                assert!(*not_before <= self.now, "no answer is so new: {need:?}");
+                let begun = self.now.checked_sub(self.joined).unwrap();
+                let asked_at = begun.max(*not_before);
                 for question in questions {
-                    let answer = self.service.answer(question, self.now);
+                    let answer = self.service.answer(question, asked_at);
                     if let Ok(found) = &answer.result {
                         self.knowledge.last_found = Some((found.id.clone(), self.now));
                     }

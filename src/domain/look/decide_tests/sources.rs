@@ -89,7 +89,7 @@ fn what_several_sources_need_is_asked_at_once() {
     assert_ready(&world, "True", "Synced");
     let [
         Need::Listing(_),
-        Need::Answers(questions),
+        Need::Answers(questions, _),
         Need::Payloads(needs),
     ] = world.asked.as_slice()
     else {

@@ -73,6 +73,7 @@ impl Run {
     fn new(unread: Option<FenceProof>) -> Self {
         let mut world = world();
         world.unread = unread;
+        world.joined = SignedDuration::from_secs(10);
         Self {
             world,
             next: std::collections::BTreeMap::new(),
