@@ -8,7 +8,7 @@ use crate::domain::look::ending::Ending;
 use crate::domain::look::hindrance::Blocked;
 use crate::domain::look::judge::AGAIN;
 use crate::domain::look::known;
-use crate::domain::look::observed::{Observed, Probe};
+use crate::domain::look::observed::{Observed, Probe, Sight};
 use crate::domain::look::plan::Announcement;
 use crate::domain::look::report::Success;
 use crate::domain::look::request::{self, SyncRequest};
@@ -73,9 +73,14 @@ pub(super) fn revocation(
     } else {
         ("spec.revocationPolicy", "the key is back")
     };
+    let unless = if observed.sight == Sight::Watched {
+        ""
+    } else {
+        " If somebody had changed or replaced it, it may still be there: the operator cannot look."
+    };
     let what_became = gone_at.map_or_else(
         || "There is no Secret.".to_owned(),
-        |at| format!("{secret} {went} at {at}, since {policy} is Delete."),
+        |at| format!("{secret} {went} at {at}, since {policy} is Delete.{unless}"),
     );
     let again = match reason {
         Reason::KeyDeleted | Reason::KeyExpired => AGAIN,

@@ -70,7 +70,10 @@ fn assert_revoked(world: &mut World, plan: &Plan, reason: &str) {
     let status = world.status("orders");
     assert_eq!(status.secret, None);
     assert!(status.last_revocation_time.is_some());
-    assert!(world.message("orders").contains("was deleted at"));
+    let message = world.message("orders");
+    assert!(message.contains("was deleted at"), "{message}");
+    let unseen = world.unread.is_some();
+    assert_eq!(message.contains("may still be there"), unseen, "{message}");
     world.assert_settled("orders");
     world.restart();
     world.assert_settled_after_asking("orders");

@@ -332,6 +332,12 @@ fn without_a_fence_that_holds_only_what_is_as_it_was_written_goes() {
                 assert_eq!(is_there, is_changed && !goes, "{what}");
                 let expected = if is_revoked { "KeyDeleted" } else { "Synced" };
                 assert_eq!(world.ready("orders").1, expected, "{what}");
+                let message = world.message("orders");
+                assert_eq!(
+                    message.contains("may still be there"),
+                    is_revoked,
+                    "{what}: {message}"
+                );
             }
         }
     }
