@@ -1,6 +1,8 @@
 //! What a look comes to, from end to end: the rows of "Behaviour that users rely on" and of "How
 //! a Secret is marked, written, checked and given up".
 
+mod absence;
+mod hold;
 mod lifecycle;
 mod merge;
 mod naming;
@@ -12,6 +14,7 @@ mod sources;
 mod tenants;
 mod unread;
 mod upstream;
+mod withdrawal;
 
 use crate::api::key::KeyProtectKeySpec;
 use crate::domain::testing::world::World;
