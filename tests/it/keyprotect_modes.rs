@@ -256,6 +256,29 @@ async fn a_refusal_is_traced_and_understood_whatever_headers_it_has() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_gone_is_told_so_wherever_the_code_stands() {
+    let bed = Bed::start().await;
+    let client = bed.client();
+    let missing = || async {
+        let alias = KeyName::Alias(Alias::parse("nobodys").unwrap());
+        kind(client.key_metadata(&alias, None).await)
+    };
+    bed.person(
+        reqwest::Method::DELETE,
+        &format!("keys/{STANDARD}"),
+        json!(null),
+    )
+    .await;
+    for in_message in [false, true] {
+        bed.modes(json!({"codeInErrorMsg": in_message, "deletedGet": 410}));
+        let absent = (FailureKind::KeyNotFound, Some(404));
+        assert_eq!(missing().await, absent, "{in_message}");
+        let gone = (FailureKind::KeyGone, Some(410));
+        assert_eq!(kind(payload(&client).await), gone, "{in_message}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_is_read_only_is_read_and_one_without_a_crypto_unit_has_failed() {
     let bed = Bed::start().await;
     let client = bed.client();

@@ -65,6 +65,9 @@ pub struct Modes {
     pub expiry_pass_seconds: i64,
     /// `correlation-id` is echoed in answers.
     pub echo_correlation_id: bool,
+    /// Refusals have no `reasons`: their code is in brackets at the end of
+    /// `errorMsg`.
+    pub code_in_error_msg: bool,
     /// A 401 has a `WWW-Authenticate` header.
     pub www_authenticate: bool,
     /// Reads answer the resource's media type, not `application/json`.
@@ -142,6 +145,7 @@ impl Default for Modes {
             role_change_delay_seconds: 0,
             expiry_pass_seconds: 3600,
             echo_correlation_id: true,
+            code_in_error_msg: false,
             www_authenticate: false,
             read_media_type: false,
             read_only: false,

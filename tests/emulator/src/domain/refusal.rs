@@ -151,6 +151,17 @@ impl Refusal {
         self.reasons.first().map(|reason| reason.code)
     }
 
+    /// The same refusal, whose code stands in the sentence and nowhere else.
+    #[must_use]
+    pub fn with_code_in_message(mut self) -> Self {
+        if let Some(code) = self.code() {
+            let message = self.message.trim_end_matches('.');
+            self.message = format!("{message} ({code})");
+            self.reasons.clear();
+        }
+        self
+    }
+
     /// Renders the error envelope.
     pub fn body(&self) -> Value {
         let mut resource = json!({ "errorMsg": self.message });

@@ -135,10 +135,19 @@ impl Admitted<'_> {
 
 /// Serves a call of the Key Protect API.
 pub fn serve(world: &mut World, call: &Call, trace: &mut Trace) -> Answer {
-    let mut answer = match admit(world, call, trace) {
-        Ok(admitted) => perform(admitted, trace).unwrap_or_else(Answer::from),
-        Err(refusal) => Answer::from(refusal),
-    };
+    let performed = admit(world, call, trace).and_then(|admitted| perform(admitted, trace));
+    let mut answer = performed.unwrap_or_else(|refusal| {
+        let code = refusal.code().map(str::to_owned);
+        let refusal = if world.modes.code_in_error_msg {
+            refusal.with_code_in_message()
+        } else {
+            refusal
+        };
+        Answer {
+            code,
+            ..Answer::from(refusal)
+        }
+    });
     if answer.status == 401 && world.modes.www_authenticate {
         answer = answer.header("www-authenticate", "Bearer realm=\"IAM\"");
     }

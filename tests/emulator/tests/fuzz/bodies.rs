@@ -134,7 +134,8 @@ fn modes(dice: &mut Dice) -> Value {
         "deletedReadsAs3Seconds",
         "historySeconds",
     ];
-    const SWITCHES: [&str; 11] = [
+    const SWITCHES: [&str; 12] = [
+        "codeInErrorMsg",
         "listOmitsAliases",
         "listEmpty",
         "listHalf",

@@ -1,5 +1,6 @@
 //! Who gets in: tokens, instances, roles, rings.
 
+use key_protect_emulator::Wanted;
 use reqwest::Method;
 use serde_json::json;
 
@@ -55,6 +56,38 @@ async fn point_1_a_good_token_without_the_role_gets_401_without_reasons() {
     world.modes(json!({ "wwwAuthenticate": true }));
     let refused = world.get_as(&nobody, &format!("keys/{key}/metadata")).await;
     assert!(refused.headers.contains_key("www-authenticate"));
+}
+
+#[tokio::test]
+async fn the_code_of_a_refusal_stands_in_its_sentence_when_told_to() {
+    let world = World::plain().await;
+    let absent = format!("keys/{}/metadata", uuid::Uuid::nil());
+    let with_reasons = world.get(&absent).await;
+    assert_eq!(with_reasons.code(), Some("KEY_NOT_FOUND_ERR"));
+    world.modes(json!({ "codeInErrorMsg": true }));
+    let refused = world.get(&absent).await;
+    assert_eq!((refused.status, refused.code()), (404, None));
+    let message = "Not Found: Action could not be performed. Please see `reasons` for more details \
+                   (KEY_NOT_FOUND_ERR)";
+    assert_eq!(refused.resource()["errorMsg"], message);
+    assert!(refused.resource().get("reasons").is_none());
+    // What has no reasons has no code to move.
+    let nobody = world.token_for("nobody", &json!([])).await;
+    let refused = world.get_as(&nobody, &absent).await;
+    assert!(
+        !refused.resource()["errorMsg"]
+            .as_str()
+            .unwrap()
+            .contains('(')
+    );
+    // The journal knows the code whatever the answer shows.
+    let served = world.emulator.requests(&Wanted {
+        operation: Some("metadata".to_owned()),
+        ..Wanted::default()
+    });
+    let codes: Vec<Option<&str>> = served.iter().map(|served| served.code.as_deref()).collect();
+    let code = Some("KEY_NOT_FOUND_ERR");
+    assert_eq!(codes, [code, code, None]);
 }
 
 #[tokio::test]

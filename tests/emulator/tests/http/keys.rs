@@ -471,6 +471,24 @@ async fn point_18_a_deleted_key_reads_as_deactivated_for_a_while_and_in_places()
 }
 
 #[tokio::test]
+async fn a_deleted_key_that_lists_as_deactivated_is_sorted_as_such() {
+    let world = World::plain().await;
+    let deleted = world.key(json!({ "name": "deleted" }));
+    world.emulator.set_clock_offset(60);
+    let expired = world.key(json!({ "name": "expired" }));
+    for (key, state) in [(&deleted, json!("deleted")), (&expired, json!(3))] {
+        world.emulator.set_key_state(INSTANCE, key, &state).unwrap();
+    }
+    let listed = async || {
+        let path = "keys?state=3,5&sort=state,creationDate";
+        world.get(path).await.ids().to_vec()
+    };
+    assert_eq!(listed().await, [expired.clone(), deleted.clone()]);
+    world.modes(json!({ "deletedReadsAs3Seconds": 86_400 }));
+    assert_eq!(listed().await, [deleted, expired]);
+}
+
+#[tokio::test]
 async fn point_19_an_instance_rolls_back_and_may_be_read_only() {
     let world = World::plain().await;
     let old = world.key(json!({ "name": "old", "aliases": ["current"] }));

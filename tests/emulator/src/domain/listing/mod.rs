@@ -243,7 +243,7 @@ fn page_of(
             hidden <= 0 || now >= after(key.creation_date, hidden)
         })
         .collect();
-    query.sort.apply(&mut visible);
+    query.sort.apply(&mut visible, modes, now);
     if let Some(search) = &query.search {
         metadata.search_query = Some(search.echo());
         let first = search.looked_up(&visible, instance);

@@ -2,9 +2,12 @@
 
 use std::cmp::Ordering;
 
+use jiff::Timestamp;
+
 use crate::domain::key::Key;
+use crate::domain::modes::{Modes, Places};
 use crate::domain::refusal::Refusal;
-use crate::domain::state::KeyClass;
+use crate::domain::state::{KeyClass, KeyState};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Property {
@@ -53,17 +56,19 @@ impl Sort {
             .map(Self)
     }
 
-    /// Sorts keys that are in the order of their IDs.
-    pub fn apply(&self, keys: &mut [&Key]) {
+    /// Sorts keys that are in the order of their IDs, by what the list shows of
+    /// them.
+    pub fn apply(&self, keys: &mut [&Key], modes: &Modes, now: Timestamp) {
         if self.0.is_empty() {
             return;
         }
+        let state = |key: &Key| key.shown_state(Places::Lists, modes, now);
         keys.sort_by(|left, right| {
             self.0
                 .iter()
                 .fold(Ordering::Equal, |order, (property, descending)| {
                     order.then_with(|| {
-                        let next = compare(*property, left, right);
+                        let next = compare(*property, left, right, &state);
                         if *descending { next.reverse() } else { next }
                     })
                 })
@@ -71,11 +76,16 @@ impl Sort {
     }
 }
 
-fn compare(property: Property, left: &Key, right: &Key) -> Ordering {
+fn compare(
+    property: Property,
+    left: &Key,
+    right: &Key,
+    state: impl Fn(&Key) -> KeyState,
+) -> Ordering {
     let deleted = |key: &Key| key.deletion.as_ref().map(|deletion| deletion.at);
     match property {
         Property::Id => left.id.cmp(&right.id),
-        Property::State => left.state.cmp(&right.state),
+        Property::State => state(left).cmp(&state(right)),
         Property::Extractable => {
             (left.class == KeyClass::Standard).cmp(&(right.class == KeyClass::Standard))
         }
