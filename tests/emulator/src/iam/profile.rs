@@ -105,9 +105,13 @@ fn signed_by(jwks: &Value, header: &Value, signed: &str, signature: &str) -> boo
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use ring::rand::SystemRandom;
+    use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
     use serde_json::json;
 
     use super::*;
+    use crate::domain::import_token::PRIVATE_KEY;
 
     fn token(claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -147,5 +151,50 @@ mod tests {
             ..trust
         };
         assert!(distrust(&strict, &claims(good, json!(["iam"]), 2000), now).is_some());
+    }
+
+    #[test]
+    fn a_signature_counts_that_a_key_of_the_cluster_made_over_these_bytes() {
+        let pem: String = PRIVATE_KEY
+            .lines()
+            .filter(|line| !line.starts_with('-'))
+            .collect();
+        let key = RsaKeyPair::from_pkcs8(&STANDARD.decode(pem).unwrap()).unwrap();
+        let public = key.public();
+        let component = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let jwk = |kid: &str| {
+            let RsaPublicKeyComponents::<Vec<u8>> { n, e } = public.into();
+            let (n, e) = (component(&n), component(&e));
+            json!({ "keys": [{ "kid": kid, "kty": "RSA", "n": n, "e": e }] })
+        };
+        let claims = json!({ "sub": "system:serviceaccount:ns:op", "aud": "iam", "exp": 2000 });
+        let unsigned = token(&claims);
+        let (signed, _) = unsigned.rsplit_once('.').unwrap();
+        let mut signature = vec![0; public.modulus_len()];
+        let random = SystemRandom::new();
+        key.sign(
+            &RSA_PKCS1_SHA256,
+            &random,
+            signed.as_bytes(),
+            &mut signature,
+        )
+        .unwrap();
+        let good = format!("{signed}.{}", component(&signature));
+        let distrusted = |jwks: Value, token: &str| {
+            let trust = Trust {
+                namespace: "ns".to_owned(),
+                service_account: "op".to_owned(),
+                jwks: Some(jwks),
+                ..Trust::default()
+            };
+            distrust(&trust, token, Timestamp::from_second(1000).unwrap())
+        };
+        assert_eq!(distrusted(jwk("k"), &good), None);
+        let forged = Some("The signature of the compute resource token is not the cluster's.");
+        assert_eq!(distrusted(jwk("another"), &good), forged);
+        assert_eq!(distrusted(jwk("k"), &unsigned), forged);
+        signature[7] ^= 1;
+        let spoilt = format!("{signed}.{}", component(&signature));
+        assert_eq!(distrusted(jwk("k"), &spoilt), forged);
     }
 }

@@ -175,41 +175,51 @@ async fn point_5_a_profile_trusts_one_service_account_of_one_cluster() {
         .emulator
         .create_profile(serde_json::from_value(profile).unwrap())
         .unwrap();
-    let ask = async |subject: &str, field: (&str, &str)| {
+    let ask_at = async |path: &str, (subject, issuer): (&str, &str), fields: &[(&str, &str)]| {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let token = format!(
             "{}.{}.c2ln",
             part(json!({ "alg": "RS256" })),
             part(
                 json!({ "sub": subject, "aud": ["iam"], "exp": jiff_now() + 60,
-                         "iss": "https://cluster" })
+                         "iss": issuer })
             ),
         );
-        let url = format!("{}/identity/token", world.emulator.api_url());
-        let form = [
+        let url = format!("{}{path}", world.emulator.api_url());
+        let mut form = vec![
             ("grant_type", "urn:ibm:params:oauth:grant-type:cr-token"),
             ("cr_token", &token),
-            field,
         ];
+        form.extend(fields);
         read(world.client.post(&url).form(&form).send().await.unwrap()).await
     };
-    let good = "system:serviceaccount:ns:op";
-    for field in [("profile_name", "operator"), ("profile_id", "Profile-1")] {
-        let answer = ask(good, field).await;
-        let token = answer.body["access_token"].as_str().unwrap();
-        assert_eq!(world.get_as(token, "keys").await.status, 200);
+    let good = ("system:serviceaccount:ns:op", "https://cluster");
+    let (by_name, by_id) = (("profile_name", "operator"), ("profile_id", "Profile-1"));
+    for path in ["/identity/token", "/oidc/token"] {
+        for fields in [&[by_name][..], &[by_id], &[by_name, by_id]] {
+            let answer = ask_at(path, good, fields).await;
+            let token = answer.body["access_token"].as_str().unwrap();
+            assert_eq!(world.get_as(token, "keys").await.status, 200, "{path}");
+        }
     }
-    let other = ask(
-        "system:serviceaccount:ns:other",
-        ("profile_name", "operator"),
-    )
-    .await;
-    assert_eq!(
-        (other.status, &other.body["errorCode"]),
-        (400, &json!("BXNIM0137E"))
-    );
-    let unknown = ask(good, ("profile_name", "nobody")).await;
-    assert_eq!(unknown.body["errorCode"], "BXNIM0439E");
+    let ask = async |who, fields: &[(&str, &str)]| {
+        let answer = ask_at("/identity/token", who, fields).await;
+        (answer.status, answer.body["errorCode"].clone())
+    };
+    let untrusted = (400, json!("BXNIM0137E"));
+    let another_account = ("system:serviceaccount:ns:other", "https://cluster");
+    assert_eq!(ask(another_account, &[by_name]).await, untrusted);
+    let another_cluster = ("system:serviceaccount:ns:op", "https://another");
+    assert_eq!(ask(another_cluster, &[by_id]).await, untrusted);
+    let unmatched = (400, json!("BXNIM0439E"));
+    for fields in [
+        &[("profile_name", "nobody")][..],
+        &[by_name, ("profile_id", "Profile-2")],
+        &[("profile_name", "nobody"), by_id],
+    ] {
+        assert_eq!(ask(good, fields).await, unmatched, "{fields:?}");
+    }
+    assert_eq!(ask(good, &[]).await, (400, json!("BXNIM0109E")));
 }
 
 #[tokio::test]
