@@ -68,7 +68,7 @@ impl Sort {
                 .iter()
                 .fold(Ordering::Equal, |order, (property, descending)| {
                     order.then_with(|| {
-                        let next = compare(*property, left, right, &state);
+                        let next = compare(*property, left, right, state);
                         if *descending { next.reverse() } else { next }
                     })
                 })
