@@ -481,7 +481,7 @@ async fn a_deleted_key_that_lists_as_deactivated_is_sorted_as_such() {
     }
     let listed = async || {
         let path = "keys?state=3,5&sort=state,creationDate";
-        world.get(path).await.ids().to_vec()
+        world.get(path).await.ids()
     };
     assert_eq!(listed().await, [expired.clone(), deleted.clone()]);
     world.modes(json!({ "deletedReadsAs3Seconds": 86_400 }));
