@@ -201,9 +201,14 @@ impl Connection {
             .collect()
     }
 
-    /// Keeps what became of a single read.
+    /// Keeps what became of a single read, unless one that was asked later is kept: what was slow
+    /// does not bring back what was so before.
     pub(super) fn keep(&self, question: Question, answer: Answer) {
         let mut answers = lock(&self.answers);
+        let is_late = |known: &Answer| answer.asked_at < known.asked_at && known.asked_at <= now();
+        if answers.get(&question).is_some_and(is_late) {
+            return;
+        }
         answers.insert(question, answer);
         if answers.len() > ANSWERS {
             // Many at once, so that this is seldom.

@@ -111,6 +111,24 @@ async fn what_was_asked_before_an_answer_would_count_is_joined_by_nobody() {
 }
 
 #[test]
+fn an_answer_that_comes_late_does_not_replace_one_that_was_asked_later() {
+    let connection = unusable();
+    let question = asked_for("orders");
+    let kept = |asked_at| {
+        connection.keep(question.clone(), not_there(asked_at));
+        connection.answers(std::slice::from_ref(&question))[&question].asked_at
+    };
+    let (first, second) = (in_hours(-2), in_hours(-1));
+    assert_eq!(kept(second), second);
+    assert_eq!(kept(first), second);
+    let third = now();
+    assert_eq!(kept(third), third);
+    // One from before the clock was set back is none.
+    connection.keep(question.clone(), not_there(in_hours(8)));
+    assert_eq!(kept(third), third);
+}
+
+#[test]
 fn what_was_asked_before_the_clock_was_set_back_is_asked_again() {
     let connection = unusable();
     let (old, new) = (asked_for("old"), asked_for("new"));
