@@ -7,6 +7,39 @@ use crate::scene::{INSTANCE, KEY, SECRET};
 use crate::seen::version;
 use crate::stage::{OPERATOR_NAMESPACE, Stage};
 
+/// Those that need a newer answer than one under way wait for a new one together, and not for each
+/// other round after round.
+#[test]
+fn a_read_that_is_too_old_for_many_is_made_anew_once_for_all() {
+    let stage = Stage::shared();
+    let scene = stage.scene_prepared("too-old", |scene| {
+        scene.alias("shared-key", "payload");
+        // So the alias is asked for singly.
+        scene.modes(json!({"listOmitsAliases": true}));
+    });
+    let names: Vec<String> = (0..5).map(|n| format!("object-{n}")).collect();
+    for name in &names {
+        scene.synced_object(name, json!({"key": {"alias": "shared-key"}}));
+    }
+    let journal = scene.emulator.last_request();
+    let slow = json!({"match": {"operation": "metadata"}, "effect": {"delayMs": 4000}});
+    scene.fault(slow);
+    let mut asked = vec![(&names[0], scene.ask(KEY, &names[0]))];
+    // Its own read is sent after this, and answered seconds later.
+    scene.until_served("list", journal, 10);
+    asked.extend(names[1..].iter().map(|name| (name, scene.ask(KEY, name))));
+    for (name, stamp) in asked {
+        scene.until_answered(KEY, name, &stamp);
+        scene.until_synced(name);
+    }
+    // Two; one more where the machine took a second for the requests above.
+    let reads = scene.served_since("metadata", journal).len();
+    assert!((2..names.len()).contains(&reads), "{reads}");
+    let given_up = "a look did not come to an end";
+    let of_these = |line: &&str| line.contains(given_up) && line.contains(&scene.namespace);
+    assert_eq!(stage.log().lines().find(of_these), None);
+}
+
 #[test]
 fn objects_that_want_one_key_at_once_share_one_listing_and_one_read() {
     let scene = Stage::shared().scene("shared");
