@@ -19,6 +19,7 @@ use super::reads::{Asker, Reading};
 use super::revocations;
 use super::said::lane_of;
 use super::world::Gathered;
+use crate::api::KeyProtectKey;
 use crate::domain::access::Question;
 use crate::domain::concern;
 use crate::domain::look::hindrance::Need;
@@ -33,8 +34,9 @@ use crate::domain::service::reference::KeyName;
 const QUESTIONS: usize = 256;
 
 /// What a look has learnt so far.
-#[derive(Default)]
 pub(super) struct Learnt {
+    /// When the look began.
+    pub(super) begun: Timestamp,
     pub(super) answers: HashMap<Question, Answer>,
     pub(super) payloads: Payloads,
     /// Keeps shared payloads alive until this look's write.
@@ -47,12 +49,31 @@ pub(super) struct Learnt {
     listed: bool,
     /// The connection that it was learnt on.
     pub(super) connection: Option<Arc<Connection>>,
+    /// The generation of the object that it was learnt for.
+    generation: Option<i64>,
 }
 
 impl Learnt {
-    /// Forgets everything that was learnt on another connection: what one credential or
-    /// endpoint showed is no answer for another.
-    pub(super) fn stay_on(&mut self, connection: Option<&Arc<Connection>>) {
+    /// Begins a look, which knows nothing yet.
+    pub(super) fn new(begun: Timestamp) -> Self {
+        Self {
+            begun,
+            answers: HashMap::new(),
+            payloads: Payloads::new(),
+            held: Vec::new(),
+            probe: None,
+            leave: None,
+            fence_tried: false,
+            listed: false,
+            connection: None,
+            generation: None,
+        }
+    }
+
+    /// Forgets what is no answer for what is looked at now: everything that was learnt on another
+    /// connection, since that is another credential or endpoint, and what was probed for another
+    /// spec, which may name another Secret.
+    pub(super) fn stay_on(&mut self, connection: Option<&Arc<Connection>>, object: &KeyProtectKey) {
         let same = match (&self.connection, connection) {
             (Some(then), Some(now)) => Arc::ptr_eq(then, now),
             (None, None) => true,
@@ -61,8 +82,13 @@ impl Learnt {
         if !same {
             *self = Self {
                 connection: connection.cloned(),
-                ..Self::default()
+                ..Self::new(self.begun)
             };
+        }
+        let generation = object.metadata.generation;
+        if self.generation != generation {
+            self.generation = generation;
+            (self.probe, self.leave) = (None, None);
         }
     }
 
@@ -222,7 +248,7 @@ mod tests {
             });
             let object = serde_json::from_value(object).unwrap();
             context.world().key_applied(object);
-            let mut learnt = Learnt::default();
+            let mut learnt = Learnt::new(now());
             for alias in asks {
                 let question = Question {
                     key: KeyName::Alias(Alias::parse(alias).unwrap()),

@@ -42,6 +42,7 @@ pub(super) fn observe<T>(
     });
     decision(&Observed {
         now: now(),
+        begun: learnt.begun,
         object: &gathered.object,
         namespace: NamespaceView {
             name: gathered

@@ -37,14 +37,19 @@ pub(super) async fn look_at(
     standing: Standing,
 ) {
     let writer = Writer { term, standing };
-    let mut learnt = Learnt::default();
+    let mut learnt = Learnt::new(now());
     let mut last_need = None;
-    for _ in 0..ROUNDS {
-        let Some(gathered) = gather(context, key) else {
+    for round in 0..ROUNDS {
+        let gathered = context.world().gather(key);
+        let Some(mut gathered) = gathered else {
             return give_back(context, term, key).await;
         };
+        // One that comes while the look lasts is the next one's, so that none goes on for ever.
+        if round == 0 {
+            note_sync_request(context, key, &mut gathered);
+        }
         let connection = connection_of(context, &gathered);
-        learnt.stay_on(connection.as_ref());
+        learnt.stay_on(connection.as_ref(), &gathered.object);
         let failed = match decide_on(context, &gathered, &learnt) {
             Step::Do(plan) => {
                 let gathered = learnt.note_questions(gathered);
@@ -76,7 +81,8 @@ pub(super) async fn look_at(
     }
     tracing::error!(object = %key, ?last_need, "a look did not come to an end; it is tried again");
     let failure = WriteFailure::Failed("the operator could not decide; please report this");
-    if let Some(gathered) = gather(context, key) {
+    let gathered = context.world().gather(key);
+    if let Some(gathered) = gathered {
         give_up(context, writer, key, &gathered, &learnt, failure).await;
     }
 }
@@ -116,10 +122,8 @@ async fn give_up(
     execute::settle(context, writer, key, gathered, plan).await;
 }
 
-/// Gathers everything about an object, and notes of a sync request that is new when it is let
-/// through.
-fn gather(context: &Context, key: &ObjectKey) -> Option<Gathered> {
-    let mut gathered = context.world().gather(key)?;
+/// Notes of a sync request that is new when it is let through.
+fn note_sync_request(context: &Context, key: &ObjectKey, gathered: &mut Gathered) {
     let memory = &mut gathered.remembered.memory;
     if let Some(asked) = observed::sync_asked_for(&gathered.object)
         && memory
@@ -134,12 +138,11 @@ fn gather(context: &Context, key: &ObjectKey) -> Option<Gathered> {
             seen_at,
             let_through_at: context.forced().admit(&key.namespace, last, seen_at),
         });
-        let uid = gathered.object.metadata.uid.clone();
+        let uid = gathered.object.metadata.uid.as_deref();
         context
             .world()
-            .remember(key, uid.as_deref(), gathered.remembered.clone());
+            .remember(key, uid, gathered.remembered.clone());
     }
-    Some(gathered)
 }
 
 fn connection_of(context: &Context, gathered: &Gathered) -> Option<Arc<Connection>> {
@@ -185,8 +188,9 @@ mod tests {
             });
             let object = serde_json::from_value(object).unwrap();
             context.world().key_applied(object);
-            let memory = gather(&context, &key).unwrap().remembered.memory;
-            let asked = memory.sync_request.unwrap();
+            let mut gathered = context.world().gather(&key).unwrap();
+            note_sync_request(&context, &key, &mut gathered);
+            let asked = gathered.remembered.memory.sync_request.unwrap();
             assert_eq!(asked.value, version.to_string());
             asked.let_through_at
         };

@@ -114,11 +114,13 @@ fn newer_listing(
     reference: &KeyReference,
     prior: Option<&SourceKey>,
 ) -> Option<Need> {
-    let created = observed.object.metadata.creation_timestamp.as_ref()?;
-    let created = created.0.min(observed.now);
+    let created = observed.object.metadata.creation_timestamp.as_ref()?.0;
     let by_name = matches!(reference.name, KeyName::Name(_)) && prior.is_none();
     match listing {
-        Listing::Fresh(catalogue) if by_name && catalogue.listed_at() < created => {
+        // Where the API server's clock is ahead, no listing can be so new.
+        Listing::Fresh(catalogue)
+            if by_name && created <= observed.now && catalogue.listed_at() < created =>
+        {
             Some(Need::Listing(created))
         }
         // Whether keys are listed is decided anew, now that one is named by name.

@@ -117,7 +117,7 @@ pub(super) fn answer<'a>(
         || answer
             .asked_at
             .checked_add(request.interval)
-            .is_ok_and(|due| due <= observed.now);
+            .is_ok_and(|due| due <= observed.began());
     (!old).then_some(answer)
 }
 

@@ -217,6 +217,9 @@ pub type Payloads = HashMap<KeyId, Result<Arc<Payload>, FetchFailure>>;
 pub struct Observed<'a> {
     /// The time.
     pub now: Timestamp,
+    /// When the look began: what was fresh enough then is so until it ends, however long the
+    /// service takes.
+    pub begun: Timestamp,
     /// The object.
     pub object: &'a KeyProtectKey,
     /// Its namespace.
@@ -269,6 +272,12 @@ impl Observed<'_> {
     #[must_use]
     pub fn name(&self) -> &str {
         self.object.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// When the look began, if the clock has not been set back since.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        self.begun.min(self.now)
     }
 
     /// The sync request that status has not answered yet, once it is let through.

@@ -64,6 +64,10 @@ pub(crate) struct World {
     pub(crate) account: Account,
     /// What a self-test of the fence would show.
     pub(crate) fence: FenceProof,
+    /// When the look began.
+    begun: Timestamp,
+    /// How long it takes to learn something.
+    pub(crate) learning: SignedDuration,
     /// How long before it is needed a single read may have begun: others may need the same.
     pub(crate) joined: SignedDuration,
     /// What the last look asked for.
@@ -97,6 +101,8 @@ impl World {
             watches_namespaces: true,
             terminating: false,
             unread: None,
+            begun: at(0),
+            learning: SignedDuration::ZERO,
             joined: SignedDuration::ZERO,
             may_merge: true,
             policy: Policy {
@@ -185,6 +191,7 @@ impl World {
 
     /// Looks, asks and looks again, until there is a plan.
     pub(crate) fn plan(&mut self, name: &str) -> Plan {
+        self.begun = self.now;
         let mut payloads = Payloads::new();
         let (mut probe, mut leave) = (None, None);
         self.asked.clear();
@@ -204,6 +211,7 @@ impl World {
                         leave = Some(self.leave(name, *since));
                     }
                     self.learn(name, &need, &mut payloads, &mut probe);
+                    self.now += self.learning;
                 }
             }
         }
@@ -365,6 +373,7 @@ impl World {
         let rival = self.rival(object);
         decide(&Observed {
             now: self.now,
+            begun: self.begun,
             object,
             namespace: NamespaceView {
                 name: NAMESPACE,

@@ -50,6 +50,46 @@ fn a_name_is_the_newest_active_key_of_that_name_in_that_ring() {
     world.assert_settled("orders");
 }
 
+/// Else each listing would be too old by the time that it took, and the next one was asked for.
+#[test]
+fn a_name_costs_no_listing_after_the_other_where_the_api_servers_clock_is_ahead() {
+    let mut world = World::new([object("orders", naming(by_name("db", "payments")))]);
+    let created = world.now + minutes(5);
+    world.object("orders").metadata.creation_timestamp = Some(Time(created));
+    world.refresh();
+    world.service.put(key(1).named("db"));
+    world.pass(minutes(1));
+    world.learning = SignedDuration::from_millis(200);
+    let plan = world.sync("orders");
+    assert_ready(&world, "False", "KeyNotAvailable");
+    assert_eq!(world.service.requests[0], 1);
+    world.now = plan.next.unwrap();
+    world.sync("orders");
+    assert_ready(&world, "True", "Synced");
+    assert_eq!(world.service.requests[0], 2);
+}
+
+/// Its age is that of when the look began: one that is slow would be too old when it comes.
+#[test]
+fn a_read_that_takes_longer_than_an_interval_is_an_answer_all_the_same() {
+    let spec = KeyProtectKeySpec {
+        refresh_interval: Some("1m".to_owned()),
+        ..KeyProtectKeySpec::default()
+    };
+    let mut world = World::new([object("orders", spec)]);
+    world.service.put(key(1).alias("orders"));
+    world.service.singly = true;
+    world.refresh();
+    world.learning = minutes(2);
+    for reads in 1..=3 {
+        let plan = world.sync("orders");
+        assert_ready(&world, "True", "Synced");
+        assert_eq!(world.service.requests[1], reads);
+        // By then it is due again.
+        assert!(plan.next.is_some_and(|next| next <= world.now), "{plan:?}");
+    }
+}
+
 #[test]
 fn keys_of_a_large_instance_are_read_one_by_one_each_an_interval_after_the_last_time() {
     let mut world = World::new([object("orders", KeyProtectKeySpec::default())]);
