@@ -207,7 +207,7 @@ impl Candidate {
                     return Step::Wait(Some(hold.renew_at.min(hold.until)));
                 }
                 Step::Renew(Record {
-                    renewed: Some(unlike(clock, lease.record.renewed)),
+                    renewed: Some(later(clock, lease.record.renewed)),
                     ..lease.record.clone()
                 })
             }
@@ -238,8 +238,8 @@ impl Candidate {
         });
         let record = Record {
             holder: Some(self.identity.clone()),
-            acquired: Some(unlike(clock, before.and_then(|before| before.acquired))),
-            renewed: Some(unlike(clock, before.and_then(|before| before.renewed))),
+            acquired: Some(later(clock, before.and_then(|before| before.acquired))),
+            renewed: Some(later(clock, before.and_then(|before| before.renewed))),
             duration: Some(self.timing.duration),
             transitions,
         };
@@ -358,7 +358,7 @@ impl Candidate {
         let leads = self.hold.is_some_and(|hold| now < hold.until) && self.is_own(&lease.record);
         leads.then(|| Record {
             holder: None,
-            renewed: Some(unlike(clock, lease.record.renewed)),
+            renewed: Some(later(clock, lease.record.renewed)),
             ..lease.record.clone()
         })
     }
@@ -374,17 +374,15 @@ fn whole(clock: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(clock.as_microsecond()).unwrap_or(clock)
 }
 
-/// A time that differs from the one before, also where the clock was set: a renewal that says
-/// what was there already would be none, to the API server and to whoever watches.
-fn unlike(clock: Timestamp, before: Option<Timestamp>) -> Timestamp {
-    let clock = whole(clock);
-    if before.map(whole) == Some(clock) {
-        clock
-            .checked_add(jiff::SignedDuration::from_micros(1))
-            .unwrap_or(before.unwrap_or(clock))
-    } else {
-        clock
-    }
+/// The clock's time, or one just later than the time before where the clock was set back. So no
+/// Lease ever says again what one before it said: whoever sees only some of them would take a
+/// renewal for none.
+fn later(clock: Timestamp, before: Option<Timestamp>) -> Timestamp {
+    let next = before.and_then(|before| {
+        let step = jiff::SignedDuration::from_micros(1);
+        whole(before).checked_add(step).ok()
+    });
+    next.map_or(whole(clock), |next| next.max(whole(clock)))
 }
 
 #[cfg(test)]

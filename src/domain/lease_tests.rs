@@ -330,6 +330,20 @@ fn a_clock_that_was_set_changes_nothing_but_what_people_read() {
     }
 }
 
+/// Who saw the first of three and not the second must not take the third for it.
+#[test]
+fn no_renewal_says_what_an_earlier_one_said_wherever_the_clock_goes() {
+    let mut said = vec![record(Some("me"), 0, 0)];
+    for shown in [5, 0, -5, 0, 5, 5, 9] {
+        let me = standby(said.last().map(|last| lease(7, last.clone())));
+        let Step::Take(taken) = me.decide(at(0.0), clock(shown), true) else {
+            panic!("it takes");
+        };
+        assert!(!said.contains(&taken), "{taken:?}");
+        said.push(taken);
+    }
+}
+
 #[test]
 fn a_leader_that_stops_says_so_and_nobody_else_does() {
     let me = leader();

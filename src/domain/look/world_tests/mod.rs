@@ -16,6 +16,7 @@ use self::truth::Truth;
 use crate::api::Reason;
 use crate::api::key::{DeletionPolicy, KeyProtectKeySpec, RevocationPolicy};
 use crate::domain::access;
+use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::FenceProof;
 use crate::domain::look::plan::{Plan, Write, WriteFailure};
 use crate::domain::look::request::target_name;
@@ -321,11 +322,20 @@ impl Run {
                 self.assert_ready_is_true(name);
             }
             let waits = plan.memory.doubted || plan.memory.target_taken;
-            if !(self.unseen() && waits) {
+            if !(self.is_shown_by_payload(name) || (self.unseen() && waits)) {
                 self.world.assert_settled(name);
             }
         }
         plan
+    }
+
+    /// The last look read a payload that shows the key gone, which the listing does not yet: until
+    /// then each look reads it again.
+    fn is_shown_by_payload(&self, name: &str) -> bool {
+        let mut asked = self.world.asked.iter();
+        let has_read = asked.any(|need| matches!(need, Need::Payloads(_)));
+        let is_revoked = self.world.status(name).last_revocation_time.is_some();
+        has_read && is_revoked && self.world.ready(name).0 == "False"
     }
 
     /// Ready=True: the Secret is there and holds the payload of the key that status names.
@@ -555,4 +565,22 @@ fn what_was_back_between_two_looks_was_seen_by_nobody() {
     run.calm();
     run.live(SignedDuration::from_hours(5));
     run.assert_converged();
+}
+
+/// The listing still shows the key as it was.
+#[test]
+fn an_expiry_that_only_the_payload_shows_yet_revokes() {
+    let mut run = Run::new(None);
+    for event in [
+        Event::Look(0),
+        Event::DropOwners(0),
+        Event::ExpireKey(2, 0),
+        Event::Revocation(0, true),
+        Event::Look(0),
+        Event::Look(0),
+    ] {
+        run.happen(&event);
+    }
+    assert_eq!(run.world.ready("oa").1, "KeyExpired");
+    assert!(!run.world.cluster.secrets.contains_key("oa"));
 }
