@@ -52,25 +52,17 @@ pub(super) fn blocked(
     request: Option<&SyncRequest<'_>>,
     blocked: &Blocked,
 ) -> Plan {
-    stopped(observed, request, blocked, false, |_| {}).0
+    stopped(observed, request, blocked, None, |_| {})
 }
 
 /// The Secret could not be made, or not be written, of these inputs.
 pub(super) fn failed(
     observed: &Observed<'_>,
     request: &SyncRequest<'_>,
-    blocked: Blocked,
-    record: String,
+    blocked: &Blocked,
+    record: &str,
 ) -> Plan {
-    let (mut plan, until) = stopped(observed, Some(request), &blocked, true, |_| {});
-    plan.memory.attempt = Some(Attempt {
-        record,
-        seen: observed.seen(),
-        at: observed.now,
-        until,
-        blocked: Box::new(blocked),
-    });
-    plan
+    stopped(observed, Some(request), blocked, Some(record), |_| {})
 }
 
 /// The same attempt failed a while ago, and it is too early to repeat it.
@@ -88,25 +80,38 @@ pub(super) fn held(observed: &Observed<'_>, request: &SyncRequest<'_>) -> Plan {
     plan
 }
 
-/// Also returns when the back-off is over. What is said is amended before it is compared.
+/// Something stands in the way: of an attempt at making the Secret, where there is the record of its
+/// inputs. What is said is amended before it is compared.
 pub(super) fn stopped(
     observed: &Observed<'_>,
     request: Option<&SyncRequest<'_>>,
     blocked: &Blocked,
-    identified: bool,
+    record: Option<&str>,
     amend: impl FnOnce(&mut KeyProtectKeyStatus),
-) -> (Plan, Option<Timestamp>) {
+) -> Plan {
     let mut plan = nothing(observed, &blocked.cause);
     plan.outcome = blocked.reason;
     count_failure(observed, &mut plan.memory);
     let failures = plan.memory.failures;
-    let mut said = say(observed, request, blocked, failures, identified);
+    let mut said = say(observed, request, blocked, failures, record.is_some());
     amend(&mut said.status);
     let due = pace(observed, request, blocked, &mut plan.memory);
     plan.next = earliest([due, said.stale_at, said.single_read_at]);
     plan.status = changed(observed, said.status);
     plan.events = said.events;
-    (plan, due)
+    if let Some(record) = record {
+        plan.memory.attempt = Some(Attempt {
+            record: record.to_owned(),
+            seen: observed.seen(),
+            at: observed.now,
+            until: due,
+            blocked: Box::new(blocked.clone()),
+        });
+    } else if blocked.evidence.is_some() {
+        // What failed before the key went says nothing of it when it is back.
+        plan.memory.attempt = None;
+    }
+    plan
 }
 
 /// When a look that something stood in the way of is repeated, and what is asked anew then.

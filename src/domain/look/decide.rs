@@ -74,19 +74,20 @@ pub fn look(observed: &Observed<'_>) -> Step {
         Err(Hindrance::Ask(need)) => Step::Ask(need),
         Err(Hindrance::Held) => Step::Do(Box::new(conclude::held(observed, &request))),
         Err(Hindrance::Blocked(blocked)) => stop(observed, Some(&request), &blocked),
-        Err(Hindrance::Failed(blocked, record)) => revoke::end(observed, Some(&request), &blocked)
-            .unwrap_or_else(|| {
+        Err(Hindrance::Failed(blocked, record)) => {
+            revoke::end(observed, Some(&request), &blocked, Some(&record)).unwrap_or_else(|| {
                 Step::Do(Box::new(conclude::failed(
-                    observed, &request, *blocked, record,
+                    observed, &request, &blocked, &record,
                 )))
-            }),
+            })
+        }
     }
 }
 
 /// Something stands in the way. Where that is evidence that the Secret's key or the right to it is
 /// gone, the policy speaks.
 fn stop(observed: &Observed<'_>, request: Option<&SyncRequest<'_>>, blocked: &Blocked) -> Step {
-    revoke::end(observed, request, blocked)
+    revoke::end(observed, request, blocked, None)
         .unwrap_or_else(|| Step::Do(Box::new(conclude::blocked(observed, request, blocked))))
 }
 
@@ -205,7 +206,7 @@ pub fn look_after_failed_write(
         .and_then(|request| Some((request, identify_all(observed, request).ok()?)));
     let mut plan = match keys {
         Some((request, keys)) => {
-            conclude::failed(observed, request, blocked, record_of(request, &keys))
+            conclude::failed(observed, request, &blocked, &record_of(request, &keys))
         }
         None => revoke::failed(observed, request.as_ref(), blocked),
     };
@@ -341,6 +342,8 @@ pub(super) fn held(observed: &Observed<'_>, record: &str) -> bool {
     observed.memory.attempt.as_ref().is_some_and(|attempt| {
         attempt.record == record
             && attempt.seen == observed.seen()
+            // A change of spec is a new beginning, as it is for the back-off.
+            && observed.memory.generation == observed.object.metadata.generation
             && attempt.until.is_none_or(|until| observed.now < until)
             && observed
                 .forced_at()

@@ -5,7 +5,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::key::KeyProtectKeyStatus;
-use crate::domain::audit::{Account, Why};
 use crate::domain::look::announce;
 use crate::domain::look::conclude::{
     changed, count_failure, nothing, pace, pending, prior_status, stopped,
@@ -14,7 +13,7 @@ use crate::domain::look::evidence::Evidence;
 use crate::domain::look::hindrance::{Bearing, Blocked, Counted};
 use crate::domain::look::judge::{after, whole_second};
 use crate::domain::look::observed::Observed;
-use crate::domain::look::plan::{Announcement, Plan, Write};
+use crate::domain::look::plan::{Announcement, Plan};
 use crate::domain::look::request::SyncRequest;
 use crate::domain::schedule;
 use crate::domain::status::{self, Is};
@@ -96,13 +95,15 @@ pub(super) enum Ending<'a> {
     Held(&'a Evidence),
 }
 
-/// The Secret goes, went, or waits to go.
+/// The Secret goes, went, or waits to go. Where a payload shows that its key is gone, which the
+/// listing does not yet, `record` is that of the inputs that it was read for: it is not to be read
+/// again at each look.
 pub(super) fn revoked(
     observed: &Observed<'_>,
     request: Option<&SyncRequest<'_>>,
     blocked: &Blocked,
     ending: Ending<'_>,
-    writes: Vec<Write>,
+    record: Option<&str>,
 ) -> Plan {
     let now = whole_second(observed.now);
     let message = announce::revocation(observed, blocked.reason, ending, now);
@@ -147,7 +148,7 @@ pub(super) fn revoked(
             say_suspended(observed, new);
         }
     };
-    let (mut plan, _) = stopped(observed, request, &blocked, false, amend);
+    let mut plan = stopped(observed, request, &blocked, record, amend);
     if let Ending::Gone(_) = ending {
         plan.events = vec![Announcement {
             reason: "Revoked",
@@ -157,16 +158,6 @@ pub(super) fn revoked(
     } else if suspended {
         plan.events.clear();
     }
-    if !writes.is_empty()
-        && let Ending::Gone(evidence) = ending
-    {
-        plan.revocation = Some(evidence.clone());
-        plan.account = Account {
-            why: Some(Why::KeyRevoked),
-            ..Account::default()
-        };
-    }
-    plan.writes = writes;
     plan
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use crate::api::Reason;
 use crate::api::condition::ConditionType;
 use crate::api::key::RevocationPolicy;
+use crate::domain::audit::{Account, Why};
 use crate::domain::look::absent;
 use crate::domain::look::conclude;
 use crate::domain::look::decide::{self, Step};
@@ -29,11 +30,13 @@ use crate::domain::status;
 const REVOCATION: &str = "revocation";
 
 /// Ends a look that found evidence, as the policy says; nothing, where there is none or the Secret
-/// stays whatever it says.
+/// stays whatever it says. Where it was found in the attempt to make a Secret, `record` is that of
+/// its inputs.
 pub(super) fn end(
     observed: &Observed<'_>,
     request: Option<&SyncRequest<'_>>,
     blocked: &Blocked,
+    record: Option<&str>,
 ) -> Option<Step> {
     let evidence = blocked.evidence.as_ref()?;
     if policy(observed, evidence) == RevocationPolicy::Retain {
@@ -58,7 +61,7 @@ pub(super) fn end(
         } else {
             Ending::GoneBefore(evidence)
         };
-        let plan = ending::revoked(observed, request, blocked, ending, Vec::new());
+        let plan = ending::revoked(observed, request, blocked, ending, record);
         return Some(Step::Do(Box::new(plan)));
     }
     if decide::held(observed, REVOCATION) {
@@ -69,15 +72,23 @@ pub(super) fn end(
     }
     let plan = match observed.leave {
         None => return Some(Step::Ask(Need::Leave(waits_since(observed)))),
-        Some(Leave::Held) => ending::revoked(
-            observed,
-            request,
-            blocked,
-            Ending::Held(evidence),
-            Vec::new(),
-        ),
+        Some(Leave::Held) => {
+            ending::revoked(observed, request, blocked, Ending::Held(evidence), None)
+        }
         Some(Leave::Granted) => {
-            ending::revoked(observed, request, blocked, Ending::Gone(evidence), writes)
+            let ending = Ending::Gone(evidence);
+            let mut plan = ending::revoked(observed, request, blocked, ending, record);
+            if let Some(attempt) = &mut plan.memory.attempt {
+                // The next look sees no Secret.
+                attempt.seen = None;
+            }
+            plan.revocation = Some(evidence.clone());
+            plan.account = Account {
+                why: Some(Why::KeyRevoked),
+                ..Account::default()
+            };
+            plan.writes = writes;
+            plan
         }
     };
     Some(Step::Do(Box::new(plan)))
@@ -221,7 +232,7 @@ pub(super) fn while_suspended(observed: &Observed<'_>) -> Step {
         }
         Err(_) => return plain(),
     };
-    end(observed, request.as_ref(), &blocked).unwrap_or_else(|| {
+    end(observed, request.as_ref(), &blocked, None).unwrap_or_else(|| {
         let plan = ending::suspended(observed, request.as_ref(), Some(&blocked), None);
         Step::Do(Box::new(plan))
     })

@@ -3,6 +3,7 @@
 
 use super::{assert_ready, events, orders};
 use crate::api::key::{DeletionPolicy, KeyProtectKeySpec, RevocationPolicy};
+use crate::domain::look::hindrance::Need;
 use crate::domain::look::plan::{Plan, Write, WriteFailure};
 use crate::domain::service::failure::FailureKind;
 use crate::domain::service::metadata::KeyState;
@@ -118,6 +119,47 @@ fn a_deleted_key_keeps_its_secret_where_the_policy_says_nothing_else() {
         let plan = world.sync("orders");
         assert_revoked(&mut world, &plan, "KeyDeleted");
     }
+}
+
+/// Payloads that the last look asked for.
+fn payloads_read(world: &World) -> usize {
+    let asked = world.asked.iter();
+    asked
+        .filter(|need| matches!(need, Need::Payloads(_)))
+        .count()
+}
+
+#[test]
+fn a_payload_that_shows_its_key_gone_before_the_listing_does_is_not_read_at_each_look() {
+    let mut world = by_own_id();
+    delete_key(&mut world);
+    world.cluster.secrets.remove("orders");
+    let plan = world.sync("orders");
+    assert_eq!(payloads_read(&world), 1);
+    assert_eq!(events(&plan), ["Revoked"]);
+    assert_ready(&world, "False", "KeyDeleted");
+    world.assert_settled("orders");
+    // A change of spec is a new beginning, and what is said follows it.
+    world.edit("orders", |spec| {
+        spec.revocation_policy = Some(RevocationPolicy::Retain);
+    });
+    world.sync("orders");
+    assert_eq!(payloads_read(&world), 1);
+    let message = world.message("orders");
+    assert!(!message.contains("is Delete"), "{message}");
+    world.assert_settled("orders");
+    // So is the key's return, once the listing has shown that it was gone.
+    refreshed(&mut world, 1);
+    assert_eq!(payloads_read(&world), 0);
+    assert_ready(&world, "False", "KeyDeleted");
+    world.service.change(&key_id(1), |key| {
+        key.state = Some(KeyState::Active);
+        key.deleted = Some(false);
+    });
+    refreshed(&mut world, 1);
+    assert_ready(&world, "True", "Synced");
+    assert!(is_there(&world));
+    world.assert_settled("orders");
 }
 
 #[test]

@@ -16,7 +16,6 @@ use self::truth::Truth;
 use crate::api::Reason;
 use crate::api::key::{DeletionPolicy, KeyProtectKeySpec, RevocationPolicy};
 use crate::domain::access;
-use crate::domain::look::hindrance::Need;
 use crate::domain::look::observed::FenceProof;
 use crate::domain::look::plan::{Plan, Write, WriteFailure};
 use crate::domain::look::request::target_name;
@@ -322,20 +321,11 @@ impl Run {
                 self.assert_ready_is_true(name);
             }
             let waits = plan.memory.doubted || plan.memory.target_taken;
-            if !(self.is_shown_by_payload(name) || (self.unseen() && waits)) {
+            if !(self.unseen() && waits) {
                 self.world.assert_settled(name);
             }
         }
         plan
-    }
-
-    /// The last look read a payload that shows the key gone, which the listing does not yet: until
-    /// then each look reads it again.
-    fn is_shown_by_payload(&self, name: &str) -> bool {
-        let mut asked = self.world.asked.iter();
-        let has_read = asked.any(|need| matches!(need, Need::Payloads(_)));
-        let is_revoked = self.world.status(name).last_revocation_time.is_some();
-        has_read && is_revoked && self.world.ready(name).0 == "False"
     }
 
     /// Ready=True: the Secret is there and holds the payload of the key that status names.
