@@ -14,6 +14,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::form::Form;
 
@@ -175,9 +176,7 @@ impl Cluster {
 
     /// The same, for tests that are not async.
     pub(crate) fn namespace_blocking(&self, prefix: &str) -> String {
-        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-            "generateName": format!("{prefix}-"),
-            "labels": {"app.kubernetes.io/part-of": "key-protect-operator-tests"}}});
+        let namespace = new_namespace(prefix);
         let template = "jsonpath={.metadata.name}";
         self.kubectl_ok(
             &["create", "-f", "-", "-o", template],
@@ -359,6 +358,13 @@ impl Output {
     }
 }
 
+/// A namespace whose name is to begin with `prefix`.
+pub(crate) fn new_namespace(prefix: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+        "generateName": format!("{prefix}-"),
+        "labels": {"app.kubernetes.io/part-of": "key-protect-operator-tests"}}})
+}
+
 /// A client of whoever the kubeconfig names.
 pub(crate) async fn client_of(kubeconfig: &Path) -> kube::Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig");
@@ -369,12 +375,19 @@ pub(crate) async fn client_of(kubeconfig: &Path) -> kube::Client {
 }
 
 /// Waits until something holds.
+#[track_caller]
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    eventually_none(what, || (!holds()).then_some(()));
+}
+
+/// Waits until there is nothing left of what is not as it is to be.
+#[track_caller]
+pub(crate) fn eventually_none<T: Debug>(what: &str, mut left: impl FnMut() -> Option<T>) {
     let begun = Instant::now();
-    while !holds() {
+    while let Some(left) = left() {
         assert!(
             begun.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
+            "not within {PATIENCE:?}: {what}: {left:?}"
         );
         thread::sleep(Duration::from_millis(100));
     }

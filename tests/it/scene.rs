@@ -11,6 +11,7 @@
 )]
 
 use std::fs;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -60,7 +61,7 @@ impl Stage {
     /// A scene whose KeyProtectInstance was not made yet.
     pub(crate) fn bare_scene(&'static self, name: &str, instance: &str) -> Scene {
         let guid = uuid::Uuid::new_v4().to_string();
-        let api_key = format!("api-key-{}", uuid::Uuid::new_v4());
+        let api_key = format!("{}{}", api_key_beginning(), uuid::Uuid::new_v4());
         let emulator = self.emulator(&api_key);
         let new = serde_json::from_value(json!({"id": guid})).expect("an instance");
         emulator.create_instance(new).expect("an instance");
@@ -76,6 +77,12 @@ impl Stage {
         scene.role("ReaderPlus");
         scene
     }
+}
+
+/// How every API key of this run begins: whoever searches for it searches for all of them.
+pub(crate) fn api_key_beginning() -> &'static str {
+    static BEGINNING: OnceLock<String> = OnceLock::new();
+    BEGINNING.get_or_init(|| format!("api-key-{}-", uuid::Uuid::new_v4()))
 }
 
 /// Fields of an instance that every namespace may use, as far as the form of this run lets it say so.

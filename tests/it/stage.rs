@@ -12,11 +12,14 @@ use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::Namespace;
 use key_protect_emulator::{Emulator, Options, Tls};
+use kube::api::PostParams;
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::cluster::{Cluster, client_of, eventually};
+use crate::cluster::{Cluster, client_of, eventually, new_namespace};
 use crate::form::Form;
 
 pub(crate) const OPERATOR_NAMESPACE: &str = "key-protect-system";
@@ -95,7 +98,13 @@ impl Stage {
     /// A namespace that no other scene has.
     pub(crate) fn namespace(&self, prefix: &str) -> String {
         if !self.form.is_for_namespaces() {
-            return self.cluster.namespace_blocking(prefix);
+            // Not by a process of its own: there are hundreds of scenes.
+            let namespace = new_namespace(prefix);
+            let namespace: Namespace = serde_json::from_value(namespace).expect("a namespace");
+            let api = Api::all(self.client.clone());
+            let options = PostParams::default();
+            let made = self.block_on(api.create(&options, &namespace));
+            return made.expect("a namespace").name_any();
         }
         let free = self.free.lock().expect("the pool").pop();
         free.expect("a namespace is free: run fewer tests at once in this form")

@@ -9,7 +9,6 @@
 mod needles;
 mod relay;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 
@@ -17,10 +16,10 @@ use serde_json::{Value, json};
 
 use self::needles::Needle;
 use self::relay::{Relay, lies};
-use crate::cluster::eventually;
-use crate::scene::{INSTANCE, KEY, Scene, base64, open_to_all};
+use crate::cluster::{eventually, eventually_none};
+use crate::scene::{INSTANCE, KEY, Scene, api_key_beginning, base64, open_to_all};
 use crate::seen::condition;
-use crate::stage::{Stage, answers_ok, spawn};
+use crate::stage::{OPERATOR_NAMESPACE, Stage, answers_ok, spawn};
 
 /// With characters that URLs, JSON and base64 each write in their own way.
 fn payload() -> String {
@@ -85,12 +84,9 @@ fn unrenderable() -> Vec<Value> {
 }
 
 /// Everything that was said of objects, whichever they are.
-fn told(scene: &Scene) -> String {
+fn said(stage: &Stage) -> String {
     let all = "keyprotectkeys,keyprotectinstances,events,events.events.k8s.io,leases,configmaps";
-    let output = scene
-        .stage
-        .cluster
-        .kubectl(&["get", all, "-A", "-o", "yaml"], "");
+    let output = stage.cluster.kubectl(&["get", all, "-A", "-o", "yaml"], "");
     assert!(output.ok, "{}", output.stderr);
     output.stdout
 }
@@ -130,13 +126,12 @@ fn nothing_in(place: &str, hay: &[u8], needles: &[Needle]) {
     }
 }
 
-/// Makes a scene's object and key, with faults for that key alone.
-fn faulty(scene: &Scene, name: &str, operation: &[&str], effect: &Value, encoded: &str) {
-    let id = scene.key(json!({"name": name, "aliases": [name], "payload": encoded}));
-    let fault = json!({"match": {"operation": operation, "keyId": id}, "effect": effect});
-    let fault = serde_json::from_value(fault).expect("a fault");
-    scene.emulator.put_fault(name, fault);
-    scene.object(name, json!({}));
+/// Whether the operator has said something of an object as it is now.
+fn looked_at(object: &Value) -> bool {
+    condition(object, "Ready").is_some_and(|ready| {
+        let generation = &object["metadata"]["generation"];
+        object["status"]["observedGeneration"] == *generation || ready.status == "True"
+    })
 }
 
 #[test]
@@ -189,62 +184,33 @@ fn no_payload_api_key_or_token_leaves_the_process_whatever_goes_wrong() {
     let mut secrets = vec![
         Needle::new("a payload", &payload),
         Needle::new("a payload as the service keeps it", &encoded),
-        Needle::new("an API key", &scene.api_key),
+        Needle::new("an API key", api_key_beginning()),
         Needle::new("the operator's own token", &signature(&account)),
         // Every token that this emulator issues begins alike.
         Needle::new("an IAM token", head),
     ];
 
-    // Everything goes wrong that can.
+    // Everything goes wrong that can. No scene shares its instance or namespace with another: where
+    // a breaker opened, nobody would meet what else goes wrong there.
     scene.alias("well", &payload);
     scene.synced_object("well", json!({}));
-    let mut names = vec!["well".to_owned()];
-    for (number, effect) in effects(&payload, &encoded).iter().enumerate() {
-        for (kind, operation) in [("read", &["get"][..]), ("look", &["metadata"])] {
-            let name = format!("{kind}-{number:02}");
-            faulty(&scene, &name, operation, effect, &encoded);
-            names.push(name);
-        }
-    }
-    for (number, target) in unrenderable().into_iter().enumerate() {
-        for (kind, bytes) in [
-            ("text", payload.clone().into_bytes()),
-            (
-                "json",
-                json!({"secret": payload, "list": [payload]})
-                    .to_string()
-                    .into_bytes(),
-            ),
-            (
-                "cut",
-                json!({"secret": payload}).to_string().into_bytes()[..60].to_vec(),
-            ),
-            ("bin", [payload.as_bytes(), b"\xff\xfe\n"].concat()),
-        ] {
-            let name = format!("render-{kind}-{number}");
-            scene.key(json!({"name": name, "aliases": [name], "payload": base64(&bytes)}));
-            scene.object(&name, json!({"target": target}));
-            names.push(name);
-        }
+    let mut scenes = requests_that_fail(stage, &payload, &encoded);
+    scenes.push(payloads_that_cannot_be_rendered(stage, &payload));
+    secrets.extend(credentials_that_fail(stage));
+    let lied_to = stage.scene("lied-to");
+    for lie in &liars {
+        lied_to.alias(&lie.secret, &payload);
+        lied_to.object(&lie.secret, json!({}));
     }
     for lie in &liars {
-        scene.alias(&lie.secret, &payload);
-        scene.object(&lie.secret, json!({}));
-        names.push(lie.secret.clone());
+        lied_to.until(KEY, &lie.secret, "it was looked at", looked_at);
     }
-    let mut keys = instances_that_fail(stage, &payload, &encoded);
-    secrets.append(&mut keys);
-    for name in &names {
-        scene.until(KEY, name, "it was looked at", |object| {
-            condition(object, "Ready").is_some_and(|ready| {
-                let generation = &object["metadata"]["generation"];
-                object["status"]["observedGeneration"] == *generation || ready.status == "True"
-            })
-        });
-    }
-    let lied =
-        || -> BTreeSet<String> { relay.told.lock().expect("a list").iter().cloned().collect() };
-    eventually("every lie is told", || lied().len() == liars.len());
+    eventually_none("every lie is told", || {
+        let told = relay.told.lock().expect("a list");
+        let mut names = liars.iter().map(|lie| &lie.secret);
+        names.find(|name| !told.contains(name)).cloned()
+    });
+    scenes.extend([scene, lied_to]);
 
     // Nothing of it is anywhere.
     let pid = operator_of(operator.id());
@@ -253,7 +219,7 @@ fn no_payload_api_key_or_token_leaves_the_process_whatever_goes_wrong() {
     nothing_in("its environment", &file("environ"), &secrets);
     nothing_in(
         "what objects and Events say",
-        told(&scene).as_bytes(),
+        said(stage).as_bytes(),
         &secrets,
     );
     nothing_in(
@@ -277,18 +243,27 @@ fn no_payload_api_key_or_token_leaves_the_process_whatever_goes_wrong() {
     assert_eq!(core, ["bytes", "0", "0"], "core dumps are off");
 
     // Payloads are wiped some seconds after the last sync.
-    for name in &names {
-        scene.delete(KEY, name);
+    for scene in &scenes {
+        scene.kubectl(&["delete", "keyprotectkeys", "--all", "--wait=false"]);
     }
-    let payloads = &secrets[..2];
-    let left = |needle: &Needle| needle.found(&memory(pid));
-    eventually("no payload is left in memory", || {
-        payloads.iter().all(|needle| left(needle).is_empty())
-    });
-    drop(scene);
+    let instances = "delete keyprotectinstances --all --wait=false -n";
+    let mut arguments: Vec<_> = instances.split(' ').collect();
+    arguments.push(OPERATOR_NAMESPACE);
+    stage.cluster.kubectl_ok(&arguments, "");
+    until_wiped(pid, &secrets[..2]);
+    drop(scenes);
     operator.kill().expect("its end");
     drop(operator.wait());
     stage.strike();
+}
+
+/// Waits until none of these is in a process's memory.
+fn until_wiped(pid: u32, needles: &[Needle]) {
+    eventually_none("no payload is left in memory", || {
+        let memory = memory(pid);
+        let mut left = needles.iter().map(|needle| needle.found(&memory));
+        left.find(|found| !found.is_empty())
+    });
 }
 
 /// The operator itself, where what was started has made way for it.
@@ -298,25 +273,69 @@ fn operator_of(pid: u32) -> u32 {
     pid
 }
 
-/// Instances whose listing or whose credential fails in every way; returns their API keys.
-fn instances_that_fail(stage: &'static Stage, payload: &str, encoded: &str) -> Vec<Needle> {
-    let mut needles = Vec::new();
-    for (number, effect) in effects(payload, encoded).iter().enumerate().step_by(3) {
-        for operation in ["list", "token"] {
-            let name = format!("fails-{operation}-{number:02}");
-            let scene = stage.bare_scene(&name, &name);
-            needles.push(Needle::new("an API key", &scene.api_key));
-            let fault = json!({"match": {"operation": operation}, "effect": effect});
-            scene.fault(fault);
-            scene.alias("orders-db", payload);
-            scene.apply_instance(open_to_all());
-            scene.object("orders-db", json!({}));
-            scene.until(INSTANCE, &scene.instance, "it was looked at", |object| {
-                object["status"]["observedGeneration"] == object["metadata"]["generation"]
+/// Everything that can go wrong with a request, for each that the operator sends; returns the scenes
+/// in which it was met.
+fn requests_that_fail(stage: &'static Stage, payload: &str, encoded: &str) -> Vec<Scene> {
+    let mut scenes = Vec::new();
+    for (number, effect) in effects(payload, encoded).iter().enumerate() {
+        for operation in ["token", "list", "metadata", "get"] {
+            let name = format!("{operation}-{number:02}");
+            let scene = stage.scene_prepared(&name, |scene| {
+                scene.alias("orders-db", payload);
+                scene.fault(json!({"match": {"operation": operation}, "effect": effect}));
+                if operation == "metadata" {
+                    // Where nothing can be listed, keys are looked at singly.
+                    let refused =
+                        json!({"match": {"operation": "list"}, "effect": {"status": 401}});
+                    let refused = serde_json::from_value(refused).expect("a fault");
+                    scene.emulator.put_fault("nothing is listed", refused);
+                }
             });
+            scene.object("orders-db", json!({}));
+            scenes.push(scene);
         }
     }
-    // An API key that IAM does not know, and one that is none.
+    for scene in &scenes {
+        scene.until(KEY, "orders-db", "it was looked at", looked_at);
+        eventually_none("what goes wrong is met", || {
+            let faults = scene.emulator.faults();
+            let unmet = faults.into_iter().find(|(_, _, matched)| *matched == 0);
+            unmet.map(|(name, fault, _)| (&scene.namespace, name, fault))
+        });
+    }
+    scenes
+}
+
+/// Payloads in forms that their objects' entries cannot be made of.
+fn payloads_that_cannot_be_rendered(stage: &'static Stage, payload: &str) -> Scene {
+    let scene = stage.scene("unrenderable");
+    let whole = json!({"secret": payload, "list": [payload]}).to_string();
+    let cut = json!({"secret": payload}).to_string().into_bytes()[..60].to_vec();
+    let forms = [
+        ("text", payload.as_bytes().to_vec()),
+        ("json", whole.into_bytes()),
+        ("cut", cut),
+        ("bin", [payload.as_bytes(), b"\xff\xfe\n"].concat()),
+    ];
+    let mut names = Vec::new();
+    for (number, target) in unrenderable().into_iter().enumerate() {
+        for (form, bytes) in &forms {
+            let name = format!("{form}-{number}");
+            scene.key(json!({"name": name, "aliases": [name], "payload": base64(bytes)}));
+            scene.object(&name, json!({"target": target}));
+            names.push(name);
+        }
+    }
+    for name in &names {
+        scene.until(KEY, name, "it was looked at", looked_at);
+    }
+    assert_eq!(scene.served("get").len(), names.len(), "each was read");
+    scene
+}
+
+/// An API key that IAM does not know, and one that is none; returns them.
+fn credentials_that_fail(stage: &'static Stage) -> Vec<Needle> {
+    let mut needles = Vec::new();
     for (name, key) in [
         ("unknown", "canary-unknown-api-key-0123456789"),
         ("broken", "canary broken \u{e9} api key"),
@@ -369,13 +388,7 @@ fn payloads_are_wiped_from_memory_some_seconds_after_they_were_written() {
         Needle::new("a payload", &payload),
         Needle::new("a payload as the service keeps it", &encoded),
     ];
-    let pid = operator_of(stage.operator_id());
     // The last ones are buffers of connections, which are closed when nothing was asked for a while.
-    eventually("no payload is left in memory", || {
-        let memory = memory(pid);
-        needles
-            .iter()
-            .all(|needle| needle.found(&memory).is_empty())
-    });
+    until_wiped(operator_of(stage.operator_id()), &needles);
     assert_eq!(scene.data("one")["key"], payload.as_bytes());
 }
