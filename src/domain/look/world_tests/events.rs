@@ -32,6 +32,8 @@ pub(super) enum Event {
     LookAndCrash(usize, usize),
     Restart,
     Pass(i64),
+    /// How many milliseconds each answer takes.
+    Learning(i64),
     ClockBack(i64),
     EditEntry(usize),
     ClearFields(usize),
@@ -95,6 +97,7 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         3 => (name(), 0..3_usize).prop_map(|(name, writes)| Event::LookAndCrash(name, writes)),
         1 => Just(Event::Restart),
         6 => (0..4000_i64).prop_map(Event::Pass),
+        2 => prop_oneof![Just(0), 0..10_000_i64].prop_map(Event::Learning),
         1 => (0..1000_i64).prop_map(Event::ClockBack),
         1 => name().prop_map(Event::EditEntry),
         1 => name().prop_map(Event::ClearFields),
