@@ -73,7 +73,11 @@ impl Learnt {
     /// Forgets what is no answer for what is looked at now: everything that was learnt on another
     /// connection, since that is another credential or endpoint, and what was probed for another
     /// spec, which may name another Secret.
-    pub(super) fn stay_on(&mut self, connection: Option<&Arc<Connection>>, object: &KeyProtectKey) {
+    pub(super) fn keep_what_holds(
+        &mut self,
+        connection: Option<&Arc<Connection>>,
+        object: &KeyProtectKey,
+    ) {
         let same = match (&self.connection, connection) {
             (Some(then), Some(now)) => Arc::ptr_eq(then, now),
             (None, None) => true,

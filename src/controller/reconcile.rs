@@ -49,7 +49,7 @@ pub(super) async fn look_at(
             note_sync_request(context, key, &mut gathered);
         }
         let connection = connection_of(context, &gathered);
-        learnt.stay_on(connection.as_ref(), &gathered.object);
+        learnt.keep_what_holds(connection.as_ref(), &gathered.object);
         let failed = match decide_on(context, &gathered, &learnt) {
             Step::Do(plan) => {
                 let gathered = learnt.note_questions(gathered);

@@ -18,7 +18,7 @@ use kube::client::Body;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, client_of, eventually};
+use crate::cluster::{Cluster, PATIENCE, client_of, eventually};
 use crate::stage::OPERATOR_NAMESPACE;
 
 /// What only a reader of the Secret `foreign` (or `owned`, …) knows.
@@ -649,7 +649,7 @@ impl Ground {
     /// The first of these attempts that the fence does not refuse, within some seconds.
     async fn first_to_pass<'a>(&self, attempts: &[&'a Attempt]) -> Option<&'a Attempt> {
         let begun = tokio::time::Instant::now();
-        while begun.elapsed().as_secs() < 20 {
+        while begun.elapsed() < PATIENCE {
             let passed = futures::stream::iter(attempts)
                 .map(async |attempt| (*attempt, self.make(attempt, true).await))
                 .buffer_unordered(8)

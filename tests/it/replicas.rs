@@ -291,8 +291,7 @@ fn one_replica_leads_and_another_asks_nothing_and_writes_nothing_until_it_takes_
     let told = Instant::now();
     first.signal("TERM");
     second.until_leading();
-    let took = told.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    let mut took = vec![told.elapsed()];
     scene.heal();
     scene.until_synced("hangs");
     first.stop();
@@ -307,9 +306,13 @@ fn one_replica_leads_and_another_asks_nothing_and_writes_nothing_until_it_takes_
     let told = Instant::now();
     second.signal("TERM");
     let lease = third.until_leading();
-    let took = told.elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    took.push(told.elapsed());
     assert!(transitions(&lease) >= 2);
+    // No lease was waited for; and the machine was not busy both times.
+    let longest = Duration::from_secs(LONG / 2);
+    assert!(took.iter().all(|took| *took < longest), "{took:?}");
+    let at_once = Duration::from_secs(2);
+    assert!(took.iter().any(|took| *took < at_once), "{took:?}");
     second.stop();
     third.stop();
     // Nobody leads, and says so.
@@ -334,7 +337,7 @@ fn after_a_crash_another_replica_leads_within_the_lease() {
     // Counted from the last renewal, which was a moment before, and never before the leader's own
     // deadline.
     assert!(took > Duration::from_secs(SHORT / 2), "{took:?}");
-    assert!(took < Duration::from_secs(SHORT + 2), "{took:?}");
+    assert!(took < Duration::from_secs(2 * SHORT), "{took:?}");
     scene.delete(SECRET, "orders-db");
     scene.until(
         SECRET,

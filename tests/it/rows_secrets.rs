@@ -126,8 +126,8 @@ fn a_deleted_secret_is_back_at_once() {
         uid(secret) != uid(&old)
     });
     let took = now().duration_since(begun);
-    // A second, were the machine idle.
-    assert!(took < jiff::SignedDuration::from_secs(3), "{took:#}");
+    // By the watch: milliseconds, were the machine idle, and not at the next refresh in an hour.
+    assert!(took < jiff::SignedDuration::from_secs(30), "{took:#}");
     assert_eq!(scene.data("orders-db")["key"], b"payload");
     let note = scene.until_event("orders-db", "Restored");
     assert!(note.contains("was missing"), "{note}");

@@ -1,7 +1,6 @@
 //! What a test sees of a scene: conditions, Secrets, Events, and waiting for them on watches.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,11 +9,8 @@ use kube::core::DynamicObject;
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 
-use crate::cluster::eventually;
+use crate::cluster::{PATIENCE, eventually};
 use crate::scene::{INSTANCE, KEY, SECRET, Scene, value};
-
-/// How long something may take that the operator does at once, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(80);
 
 /// A condition, as far as tests look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]

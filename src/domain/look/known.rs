@@ -117,7 +117,7 @@ pub(super) fn answer<'a>(
         || answer
             .asked_at
             .checked_add(request.interval)
-            .is_ok_and(|due| due <= observed.began());
+            .is_ok_and(|due| due <= observed.fresh_as_of());
     (!old).then_some(answer)
 }
 

@@ -274,9 +274,10 @@ impl Observed<'_> {
         self.object.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// When the look began, if the clock has not been set back since.
+    /// The time that the age of what is known is counted to: when the look began, if the clock has not
+    /// been set back since.
     #[must_use]
-    pub fn began(&self) -> Timestamp {
+    pub fn fresh_as_of(&self) -> Timestamp {
         self.begun.min(self.now)
     }
 

@@ -304,7 +304,7 @@ pub(super) fn next_single_read(
         .flat_map(|(reference, prior)| known::questions(request, &reference, prior))
         .filter_map(|question| observed.knowledge.answers.get(&question))
         .filter_map(|answer| answer.asked_at.checked_add(request.interval).ok())
-        .filter(|due| *due > observed.began())
+        .filter(|due| *due > observed.fresh_as_of())
         .min()
         .map(|due| due.max(observed.now))
 }
