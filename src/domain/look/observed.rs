@@ -209,6 +209,16 @@ pub struct Attempt {
     pub blocked: Box<Blocked>,
 }
 
+impl Attempt {
+    /// Whether the service refused what it needed: each refusal is a critical event.
+    pub(super) const fn was_refused(&self) -> bool {
+        matches!(
+            self.blocked.reason,
+            Reason::AccessDenied | Reason::PayloadForbidden
+        )
+    }
+}
+
 /// Payloads that were read in this look, by key.
 pub type Payloads = HashMap<KeyId, Result<Arc<Payload>, FetchFailure>>;
 

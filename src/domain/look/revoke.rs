@@ -222,7 +222,7 @@ pub(super) fn while_suspended(observed: &Observed<'_>) -> Step {
             Err(Hindrance::Blocked(blocked) | Hindrance::Failed(blocked, _)) => {
                 (Some(request), *blocked)
             }
-            Err(Hindrance::Held) => return plain(),
+            Err(Hindrance::Held | Hindrance::TooSoon(_)) => return plain(),
         },
         Err(refusal) if refusal.reason == Reason::AccessWithdrawn => {
             let Some(instance) = &observed.instance else {

@@ -6,7 +6,9 @@ use crate::api::condition::ConditionType;
 use crate::domain::service::failure::FailureKind;
 use crate::domain::status;
 use crate::domain::testing::world::World;
-use crate::domain::testing::{KeyExt as _, at, by_id, key, key_id, minutes, naming, object};
+use crate::domain::testing::{
+    KeyExt as _, at, by_id, entry, key, key_id, minutes, naming, object, target,
+};
 use jiff::SignedDuration;
 
 const DOWN: [(FailureKind, &str); 3] = [
@@ -149,6 +151,52 @@ fn a_refused_payload_names_the_roles_and_is_not_asked_for_on_every_event() {
     world.sync("orders");
     assert_ready(&world, "True", "Synced");
     world.assert_settled("orders");
+}
+
+#[test]
+fn whoever_edits_again_and_again_what_is_refused_has_it_read_once_in_ten_seconds() {
+    let mut world = synced();
+    world.service.payloads_fail = Some(FailureKind::Denied);
+    world.edit("orders", |spec| target(spec).data = Some(vec![entry("a")]));
+    world.sync("orders");
+    assert_ready(&world, "False", "PayloadForbidden");
+    let (reads, first) = (world.service.requests[2], world.now);
+    let said = world.status("orders");
+    for number in 1..=9 {
+        world.now = first + SignedDuration::from_secs(number);
+        // Of the spec, or of the Secret.
+        if number % 2 == 0 {
+            let name = format!("entry-{number}");
+            world.edit("orders", |spec| {
+                target(spec).data = Some(vec![entry(&name)])
+            });
+        } else {
+            world.cluster.edit_entry("orders", "key", b"edited");
+        }
+        let plan = world.sync("orders");
+        assert_eq!(plan.next, Some(first + SignedDuration::from_secs(10)));
+        // Nothing is said of what was not tried.
+        assert_eq!(world.status("orders"), said);
+    }
+    assert_eq!(world.service.requests[2], reads);
+    world.now = first + SignedDuration::from_secs(10);
+    world.sync("orders");
+    assert_eq!(world.service.requests[2], reads + 1);
+    // What is not refused is tried at once.
+    world.service.payloads_fail = None;
+    world.pass(SignedDuration::from_secs(10));
+    for path in ["a.b", "c.d", "e.f"] {
+        world.edit("orders", |spec| {
+            let mut entry = entry("a");
+            entry.property = Some(path.to_owned());
+            target(spec).data = Some(vec![entry]);
+        });
+        let reads = world.service.requests[2];
+        world.sync("orders");
+        assert_ready(&world, "False", "RenderFailed");
+        assert_eq!(world.service.requests[2], reads + 1);
+        world.pass(SignedDuration::from_secs(1));
+    }
 }
 
 #[test]

@@ -77,7 +77,9 @@ impl Truth {
             panic!("{name} is revoked, and its key is there: {evidence}");
         };
         let lasted = self.since.get(name).map(|since| self.passed - *since);
-        let long = lasted.is_some_and(|lasted| lasted >= world.policy.grace);
+        // Times in status are of whole seconds.
+        let grace = world.policy.grace - SignedDuration::from_secs(1);
+        let long = lasted.is_some_and(|lasted| lasted > grace);
         assert!(
             gone == Gone::Surely || long,
             "{name} is revoked after {lasted:?}: {evidence}"
