@@ -110,6 +110,43 @@ async fn what_was_asked_before_an_answer_would_count_is_joined_by_nobody() {
     assert!(join(later).await.asked_at >= later);
 }
 
+/// Whether the key was found, refused or not there: how soon it comes tells them not apart.
+#[tokio::test]
+async fn what_was_answered_in_the_last_seconds_is_asked_again_only_where_it_would_not_count() {
+    let connection = usable();
+    let question = asked_for("orders");
+    let asker = Asker {
+        namespace: "n",
+        read_before: false,
+        forced: false,
+    };
+    let failed = |kind, at| Answer {
+        result: Err(FetchFailure::new(Operation::GetKeyMetadata, kind, "…")),
+        asked_at: at,
+    };
+    let ago = |seconds| {
+        now()
+            .checked_sub(SignedDuration::from_secs(seconds))
+            .unwrap()
+    };
+    for (kind, seconds, stands) in [
+        (FailureKind::KeyNotFound, 5, true),
+        (FailureKind::Denied, 5, true),
+        (FailureKind::Unreachable, 5, false),
+        (FailureKind::KeyNotFound, 11, false),
+        (FailureKind::KeyNotFound, -3600, false),
+    ] {
+        let at = ago(seconds);
+        let kept = failed(kind, at);
+        lock(&connection.answers).insert(question.clone(), kept.clone());
+        let answer = async |not_before| connection.ask(&question, not_before, asker).await.unwrap();
+        let stood = answer(Timestamp::MIN).await.asked_at == at;
+        assert_eq!(stood, stands, "{kind:?} after {seconds} s");
+        lock(&connection.answers).insert(question.clone(), kept);
+        assert!(answer(now()).await.asked_at > at || seconds < 0, "{kind:?}");
+    }
+}
+
 #[test]
 fn an_answer_that_comes_late_does_not_replace_one_that_was_asked_later() {
     let connection = unusable();

@@ -57,8 +57,9 @@ pub struct Reading {
 }
 
 impl Connection {
-    /// Asks a question anew, together with whoever asks it just now and began at this time or
-    /// later.
+    /// Asks a question, together with whoever asks it just now and began at this time or later. An
+    /// answer of the last seconds is one too, whether the key was found or not: whoever edits an
+    /// object in a loop asks no more than whoever does not.
     pub async fn ask(
         &self,
         question: &Question,
@@ -69,6 +70,9 @@ impl Connection {
         let ring = question.ring.as_ref().map(KeyRing::to_string);
         let key = question.key.to_string();
         let errand = asker.errand(Operation::GetKeyMetadata, ring, key);
+        if let Some(answer) = self.answered_just_now(question, not_before) {
+            return Some(answer);
+        }
         let (asked_at, flight) = join(&self.questions, question.clone(), not_before);
         let answered = flight
             .get_or_try_init(|| async {
@@ -133,6 +137,15 @@ impl Connection {
 }
 
 impl Connection {
+    fn answered_just_now(&self, question: &Question, not_before: Timestamp) -> Option<Answer> {
+        let answers = lock(&self.answers);
+        let answer = answers.get(question)?;
+        let passing = |failure: &FetchFailure| failure.is_passing();
+        let holds = !answer.result.as_ref().is_err_and(passing);
+        let serves = answer.asked_at >= not_before && is_shared(answer.asked_at, now());
+        (holds && serves).then(|| answer.clone())
+    }
+
     /// Keeps a payload for those that still stand in the queue.
     pub fn linger(&self, reading: &Reading) {
         if reading.sent_here && reading.result.is_ok() {
@@ -182,6 +195,12 @@ fn counted<F>(client: &Client, errand: &Errand, request: impl Fn() -> F) -> impl
     }
 }
 
+/// Whether an answer to what was asked then still serves. A clock that was set back is not waited for.
+fn is_shared(asked_at: Timestamp, now: Timestamp) -> bool {
+    let age = now.duration_since(asked_at);
+    (SignedDuration::ZERO..SHARED_FOR).contains(&age)
+}
+
 /// Joins a flight that began within [`SHARED_FOR`] and not before this time, or begins one. An
 /// older one would answer nothing, and whoever joins it keeps it there for the next: several that
 /// need a newer one would join each other's for ever.
@@ -195,7 +214,7 @@ pub(super) fn join<K: Hash + Eq, T>(
     flights.retain(|_, (_, flight)| flight.strong_count() > 0);
     if let Some((at, flight)) = flights.get(&key)
         && *at >= not_before
-        && at.checked_add(SHARED_FOR).is_ok_and(|end| end > begun)
+        && is_shared(*at, begun)
         && let Some(flight) = flight.upgrade()
     {
         return (*at, flight);

@@ -102,6 +102,7 @@ pub(super) fn stopped(
     if let Some(record) = record {
         plan.memory.attempt = Some(Attempt {
             record: record.to_owned(),
+            generation: observed.object.metadata.generation,
             seen: observed.seen(),
             at: observed.now,
             until: due,

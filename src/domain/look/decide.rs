@@ -12,7 +12,7 @@ use crate::domain::look::expected::{self, record_of};
 use crate::domain::look::hindrance::{Bearing, Blocked, Hindrance, Need};
 use crate::domain::look::identify::identify_all;
 use crate::domain::look::merge;
-use crate::domain::look::observed::{Attempt, Observed, Sight};
+use crate::domain::look::observed::{Observed, Sight};
 use crate::domain::look::plan::{Plan, Write, WriteFailure};
 use crate::domain::look::reading;
 use crate::domain::look::report::Success;
@@ -34,10 +34,6 @@ const NEWBORN: SignedDuration = SignedDuration::from_secs(2);
 const SURPLUS_INTERVAL: SignedDuration = SignedDuration::from_hours(6);
 /// How often an object is looked at whose namespace is not in view: its appearance is news too.
 const UNSEEN_INTERVAL: SignedDuration = SignedDuration::from_secs(30);
-
-/// Least time between an attempt that the service refused and another one, whatever was edited
-/// meanwhile: as between two forced syncs.
-const AFTER_REFUSAL: SignedDuration = SignedDuration::from_secs(10);
 
 /// What one look comes to.
 #[derive(Clone, Debug)]
@@ -77,11 +73,6 @@ pub fn look(observed: &Observed<'_>) -> Step {
         Ok(plan) => Step::Do(Box::new(plan)),
         Err(Hindrance::Ask(need)) => Step::Ask(need),
         Err(Hindrance::Held) => Step::Do(Box::new(conclude::held(observed, &request))),
-        Err(Hindrance::TooSoon(until)) => {
-            let mut plan = conclude::nothing(observed, "another attempt was refused a moment ago");
-            plan.next = Some(until);
-            Step::Do(Box::new(plan))
-        }
         Err(Hindrance::Blocked(blocked)) => stop(observed, Some(&request), &blocked),
         Err(Hindrance::Failed(blocked, record)) => {
             revoke::end(observed, Some(&request), &blocked, Some(&record)).unwrap_or_else(|| {
@@ -283,9 +274,6 @@ fn make(
     if held(observed, record) {
         return Err(Hindrance::Held);
     }
-    if let Some(until) = too_soon(observed) {
-        return Err(Hindrance::TooSoon(until));
-    }
     let why = why(observed, request, drift);
     made.why = Some(why);
     let stay = request.target.deletion_policy == DeletionPolicy::Retain;
@@ -352,28 +340,17 @@ fn make(
 /// Whether the same attempt failed before and its time to be repeated has not come.
 pub(super) fn held(observed: &Observed<'_>, record: &str) -> bool {
     observed.memory.attempt.as_ref().is_some_and(|attempt| {
+        // A revocation is told in the words of the policy, which is no input.
+        let same_spec = attempt.blocked.evidence.is_none()
+            || attempt.generation == observed.object.metadata.generation;
         attempt.record == record
-            && attempt.seen == observed.seen()
-            // A change of spec is a new beginning, as it is for the back-off.
-            && observed.memory.generation == observed.object.metadata.generation
+            && same_spec
+            && (attempt.failed_on_payloads() || attempt.seen == observed.seen())
             && attempt.until.is_none_or(|until| observed.now < until)
-            && !is_forced_since(observed, attempt)
+            && observed
+                .forced_at()
+                .is_none_or(|forced| forced <= attempt.at)
     })
-}
-
-/// Until when no other attempt is made either, since one was refused just now: whoever edits an object
-/// or its Secret again and again is not to fill the customer's audit log with critical events.
-fn too_soon(observed: &Observed<'_>) -> Option<Timestamp> {
-    let attempt = observed.memory.attempt.as_ref()?;
-    let until = attempt.at.checked_add(AFTER_REFUSAL).ok()?;
-    // A clock that was set back is not waited for.
-    let just_now = attempt.at <= observed.now && observed.now < until;
-    (attempt.was_refused() && just_now && !is_forced_since(observed, attempt)).then_some(until)
-}
-
-fn is_forced_since(observed: &Observed<'_>, attempt: &Attempt) -> bool {
-    let forced = observed.forced_at();
-    forced.is_some_and(|forced| forced > attempt.at)
 }
 
 /// Whether somebody else undid what was right.

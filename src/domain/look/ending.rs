@@ -96,8 +96,8 @@ pub(super) enum Ending<'a> {
 }
 
 /// The Secret goes, went, or waits to go. Where a payload shows that its key is gone, which the
-/// listing does not yet, `record` is that of the inputs that it was read for: it is not to be read
-/// again at each look.
+/// listing does not yet, `record` is that of the inputs that it was read for: once the Secret is gone
+/// it is not to be read again at each look.
 pub(super) fn revoked(
     observed: &Observed<'_>,
     request: Option<&SyncRequest<'_>>,

@@ -157,8 +157,6 @@ pub enum Hindrance {
     Failed(Box<Blocked>, String),
     /// It could not, and its time to be tried again has not come.
     Held,
-    /// Another attempt was refused a moment ago: this one may be made at this time.
-    TooSoon(Timestamp),
 }
 
 impl Hindrance {

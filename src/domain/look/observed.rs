@@ -192,13 +192,15 @@ impl Memory {
     }
 }
 
-/// An attempt at making a Secret that failed. With the same inputs and the same Secret in view it
-/// is not repeated before its time, however often the object is looked at: each would read
-/// payloads, and a refused read is a critical event in the customer's audit log.
+/// An attempt at making a Secret that failed. With the same inputs it is not repeated before its
+/// time, however often the object is looked at: each would read payloads, and a refused read is a
+/// critical event in the customer's audit log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     /// The record of the inputs.
     pub record: String,
+    /// The object's generation.
+    pub generation: Option<i64>,
     /// UID and resourceVersion of the Secret that was in view.
     pub seen: Option<(String, String)>,
     /// When it was made.
@@ -210,11 +212,22 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether the service refused what it needed: each refusal is a critical event.
-    pub(super) const fn was_refused(&self) -> bool {
+    /// Whether it failed before the Secret mattered, so that an edit of that changes nothing.
+    pub(super) const fn failed_on_payloads(&self) -> bool {
         matches!(
             self.blocked.reason,
-            Reason::AccessDenied | Reason::PayloadForbidden
+            Reason::Unreachable
+                | Reason::Throttled
+                | Reason::ServiceError
+                | Reason::CredentialMissing
+                | Reason::CredentialRejected
+                | Reason::AccessDenied
+                | Reason::PayloadForbidden
+                | Reason::KeyDeleted
+                | Reason::KeyExpired
+                | Reason::KeyDisabled
+                | Reason::NotExtractable
+                | Reason::RenderFailed
         )
     }
 }

@@ -78,10 +78,6 @@ pub(super) fn end(
         Some(Leave::Granted) => {
             let ending = Ending::Gone(evidence);
             let mut plan = ending::revoked(observed, request, blocked, ending, record);
-            if let Some(attempt) = &mut plan.memory.attempt {
-                // The next look sees no Secret.
-                attempt.seen = None;
-            }
             plan.revocation = Some(evidence.clone());
             plan.account = Account {
                 why: Some(Why::KeyRevoked),
@@ -105,6 +101,7 @@ pub(super) fn failed(
     let mut plan = conclude::blocked(observed, request, &blocked);
     plan.memory.attempt = Some(Attempt {
         record: REVOCATION.to_owned(),
+        generation: observed.object.metadata.generation,
         seen: observed.seen(),
         at: observed.now,
         until: plan.next,
@@ -222,7 +219,7 @@ pub(super) fn while_suspended(observed: &Observed<'_>) -> Step {
             Err(Hindrance::Blocked(blocked) | Hindrance::Failed(blocked, _)) => {
                 (Some(request), *blocked)
             }
-            Err(Hindrance::Held | Hindrance::TooSoon(_)) => return plain(),
+            Err(Hindrance::Held) => return plain(),
         },
         Err(refusal) if refusal.reason == Reason::AccessWithdrawn => {
             let Some(instance) = &observed.instance else {

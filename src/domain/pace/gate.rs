@@ -11,7 +11,11 @@ use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 
 /// A time that the service named is waited for without a word up to this long.
 const QUIET: SignedDuration = SignedDuration::from_secs(10);
-/// Scopes remembered before those without a failure are swept out.
+/// How long the refusal of a payload stands: else whoever edits an object or makes it anew in a loop
+/// would fill the customer's audit log with critical events. Whoever asks by hand, having put something
+/// right, is kept apart already. Not so for metadata: how soon an answer comes would tell a key that is refused from one that is missing.
+const REFUSED: SignedDuration = SignedDuration::from_secs(10);
+/// Scopes remembered before those without a failure are swept out, and keys.
 const SWEEP_AT: usize = 256;
 
 /// A request for a single key, as far as its pace is concerned.
@@ -68,6 +72,8 @@ pub struct Gate {
     outage: Breaker,
     withdrawal: Breaker,
     refusals: HashMap<Scope, Breaker>,
+    /// Payloads that were refused a moment ago.
+    refused: HashMap<(Scope, String), (Timestamp, FetchFailure)>,
 }
 
 impl Default for Gate {
@@ -77,6 +83,7 @@ impl Default for Gate {
             outage: Breaker::new(OUTAGE),
             withdrawal: Breaker::new(WITHDRAWAL),
             refusals: HashMap::new(),
+            refused: HashMap::new(),
         }
     }
 }
@@ -113,7 +120,7 @@ impl Gate {
             .flatten()
             .filter(|breaker| !(errand.forced && breaker.yields(now)))
             .find_map(|breaker| breaker.answer(now));
-        if let Some(answer) = answer {
+        if let Some(answer) = answer.or_else(|| self.refused_just_now(errand, now)) {
             // For whoever asked, it is that request which is not answered.
             let operation = errand.scope.operation;
             return Admission::Refuse(FetchFailure {
@@ -130,6 +137,21 @@ impl Gate {
             scope.sent(now);
         }
         Admission::Go
+    }
+
+    fn refused_just_now(&self, errand: &Errand, now: Timestamp) -> Option<FetchFailure> {
+        if errand.forced {
+            return None;
+        }
+        let (at, failure) = self
+            .refused
+            .get(&(errand.scope.clone(), errand.key.clone()))?;
+        let left = REFUSED - now.duration_since(*at);
+        // A clock that was set back is not waited for.
+        (SignedDuration::ZERO < left && left <= REFUSED).then(|| FetchFailure {
+            retry_after: std::time::Duration::try_from(left).ok(),
+            ..failure.clone()
+        })
     }
 
     fn wait(&mut self, errand: &Errand, until: Timestamp, now: Timestamp) -> Admission {
@@ -257,6 +279,19 @@ impl Gate {
             self.withdrawal.strike(failure, Some(&errand.key), now);
         } else {
             self.withdrawal.undecided(now);
+        }
+        if errand.scope.operation == Operation::GetKey {
+            if self.refused.len() >= SWEEP_AT {
+                self.refused
+                    .retain(|_, (at, _)| now.duration_since(*at).abs() < REFUSED);
+            }
+            // Whose request it was is nobody else's business.
+            let told = FetchFailure {
+                request_id: None,
+                ..failure.clone()
+            };
+            let key = (errand.scope.clone(), errand.key.clone());
+            self.refused.insert(key, (now, told));
         }
         if self.refusals.len() >= SWEEP_AT {
             self.refusals

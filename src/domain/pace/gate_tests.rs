@@ -70,6 +70,45 @@ fn many_objects_behind_a_dead_endpoint_or_a_refusal_cost_one_probe_a_step() {
 }
 
 #[test]
+fn a_payload_that_was_refused_is_asked_for_once_in_ten_seconds_however_often_somebody_edits() {
+    let mut gate = Gate::default();
+    let refused = failure(FailureKind::Denied, Some(401));
+    let mut sent = Vec::new();
+    for second in 0..25 {
+        let errand = errand("a", "1");
+        match gate.admit(&errand, at(second)) {
+            Admission::Go => {
+                sent.push(second);
+                gate.settle(&errand, Err(&refused), at(second));
+            }
+            Admission::Refuse(failure) => assert_eq!(failure.kind, FailureKind::Denied),
+            Admission::Wait(_) => panic!("{second}"),
+        }
+    }
+    assert_eq!(sent, [0, 10, 20]);
+    // Other keys, and that key for others or by hand, are other matters; and so is its metadata, which
+    // is not to tell by its time whether a key is refused or missing.
+    let mut metadata = errand("a", "1");
+    metadata.scope.operation = Operation::GetKeyMetadata;
+    let by_hand = Errand {
+        forced: true,
+        ..errand("a", "1")
+    };
+    for other in [
+        errand("a", "2"),
+        errand("b", "1"),
+        by_hand,
+        metadata.clone(),
+    ] {
+        assert_eq!(gate.admit(&other, at(24)), Admission::Go, "{other:?}");
+    }
+    gate.settle(&metadata, Err(&refused), at(24));
+    assert_eq!(gate.admit(&metadata, at(24)), Admission::Go);
+    // Nor does a clock that is set back make it wait for longer.
+    assert_eq!(gate.admit(&errand("a", "1"), at(-100)), Admission::Go);
+}
+
+#[test]
 fn what_fails_for_one_key_alone_holds_nobody_up() {
     for failure in [
         failure(FailureKind::ServiceError, Some(500)),

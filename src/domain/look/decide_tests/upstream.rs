@@ -154,48 +154,34 @@ fn a_refused_payload_names_the_roles_and_is_not_asked_for_on_every_event() {
 }
 
 #[test]
-fn whoever_edits_again_and_again_what_is_refused_has_it_read_once_in_ten_seconds() {
-    let mut world = synced();
-    world.service.payloads_fail = Some(FailureKind::Denied);
-    world.edit("orders", |spec| target(spec).data = Some(vec![entry("a")]));
-    world.sync("orders");
-    assert_ready(&world, "False", "PayloadForbidden");
-    let (reads, first) = (world.service.requests[2], world.now);
-    let said = world.status("orders");
-    for number in 1..=9 {
-        world.now = first + SignedDuration::from_secs(number);
-        // Of the spec, or of the Secret.
-        if number % 2 == 0 {
-            let name = format!("entry-{number}");
-            world.edit("orders", |spec| {
-                target(spec).data = Some(vec![entry(&name)])
-            });
-        } else {
-            world.cluster.edit_entry("orders", "key", b"edited");
-        }
-        let plan = world.sync("orders");
-        assert_eq!(plan.next, Some(first + SignedDuration::from_secs(10)));
-        // Nothing is said of what was not tried.
-        assert_eq!(world.status("orders"), said);
-    }
-    assert_eq!(world.service.requests[2], reads);
-    world.now = first + SignedDuration::from_secs(10);
-    world.sync("orders");
-    assert_eq!(world.service.requests[2], reads + 1);
-    // What is not refused is tried at once.
-    world.service.payloads_fail = None;
-    world.pass(SignedDuration::from_secs(10));
-    for path in ["a.b", "c.d", "e.f"] {
+fn an_edited_secret_has_no_payload_read_again_that_was_refused_or_does_not_fit() {
+    let mut by_property = entry("a");
+    by_property.property = Some("a.b".to_owned());
+    for (refused, entry, reason) in [
+        (true, entry("a"), "PayloadForbidden"),
+        (false, by_property, "RenderFailed"),
+    ] {
+        let mut world = synced();
+        world.service.payloads_fail = refused.then_some(FailureKind::Denied);
         world.edit("orders", |spec| {
-            let mut entry = entry("a");
-            entry.property = Some(path.to_owned());
-            target(spec).data = Some(vec![entry]);
+            target(spec).data = Some(vec![entry.clone()])
         });
-        let reads = world.service.requests[2];
         world.sync("orders");
-        assert_ready(&world, "False", "RenderFailed");
-        assert_eq!(world.service.requests[2], reads + 1);
-        world.pass(SignedDuration::from_secs(1));
+        assert_ready(&world, "False", reason);
+        world.assert_settled("orders");
+        world.cluster.edit_entry("orders", "key", b"edited");
+        world.assert_settled("orders");
+        world.cluster.annotate("orders", "theirs", "1");
+        world.assert_settled("orders");
+        world.cluster.secrets.remove("orders");
+        world.assert_settled("orders");
+        // Nor does it cost one to edit what the Secret is not made of.
+        world.edit("orders", |spec| {
+            spec.refresh_interval = Some("2h".to_owned())
+        });
+        let reads = world.service.requests;
+        world.sync("orders");
+        assert_eq!(world.service.requests, reads);
     }
 }
 

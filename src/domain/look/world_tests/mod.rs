@@ -339,9 +339,10 @@ impl Run {
         plan
     }
 
-    /// Where answers take time, something else may be due when a look ends; but not for ever.
+    /// Where answers take time, something else may be due when a look ends: some seconds are longer
+    /// than the first steps of a back-off. But not for ever.
     fn assert_settles(&mut self, name: &str) {
-        for _ in 0..4 {
+        for _ in 0..10 {
             let before = self.world.service.requests;
             let plan = self.world.sync(name);
             self.next.insert(name.to_owned(), plan.next);
