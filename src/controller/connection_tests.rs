@@ -100,7 +100,7 @@ async fn what_was_asked_before_an_answer_would_count_is_joined_by_nobody() {
     let asker = Asker {
         namespace: "n",
         read_before: false,
-        forced: false,
+        forced_at: None,
     };
     let first = reads::join(&connection.questions, question.clone(), Timestamp::MIN);
     let (begun, _) = first;
@@ -118,7 +118,7 @@ async fn what_was_answered_in_the_last_seconds_is_asked_again_only_where_it_woul
     let asker = Asker {
         namespace: "n",
         read_before: false,
-        forced: false,
+        forced_at: None,
     };
     let failed = |kind, at| Answer {
         result: Err(FetchFailure::new(Operation::GetKeyMetadata, kind, "…")),
@@ -133,6 +133,7 @@ async fn what_was_answered_in_the_last_seconds_is_asked_again_only_where_it_woul
         (FailureKind::KeyNotFound, 5, true),
         (FailureKind::Denied, 5, true),
         (FailureKind::Unreachable, 5, false),
+        (FailureKind::CredentialRejected, 5, false),
         (FailureKind::KeyNotFound, 11, false),
         (FailureKind::KeyNotFound, -3600, false),
     ] {

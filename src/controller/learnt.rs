@@ -153,11 +153,11 @@ pub(super) async fn learn(
         return Ok(Learned::Something);
     };
     let object = &gathered.object;
-    let forced = observed::forced(object, &gathered.remembered.memory, now()).is_some();
+    let forced = observed::forced(object, &gathered.remembered.memory, now());
     let asker = |key: &KeyName| Asker {
         namespace: object.metadata.namespace.as_deref().unwrap_or_default(),
         read_before: concern::used_before(object, key),
-        forced,
+        forced_at: forced.map(|(_, at)| at),
     };
     match need {
         Need::TargetFree

@@ -207,7 +207,7 @@ mod tests {
             },
             key: key.to_string(),
             read_before: false,
-            forced: false,
+            forced_at: None,
         }
     }
 

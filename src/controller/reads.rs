@@ -17,7 +17,7 @@ use crate::domain::access::Question;
 use crate::domain::look::hindrance::PayloadNeed;
 use crate::domain::pace::gate::{Errand, Scope};
 use crate::domain::service::catalogue::Answer;
-use crate::domain::service::failure::{FetchFailure, Operation};
+use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 use crate::domain::service::ids::KeyRing;
 use crate::domain::service::material::Payload;
 use crate::keyprotect::{Attempts, Client};
@@ -40,8 +40,8 @@ pub struct Asker<'a> {
     pub namespace: &'a str,
     /// Whether it has read that key before.
     pub read_before: bool,
-    /// Whether somebody asks for the object's sync by hand.
-    pub forced: bool,
+    /// Since when somebody asks for the object's sync by hand, if so.
+    pub forced_at: Option<Timestamp>,
 }
 
 /// What became of a wish for a payload. It is kept alive by whoever holds this, and wiped with
@@ -140,8 +140,11 @@ impl Connection {
     fn answered_just_now(&self, question: &Question, not_before: Timestamp) -> Option<Answer> {
         let answers = lock(&self.answers);
         let answer = answers.get(question)?;
-        let passing = |failure: &FetchFailure| failure.is_passing();
-        let holds = !answer.result.as_ref().is_err_and(passing);
+        let says_so = |failure: &FetchFailure| {
+            use FailureKind::{Denied, KeyGone, KeyNotFound};
+            matches!(failure.kind, KeyNotFound | KeyGone | Denied)
+        };
+        let holds = answer.result.as_ref().err().is_none_or(says_so);
         let serves = answer.asked_at >= not_before && is_shared(answer.asked_at, now());
         (holds && serves).then(|| answer.clone())
     }
@@ -169,7 +172,7 @@ impl Asker<'_> {
             },
             key,
             read_before: self.read_before,
-            forced: self.forced,
+            forced_at: self.forced_at,
         }
     }
 }

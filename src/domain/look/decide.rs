@@ -341,8 +341,8 @@ fn make(
 pub(super) fn held(observed: &Observed<'_>, record: &str) -> bool {
     observed.memory.attempt.as_ref().is_some_and(|attempt| {
         // A revocation is told in the words of the policy, which is no input.
-        let same_spec = attempt.blocked.evidence.is_none()
-            || attempt.generation == observed.object.metadata.generation;
+        let of_policy = attempt.blocked.evidence.is_some() || record == revoke::REVOCATION;
+        let same_spec = !of_policy || attempt.generation == observed.object.metadata.generation;
         attempt.record == record
             && same_spec
             && (attempt.failed_on_payloads() || attempt.seen == observed.seen())

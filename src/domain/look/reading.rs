@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use jiff::SignedDuration;
+
 use crate::api::{self, Reason};
 use crate::domain::audit::Why;
 use crate::domain::look::expected::alias_of;
@@ -13,6 +15,7 @@ use crate::domain::look::merge;
 use crate::domain::look::observed::{Observed, Probe};
 use crate::domain::look::request::SyncRequest;
 use crate::domain::look::unread;
+use crate::domain::pace::gate;
 use crate::domain::secret::render::{self, DesiredData, RenderError, Source};
 use crate::domain::secret::target::{Content, TargetSpec};
 use crate::domain::service::failure::{FailureKind, FetchFailure};
@@ -62,7 +65,7 @@ pub(super) fn payloads<'a>(
         .map(|(key, source)| {
             let payload = match observed.payloads.get(&key.id) {
                 Some(Ok(payload)) => payload.as_ref(),
-                Some(Err(failure)) => return Err(unreadable(key, failure)),
+                Some(Err(failure)) => return Err(unreadable(observed, key, failure)),
                 None => return Err(Blocked::moved(&key.id, "no payload was read").into()),
             };
             let reference = known::meant(observed, request, &source.key);
@@ -114,7 +117,7 @@ fn verify(
     Ok(known)
 }
 
-fn unreadable(key: &KeyMetadata, failure: &FetchFailure) -> Hindrance {
+fn unreadable(observed: &Observed<'_>, key: &KeyMetadata, failure: &FetchFailure) -> Hindrance {
     match failure.kind {
         FailureKind::KeyNotFound | FailureKind::KeyGone => {
             Blocked::moved(&key.id, "it is listed and not found").into()
@@ -128,7 +131,15 @@ fn unreadable(key: &KeyMetadata, failure: &FetchFailure) -> Hindrance {
             );
             let message =
                 status::with_request_id(&message, "correlation ID", failure.request_id.as_deref());
-            Blocked::new(Reason::PayloadForbidden, message, failure.to_string()).into()
+            let mut blocked = Blocked::new(Reason::PayloadForbidden, message, failure.to_string());
+            // It was refused for somebody else a moment ago, and not asked for again.
+            let moment = failure
+                .retry_after
+                .and_then(|left| SignedDuration::try_from(left).ok());
+            blocked.next = moment
+                .filter(|left| *left <= gate::REFUSED)
+                .and_then(|left| observed.now.checked_add(left).ok());
+            blocked.into()
         }
         _ => failed(&format!("The payload of key {}", key.id), failure).into(),
     }

@@ -27,7 +27,7 @@ use crate::domain::service::ids::KeyId;
 use crate::domain::status;
 
 /// What stands for the record of a revocation, which is made from no keys.
-const REVOCATION: &str = "revocation";
+pub(super) const REVOCATION: &str = "revocation";
 
 /// Ends a look that found evidence, as the policy says; nothing, where there is none or the Secret
 /// stays whatever it says. Where it was found in the attempt to make a Secret, `record` is that of

@@ -12,9 +12,9 @@ use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 /// A time that the service named is waited for without a word up to this long.
 const QUIET: SignedDuration = SignedDuration::from_secs(10);
 /// How long the refusal of a payload stands: else whoever edits an object or makes it anew in a loop
-/// would fill the customer's audit log with critical events. Whoever asks by hand, having put something
-/// right, is kept apart already. Not so for metadata: how soon an answer comes would tell a key that is refused from one that is missing.
-const REFUSED: SignedDuration = SignedDuration::from_secs(10);
+/// would fill the customer's audit log with critical events. Whoever asks by hand afterwards, having put
+/// something right, is not made to wait. Not so for metadata: how soon an answer comes would tell a key that is refused from one that is missing.
+pub const REFUSED: SignedDuration = SignedDuration::from_secs(10);
 /// Scopes remembered before those without a failure are swept out, and keys.
 const SWEEP_AT: usize = 256;
 
@@ -27,8 +27,14 @@ pub struct Errand {
     pub key: String,
     /// Whether the same object has read that key before.
     pub read_before: bool,
-    /// Whether somebody asks for it by hand.
-    pub forced: bool,
+    /// Since when somebody asks for it by hand, if so.
+    pub forced_at: Option<Timestamp>,
+}
+
+impl Errand {
+    fn key_in_scope(&self) -> (Scope, String) {
+        (self.scope.clone(), self.key.clone())
+    }
 }
 
 /// What a refusal speaks of. One namespace's refusals are nothing to another: whoever names keys
@@ -118,7 +124,7 @@ impl Gate {
         let answer = breakers
             .into_iter()
             .flatten()
-            .filter(|breaker| !(errand.forced && breaker.yields(now)))
+            .filter(|breaker| !(errand.forced_at.is_some() && breaker.yields(now)))
             .find_map(|breaker| breaker.answer(now));
         if let Some(answer) = answer.or_else(|| self.refused_just_now(errand, now)) {
             // For whoever asked, it is that request which is not answered.
@@ -140,12 +146,10 @@ impl Gate {
     }
 
     fn refused_just_now(&self, errand: &Errand, now: Timestamp) -> Option<FetchFailure> {
-        if errand.forced {
+        let (at, failure) = self.refused.get(&errand.key_in_scope())?;
+        if errand.forced_at.is_some_and(|forced| forced > *at) {
             return None;
         }
-        let (at, failure) = self
-            .refused
-            .get(&(errand.scope.clone(), errand.key.clone()))?;
         let left = REFUSED - now.duration_since(*at);
         // A clock that was set back is not waited for.
         (SignedDuration::ZERO < left && left <= REFUSED).then(|| FetchFailure {
@@ -174,6 +178,7 @@ impl Gate {
         result: Result<(), &FetchFailure>,
         now: Timestamp,
     ) -> bool {
+        self.refused.remove(&errand.key_in_scope());
         let failure = match result {
             Ok(()) => {
                 self.window.widen();
@@ -290,8 +295,7 @@ impl Gate {
                 request_id: None,
                 ..failure.clone()
             };
-            let key = (errand.scope.clone(), errand.key.clone());
-            self.refused.insert(key, (now, told));
+            self.refused.insert(errand.key_in_scope(), (now, told));
         }
         if self.refusals.len() >= SWEEP_AT {
             self.refusals

@@ -17,7 +17,7 @@ fn errand(namespace: &str, key: &str) -> Errand {
         },
         key: key.to_owned(),
         read_before: false,
-        forced: false,
+        forced_at: None,
     }
 }
 
@@ -91,7 +91,7 @@ fn a_payload_that_was_refused_is_asked_for_once_in_ten_seconds_however_often_som
     let mut metadata = errand("a", "1");
     metadata.scope.operation = Operation::GetKeyMetadata;
     let by_hand = Errand {
-        forced: true,
+        forced_at: Some(at(21)),
         ..errand("a", "1")
     };
     for other in [
@@ -102,10 +102,19 @@ fn a_payload_that_was_refused_is_asked_for_once_in_ten_seconds_however_often_som
     ] {
         assert_eq!(gate.admit(&other, at(24)), Admission::Go, "{other:?}");
     }
+    // One by hand is one, whoever else has it too.
+    let earlier = Errand {
+        forced_at: Some(at(20)),
+        ..errand("a", "1")
+    };
+    let answer = gate.admit(&earlier, at(24));
+    assert!(matches!(answer, Admission::Refuse(_)), "{answer:?}");
     gate.settle(&metadata, Err(&refused), at(24));
     assert_eq!(gate.admit(&metadata, at(24)), Admission::Go);
-    // Nor does a clock that is set back make it wait for longer.
+    // A clock that is set back does not make it wait for longer, and a success ends it.
     assert_eq!(gate.admit(&errand("a", "1"), at(-100)), Admission::Go);
+    gate.settle(&errand("a", "1"), Ok(()), at(25));
+    assert_eq!(gate.admit(&errand("a", "1"), at(25)), Admission::Go);
 }
 
 #[test]
@@ -231,7 +240,7 @@ fn a_listing_that_succeeds_again_ends_a_withdrawal_of_metadata_but_not_of_payloa
 fn who_asks_by_hand_is_a_probe_before_its_time_and_makes_nobody_wait_longer() {
     let refused = failure(FailureKind::Denied, Some(401));
     let mut by_hand = errand("a", "1");
-    by_hand.forced = true;
+    by_hand.forced_at = Some(at(0));
     let mut gate = Gate::default();
     assert_eq!(cost(&mut gate, 100, 0, &refused), 3);
     let sent: Vec<i64> = (1..=30)

@@ -38,6 +38,8 @@ pub(crate) struct Service {
     pub(crate) reads_fail: Option<FailureKind>,
     /// Reads of payloads fail so.
     pub(crate) payloads_fail: Option<FailureKind>,
+    /// When they are to be tried again, as the gate says where it answers by itself.
+    pub(crate) payloads_wait: Option<std::time::Duration>,
     /// Payloads are missing from answers.
     pub(crate) payloads_late: bool,
     /// Requests so far: listings, single reads, reads of payloads.
@@ -144,7 +146,10 @@ impl Service {
     pub(crate) fn read(&mut self, need: &PayloadNeed) -> Result<Arc<Payload>, FetchFailure> {
         self.requests[2] += 1;
         if let Some(kind) = self.payloads_fail {
-            return Err(failure(Operation::GetKey, kind));
+            return Err(FetchFailure {
+                retry_after: self.payloads_wait,
+                ..failure(Operation::GetKey, kind)
+            });
         }
         let key = self.keys.get(&need.id).filter(|key| {
             need.ring

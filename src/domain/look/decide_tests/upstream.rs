@@ -186,6 +186,20 @@ fn an_edited_secret_has_no_payload_read_again_that_was_refused_or_does_not_fit()
 }
 
 #[test]
+fn what_was_not_asked_for_since_it_was_refused_just_now_is_asked_for_soon() {
+    for (wait, soon) in [(7, true), (60, false)] {
+        let mut world = orders();
+        world.service.payloads_fail = Some(FailureKind::Denied);
+        world.service.payloads_wait = Some(std::time::Duration::from_secs(wait));
+        let plan = world.sync("orders");
+        assert_ready(&world, "False", "PayloadForbidden");
+        let next = plan.next.unwrap().duration_since(world.now);
+        assert_eq!(next == SignedDuration::from_secs(7), soon, "{next}");
+        assert!(soon || next >= SignedDuration::from_secs(30), "{next}");
+    }
+}
+
+#[test]
 fn an_edit_of_spec_and_a_forced_sync_are_not_held_back() {
     let mut world = orders();
     world.service.payloads_fail = Some(FailureKind::Denied);
