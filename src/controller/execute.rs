@@ -296,14 +296,15 @@ fn note_written(context: &Context, key: &ObjectKey, plan: &mut Plan, view: Secre
     }
 }
 
-/// Writes the status, announces Events, remembers, and asks for the next look; nothing of it
-/// where this process does not lead any more.
+/// Writes the status, announces Events, remembers, and asks for the next look, for a plan that was
+/// decided on at this time or a little later; nothing of it where this process does not lead any more.
 pub(super) async fn settle(
     context: &Arc<Context>,
     writer: Writer<'_>,
     key: &ObjectKey,
     gathered: &Gathered,
     plan: Plan,
+    decided_at: Timestamp,
 ) {
     log(key, &plan);
     context.metrics.synced(plan.outcome);
@@ -361,12 +362,7 @@ pub(super) async fn settle(
     } else {
         Timestamp::MIN
     };
-    let forced = remembered
-        .memory
-        .sync_request
-        .as_ref()
-        .map(|seen| seen.let_through_at);
-    if let Some(at) = forced.filter(|at| *at > now()) {
+    if let Some(at) = remembered.memory.sync_due(decided_at) {
         next = Some(earlier(next, at));
     }
     context

@@ -50,12 +50,14 @@ pub(super) async fn look_at(
         }
         let connection = connection_of(context, &gathered);
         learnt.keep_what_holds(connection.as_ref(), &gathered.object);
+        let mut decided_at = now();
         let failed = match decide_on(context, &gathered, &learnt) {
             Step::Do(plan) => {
                 let gathered = learnt.note_questions(gathered);
                 let plan = match execute::write(context, writer, key, &gathered, *plan).await {
                     Ok(plan) => plan,
                     Err(Unwritten::Failed(failed)) => {
+                        decided_at = now();
                         after_failed_write(context, key, &gathered, &learnt, &failed)
                     }
                     // Whatever was learnt is looked at anew, by what is allowed now.
@@ -64,7 +66,7 @@ pub(super) async fn look_at(
                 };
                 // Payloads are let go of before the status is written, not after.
                 drop(learnt);
-                return execute::settle(context, writer, key, &gathered, plan).await;
+                return execute::settle(context, writer, key, &gathered, plan, decided_at).await;
             }
             Step::Ask(need) => {
                 last_need = Some(need.clone());
@@ -118,8 +120,9 @@ async fn give_up(
 ) {
     let secret = request::target_name(&gathered.object).to_owned();
     let failed = FailedWrite { secret, failure };
+    let decided_at = now();
     let plan = after_failed_write(context, key, gathered, learnt, &failed);
-    execute::settle(context, writer, key, gathered, plan).await;
+    execute::settle(context, writer, key, gathered, plan, decided_at).await;
 }
 
 /// Notes of a sync request that is new when it is let through.

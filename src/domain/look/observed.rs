@@ -171,6 +171,14 @@ impl Memory {
 }
 
 impl Memory {
+    /// When the object is to be looked at for a sync request that was not let through yet when this
+    /// was decided. That may be by now: a look takes time.
+    #[must_use]
+    pub fn sync_due(&self, decided_at: Timestamp) -> Option<Timestamp> {
+        let seen = self.sync_request.as_ref()?;
+        (seen.let_through_at > decided_at).then_some(seen.let_through_at)
+    }
+
     /// Forgets an attempt that failed because the service did not answer, or refused: it does, or
     /// allows, again.
     pub fn release(&mut self) {
@@ -362,4 +370,25 @@ pub fn sync_asked_for(object: &KeyProtectKey) -> Option<&str> {
         .as_ref()
         .and_then(|status| status.last_handled_sync_request.as_ref());
     (answered != Some(asked)).then_some(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::testing::at;
+
+    #[test]
+    fn a_sync_request_that_was_let_through_while_a_look_lasted_is_the_next_ones() {
+        let mut memory = Memory::new(at(0));
+        assert_eq!(memory.sync_due(at(0)), None);
+        memory.sync_request = Some(Asked {
+            value: "1".to_owned(),
+            seen_at: at(5),
+            let_through_at: at(10),
+        });
+        // However late it is by now.
+        assert_eq!(memory.sync_due(at(9)), Some(at(10)));
+        // That look took it for let through.
+        assert_eq!(memory.sync_due(at(10)), None);
+    }
 }
