@@ -13,7 +13,8 @@ use crate::domain::service::failure::{FailureKind, FetchFailure, Operation};
 const QUIET: SignedDuration = SignedDuration::from_secs(10);
 /// How long the refusal of a payload stands: else whoever edits an object or makes it anew in a loop
 /// would fill the customer's audit log with critical events. Whoever asks by hand afterwards, having put
-/// something right, is not made to wait. Not so for metadata: how soon an answer comes would tell a key that is refused from one that is missing.
+/// something right, is not made to wait. Not so for metadata: how soon an answer comes would tell a key
+/// that is refused from one that is missing.
 pub const REFUSED: SignedDuration = SignedDuration::from_secs(10);
 /// Scopes remembered before those without a failure are swept out, and keys.
 const SWEEP_AT: usize = 256;
