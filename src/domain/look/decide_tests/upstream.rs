@@ -164,7 +164,7 @@ fn an_edited_secret_has_no_payload_read_again_that_was_refused_or_does_not_fit()
         let mut world = synced();
         world.service.payloads_fail = refused.then_some(FailureKind::Denied);
         world.edit("orders", |spec| {
-            target(spec).data = Some(vec![entry.clone()])
+            target(spec).data = Some(vec![entry.clone()]);
         });
         world.sync("orders");
         assert_ready(&world, "False", reason);
@@ -177,7 +177,7 @@ fn an_edited_secret_has_no_payload_read_again_that_was_refused_or_does_not_fit()
         world.assert_settled("orders");
         // Nor does it cost one to edit what the Secret is not made of.
         world.edit("orders", |spec| {
-            spec.refresh_interval = Some("2h".to_owned())
+            spec.refresh_interval = Some("2h".to_owned());
         });
         let reads = world.service.requests;
         world.sync("orders");
