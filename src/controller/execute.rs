@@ -306,12 +306,10 @@ pub(super) async fn settle(
     plan: Plan,
     decided_at: Timestamp,
 ) {
-    log(key, &plan);
-    context.metrics.synced(plan.outcome);
     let object = &gathered.object;
     let mut next = plan.next;
     let mut remembered = gathered.remembered.clone();
-    remembered.memory = plan.memory;
+    remembered.memory = plan.memory.clone();
     remembered.missed_at = None;
     let mut lane = lane_of(object);
     if let Some(status) = plan.status.as_deref() {
@@ -356,6 +354,9 @@ pub(super) async fn settle(
     } else {
         remembered.unwritten = 0;
     }
+    // Whoever does not lead any more has nothing to say of it.
+    log(key, &plan);
+    context.metrics.synced(plan.outcome);
     let blocked = plan.outcome != Reason::Synced && plan.outcome != Reason::Suspended;
     remembered.not_before = if blocked {
         next.unwrap_or(Timestamp::MIN)
