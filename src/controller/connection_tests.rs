@@ -75,6 +75,12 @@ async fn a_clock_that_was_set_back_holds_no_listing_up() {
     assert!(news.is_none(), "{news:?}");
 }
 
+const ASKER: Asker<'_> = Asker {
+    namespace: "n",
+    read_before: false,
+    forced_at: None,
+};
+
 fn asked_for(alias: &str) -> Question {
     Question {
         key: KeyName::Alias(Alias::parse(alias).unwrap()),
@@ -97,14 +103,9 @@ fn not_there(asked_at: Timestamp) -> Answer {
 async fn what_was_asked_before_an_answer_would_count_is_joined_by_nobody() {
     let connection = usable();
     let question = asked_for("orders");
-    let asker = Asker {
-        namespace: "n",
-        read_before: false,
-        forced_at: None,
-    };
     let first = reads::join(&connection.questions, question.clone(), Timestamp::MIN);
     let (begun, _) = first;
-    let join = async |not_before| connection.ask(&question, not_before, asker).await.unwrap();
+    let join = async |not_before| connection.ask(&question, not_before, ASKER).await.unwrap();
     assert_eq!(join(begun).await.asked_at, begun);
     let later = now();
     assert!(join(later).await.asked_at >= later);
@@ -115,11 +116,6 @@ async fn what_was_asked_before_an_answer_would_count_is_joined_by_nobody() {
 async fn what_was_answered_in_the_last_seconds_is_asked_again_only_where_it_would_not_count() {
     let connection = usable();
     let question = asked_for("orders");
-    let asker = Asker {
-        namespace: "n",
-        read_before: false,
-        forced_at: None,
-    };
     let failed = |kind, at| Answer {
         result: Err(FetchFailure::new(Operation::GetKeyMetadata, kind, "…")),
         asked_at: at,
@@ -140,7 +136,7 @@ async fn what_was_answered_in_the_last_seconds_is_asked_again_only_where_it_woul
         let at = ago(seconds);
         let kept = failed(kind, at);
         lock(&connection.answers).insert(question.clone(), kept.clone());
-        let answer = async |not_before| connection.ask(&question, not_before, asker).await.unwrap();
+        let answer = async |not_before| connection.ask(&question, not_before, ASKER).await.unwrap();
         let stood = answer(Timestamp::MIN).await.asked_at == at;
         assert_eq!(stood, stands, "{kind:?} after {seconds} s");
         lock(&connection.answers).insert(question.clone(), kept);

@@ -309,7 +309,6 @@ pub(super) async fn settle(
     let object = &gathered.object;
     let mut next = plan.next;
     let mut remembered = gathered.remembered.clone();
-    remembered.memory = plan.memory.clone();
     remembered.missed_at = None;
     let mut lane = lane_of(object);
     if let Some(status) = plan.status.as_deref() {
@@ -357,6 +356,7 @@ pub(super) async fn settle(
     // Whoever does not lead any more has nothing to say of it.
     log(key, &plan);
     context.metrics.synced(plan.outcome);
+    remembered.memory = plan.memory;
     let blocked = plan.outcome != Reason::Synced && plan.outcome != Reason::Suspended;
     remembered.not_before = if blocked {
         next.unwrap_or(Timestamp::MIN)

@@ -152,9 +152,9 @@ impl Turn {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let stage = (*STAGE.get_or_init(|| Stage::empty("replicas")))?;
         // What the one before left has no service any more, and would be looked at all the same.
-        let left = "delete keyprotectkeys,keyprotectinstances --all --all-namespaces";
-        let left: Vec<_> = left.split(' ').collect();
-        stage.cluster.kubectl_ok(&left, "");
+        let left = "keyprotectkeys,keyprotectinstances";
+        let cluster = stage.cluster;
+        cluster.kubectl_ok(&["delete", left, "--all", "--all-namespaces"], "");
         Some(Self { stage, _turn: turn })
     }
 }

@@ -182,19 +182,7 @@ impl Memory {
     /// Forgets an attempt that failed because the service did not answer, or refused: it does, or
     /// allows, again.
     pub fn release(&mut self) {
-        let upstream = |attempt: &Attempt| {
-            matches!(
-                attempt.blocked.reason,
-                Reason::Unreachable
-                    | Reason::Throttled
-                    | Reason::ServiceError
-                    | Reason::CredentialMissing
-                    | Reason::CredentialRejected
-                    | Reason::AccessDenied
-                    | Reason::PayloadForbidden
-            )
-        };
-        if self.attempt.as_ref().is_some_and(upstream) {
+        if self.attempt.as_ref().is_some_and(Attempt::failed_upstream) {
             self.attempt = None;
         }
     }
@@ -220,8 +208,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// Whether it failed before the Secret mattered, so that an edit of that changes nothing.
-    pub(super) const fn failed_on_payloads(&self) -> bool {
+    /// Whether the service did not answer, or refused.
+    const fn failed_upstream(&self) -> bool {
         matches!(
             self.blocked.reason,
             Reason::Unreachable
@@ -231,12 +219,20 @@ impl Attempt {
                 | Reason::CredentialRejected
                 | Reason::AccessDenied
                 | Reason::PayloadForbidden
-                | Reason::KeyDeleted
+        )
+    }
+
+    /// Whether it failed before the Secret mattered, so that an edit of that changes nothing.
+    pub(super) const fn failed_on_payloads(&self) -> bool {
+        let unfit = matches!(
+            self.blocked.reason,
+            Reason::KeyDeleted
                 | Reason::KeyExpired
                 | Reason::KeyDisabled
                 | Reason::NotExtractable
                 | Reason::RenderFailed
-        )
+        );
+        unfit || self.failed_upstream()
     }
 }
 

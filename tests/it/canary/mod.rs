@@ -246,10 +246,9 @@ fn no_payload_api_key_or_token_leaves_the_process_whatever_goes_wrong() {
     for scene in &scenes {
         scene.kubectl(&["delete", "keyprotectkeys", "--all", "--wait=false"]);
     }
-    let instances = "delete keyprotectinstances --all --wait=false -n";
-    let mut arguments: Vec<_> = instances.split(' ').collect();
-    arguments.push(OPERATOR_NAMESPACE);
-    stage.cluster.kubectl_ok(&arguments, "");
+    let instances = ["keyprotectinstances", "--all", "--wait=false"];
+    let delete = [&["-n", OPERATOR_NAMESPACE, "delete"], &instances[..]].concat();
+    stage.cluster.kubectl_ok(&delete, "");
     until_wiped(pid, &secrets[..2]);
     drop(scenes);
     operator.kill().expect("its end");
